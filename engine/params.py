@@ -1,0 +1,195 @@
+"""What every trainer shares: one frozen pydantic model. Forms, flags, YAML, params.json and docs are read off it.
+
+A default lives on its field and nowhere else. None on a field marked `auto` means "chosen from data, model and
+device"; engine/plan.py chooses and says why. Secrets are never parameters.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from engine.spec import Form
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
+
+
+class LLMTrainingParams(BaseModel):
+    """Settings of one run. `LLMTrainingParams(trainer="sft", ...)` returns that trainer's own settings class.
+
+    Raises:
+        ParamError: a name is unknown, a value is out of range, or a setting belongs to another trainer.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_default=True)
+
+    trainer: Annotated[str, Form("Basic", widget="hidden")] = Field("", description="The training method.")
+    model: Annotated[str, Form("Basic", label="Base model", widget="model")] = Field(
+        "starter",
+        min_length=1,
+        description="The model to start from: `starter` (bundled), the name of a finished run, a folder, or a Hub id.",
+    )
+    data_path: Annotated[str, Form("Basic", label="Data", widget="data")] = Field(
+        ..., min_length=1, description="A file, a folder, `sample:NAME` for a bundled sample, or a Hub data set id."
+    )
+    project_name: Annotated[str | None, Form("Basic", label="Name of the run")] = Field(
+        None, pattern=NAME_PATTERN, description="Letters, digits, dots, dashes. Empty: a name is made for you."
+    )
+
+    data_format: Annotated[str | None, Form("Data", advanced=True, widget="hidden")] = Field(
+        None, description="How to read the rows, when the detected format is not the right one."
+    )
+    column_mapping: Annotated[dict[str, str], Form("Data", advanced=True, widget="hidden")] = Field(
+        default_factory=dict, description='Which column plays which role, as JSON: {"prompt": "Question"}.'
+    )
+    valid_path: Annotated[str | None, Form("Data", label="Own held-out file", widget="hidden")] = Field(
+        None, description="A file of rows that are never trained on, to measure with. Empty: a part of the data."
+    )
+    valid_fraction: Annotated[float | None, Form("Data", label="Held-out share", auto=True)] = Field(
+        None, ge=0, le=0.5, description="Share of the rows kept aside to measure with. 0.1 is usual; 0 keeps none."
+    )
+    max_samples: Annotated[int | None, Form("Data", label="Rows at most", advanced=True)] = Field(
+        None, ge=1, description="Use only this many rows, for a quick try. Empty: all of them."
+    )
+    drop_bad_rows: Annotated[bool, Form("Data", label="Leave out rows with problems", advanced=True)] = Field(
+        True, description="Rows that cannot be used are left out and counted. Off: the run refuses to start."
+    )
+    max_length: Annotated[int | None, Form("Data", label="Longest row, in tokens", auto=True)] = Field(
+        None, ge=8, le=1_048_576, description="Longer rows are cut at the end. 512 to 4096 is usual."
+    )
+    chat_template: Annotated[Literal["auto", "chatml", "plain"], Form("Data", advanced=True)] = Field(
+        "auto", description="How turns become text: the model's own way, ChatML, or plain `User:`/`Assistant:` lines."
+    )
+
+    epochs: Annotated[float, Form("Training", label="Passes over the data")] = Field(
+        3, gt=0, le=1000, description="How often every row is seen. 1 to 5 is usual; more on very small data."
+    )
+    max_steps: Annotated[int | None, Form("Training", label="Steps at most", advanced=True)] = Field(
+        None, ge=1, description="Stop after this many optimizer steps, whatever the passes say."
+    )
+    batch_size: Annotated[int | None, Form("Training", label="Rows per step", auto=True)] = Field(
+        None, ge=1, le=4096, description="Rows that are averaged in one forward pass on one device. 4 to 16 is usual."
+    )
+    gradient_accumulation: Annotated[int, Form("Training", label="Gradient accumulation", advanced=True)] = Field(
+        1, ge=1, le=4096, description="Forward passes joined into one optimizer step: a larger batch in less memory."
+    )
+    lr: Annotated[float | None, Form("Training", label="Learning rate", auto=True, widget="text")] = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Size of a step. 1e-5 to 1e-4 is usual for full training, ten times that for LoRA.",
+    )
+    scheduler: Annotated[Literal["cosine", "linear", "constant"], Form("Training", advanced=True)] = Field(
+        "cosine", description="How the learning rate falls after its warm-up."
+    )
+    warmup_ratio: Annotated[float, Form("Training", label="Warm-up share", advanced=True)] = Field(
+        0.05, ge=0, lt=1, description="Share of the steps in which the learning rate rises from zero."
+    )
+    weight_decay: Annotated[float, Form("Training", advanced=True)] = Field(
+        0.0, ge=0, lt=1, description="Pulls weights towards zero. 0 to 0.1 is usual."
+    )
+    max_grad_norm: Annotated[float, Form("Training", label="Gradient clipping", advanced=True)] = Field(
+        1.0, ge=0, le=1000, description="Longest gradient that is applied as it is; 0 turns clipping off."
+    )
+    optimizer: Annotated[Literal["adamw_torch", "adafactor", "sgd"], Form("Training", advanced=True)] = Field(
+        "adamw_torch", description="AdamW is right almost always; Adafactor needs less memory."
+    )
+    seed: Annotated[int, Form("Training", advanced=True)] = Field(
+        42, ge=0, lt=2**31, description="Same seed, same data, same machine: the same run."
+    )
+
+    peft: Annotated[bool, Form("Adapter", label="Train a LoRA adapter")] = Field(
+        False, description="Train small added matrices instead of all weights: far less memory, nearly as good."
+    )
+    lora_r: Annotated[int, Form("Adapter", label="LoRA rank", when={"peft": (True,)})] = Field(
+        16, ge=1, le=1024, description="Size of the adapter. 8 to 16 for style, 64 and more for facts."
+    )
+    lora_alpha: Annotated[int, Form("Adapter", label="LoRA alpha", when={"peft": (True,)}, advanced=True)] = Field(
+        32, ge=1, le=4096, description="Strength of the adapter; twice the rank is usual."
+    )
+    lora_dropout: Annotated[float, Form("Adapter", label="LoRA dropout", when={"peft": (True,)}, advanced=True)] = (
+        Field(
+            0.0, ge=0, lt=1, description="Share of the adapter's inputs that are left out at random. 0 to 0.1 is usual."
+        )
+    )
+    target_modules: Annotated[str, Form("Adapter", when={"peft": (True,)}, advanced=True)] = Field(
+        "all-linear", min_length=1, description="Layers that get an adapter: `all-linear`, or names joined by commas."
+    )
+    merge_adapter: Annotated[bool, Form("Adapter", label="Merge at the end", when={"peft": (True,)})] = Field(
+        True, description="Save a complete model as well as the adapter. Off: the adapter alone."
+    )
+    quantization: Annotated[Literal["none", "int8", "int4"], Form("Adapter", when={"peft": (True,)}, advanced=True)] = (
+        Field("none", description="Hold the frozen weights in 8 or 4 bits. Needs an NVIDIA GPU and bitsandbytes.")
+    )
+
+    eval_steps: Annotated[int | None, Form("Evaluation", label="Measure every … steps", auto=True, advanced=True)] = (
+        Field(None, ge=1, description="How often the held-out rows are measured.")
+    )
+    early_stopping_patience: Annotated[int | None, Form("Evaluation", label="Stop early after", advanced=True)] = Field(
+        None, ge=1, le=1000, description="Stop when the held-out loss has not improved in this many measurements."
+    )
+    keep_best: Annotated[bool, Form("Evaluation", label="Keep the best checkpoint", advanced=True)] = Field(
+        True, description="Save the model as it was at its lowest held-out loss, not as it was at the end."
+    )
+    sample_prompts: Annotated[
+        list[str], Form("Evaluation", label="Prompts to answer while training", widget="lines")
+    ] = Field(
+        default_factory=list, max_length=8, description="Answered at the start and at each measurement, one a line."
+    )
+    sample_tokens: Annotated[int, Form("Evaluation", label="Length of those answers, in tokens", advanced=True)] = (
+        Field(48, ge=0, le=2048, description="0 turns the sample answers off.")
+    )
+
+    logging_steps: Annotated[int | None, Form("Output", label="Log every … steps", auto=True, advanced=True)] = Field(
+        None, ge=1, description="How often a point is added to the charts."
+    )
+    save_steps: Annotated[int | None, Form("Output", label="Checkpoint every … steps", auto=True, advanced=True)] = (
+        Field(None, ge=1, description="How often a checkpoint to resume from is written.")
+    )
+    save_total_limit: Annotated[int, Form("Output", label="Checkpoints kept", advanced=True)] = Field(
+        2, ge=1, le=100, description="Older checkpoints are deleted; the best one stays."
+    )
+
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Form("Hardware", advanced=True)] = Field(
+        "auto", description="Where to train. `auto` takes the GPU when there is one."
+    )
+    precision: Annotated[Literal["fp32", "bf16", "fp16"] | None, Form("Hardware", auto=True, advanced=True)] = Field(
+        None, description="Number format of the arithmetic. Full training keeps its weights in fp32."
+    )
+    attention: Annotated[
+        Literal["documents", "sdpa", "eager", "flash_attention_2"] | None, Form("Hardware", auto=True, advanced=True)
+    ] = Field(None, description="Which attention code runs; the results are the same.")
+    gradient_checkpointing: Annotated[bool | None, Form("Hardware", auto=True, advanced=True)] = Field(
+        None, description="Recompute instead of remembering: about a third slower, much less memory."
+    )
+
+    def __new__(cls, **values: Any) -> LLMTrainingParams:
+        if cls is LLMTrainingParams:
+            from engine.registry import spec_for  # the one upward import: the base class stands for all trainers
+
+            cls = spec_for(values.get("trainer") or "").params
+        return super().__new__(cls)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            from engine.explain import explain
+
+            raise explain(type(self), error) from None
+
+    @field_validator("project_name", "data_format", "valid_path", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and not value.strip() else value
+
+
+def form_of(cls: type[LLMTrainingParams], name: str) -> Form:
+    """The `Form` that the field `name` carries."""
+    return next(m for m in cls.model_fields[name].metadata if isinstance(m, Form))
+
+
+def flag(name: str) -> str:
+    """The command-line flag of a parameter: `batch_size` is `--batch-size`."""
+    return "--" + name.replace("_", "-")

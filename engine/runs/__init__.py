@@ -1,0 +1,1 @@
+"""Runs as directories: create, watch, queue, start, stop, list. No torch, no transformers, no page."""

@@ -1,0 +1,61 @@
+"""events.jsonl: what happened in a run, one JSON object a line, only ever appended to.
+
+A reader keeps the byte offset it has seen and ignores a torn last line, so any number of processes can follow a run
+and none of them holds anything that could be lost. Every event has `t` (seconds since 1970) and `type`:
+
+- metric  {step, values: {key: number}}     numbers that are not finite are written as null
+- phase   {phase, detail, done, total}      what the worker is doing; done/total may be missing
+- sample  {step, prompt, answer}            one fixed prompt answered at a step
+- warning {message, hint}
+- best    {step, value}                     a new lowest held-out loss
+- saved   {step, path}                      a checkpoint, or the model
+- resumed {step}                            the run goes on from this step
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+Event = dict[str, Any]
+
+
+def append(path: Path, kind: str, **values: Any) -> None:
+    """Append one event as one write, so that a reader never sees two events mixed."""
+    line = json.dumps({"t": round(time.time(), 3), "type": kind, **_finite(values)}, ensure_ascii=False)
+    with path.open("ab", buffering=0) as file:
+        file.write(line.encode() + b"\n")
+
+
+def read(path: Path, offset: int = 0, limit_bytes: int = 8_000_000) -> tuple[list[Event], int]:
+    """Events from byte `offset` on (at most about `limit_bytes` of them), and the offset to ask from next time."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(limit_bytes)
+    except FileNotFoundError:
+        return [], 0
+    end = data.rfind(b"\n") + 1
+    return list(_parsed(data[:end].splitlines())), offset + end
+
+
+def _parsed(lines: Iterable[bytes]) -> Iterable[Event]:
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue  # torn by a crash and then appended to: the one line that may be lost
+        if isinstance(event, dict):
+            yield event
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

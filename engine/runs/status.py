@@ -1,0 +1,82 @@
+"""The state of a run, as it is written down and as it really is."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+
+class State(str, Enum):
+    """Where a run stands. A worker writes all but `interrupted`, which is seen from its lock being free."""
+
+    QUEUED = "queued"
+    PREPARING = "preparing"
+    TRAINING = "training"
+    EVALUATING = "evaluating"
+    SAVING = "saving"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+
+
+WORKING = frozenset({State.PREPARING, State.TRAINING, State.EVALUATING, State.SAVING})
+ENDED = frozenset({State.DONE, State.FAILED, State.STOPPED, State.INTERRUPTED})
+
+# A worker that was launched has this long to take its lock before it counts as dead (a cold start imports torch).
+LAUNCH_GRACE_S = 120.0
+
+
+@dataclass(frozen=True)
+class Status:
+    """One snapshot of status.json. Times are seconds since 1970; `phase` is the state in finer words for the page."""
+
+    state: State
+    phase: str = ""
+    reason: str = ""
+    hint: str = ""
+    cause: str = ""
+    step: int = 0
+    total_steps: int = 0
+    created: float = 0.0
+    launched: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    best_step: int | None = None
+    best_value: float | None = None
+    pid: int | None = None
+    device: str = ""
+    resumable: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**self.__dict__, "state": self.state.value}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Status:
+        """Read a snapshot; keys that a later version wrote are ignored, missing ones take their defaults."""
+        known = {k: v for k, v in values.items() if k in cls.__dataclass_fields__}
+        return cls(**{**known, "state": State(values["state"])})
+
+    @property
+    def ended_state(self) -> bool:
+        return self.state in ENDED
+
+
+def truth(written: Status, alive: bool, now: float | None = None) -> Status:
+    """What is true of a run whose file says `written` and whose worker holds its lock (`alive`) or not."""
+    if alive or written.state in ENDED:
+        return written
+    if written.state is State.QUEUED and written.launched is None:
+        return written
+    waited = (now or time.time()) - (written.launched or 0)
+    if written.started is None and waited < LAUNCH_GRACE_S:
+        return written
+    return replace(
+        written,
+        state=State.INTERRUPTED,
+        reason=f"The training process ended without a word, at step {written.step} of {written.total_steps or '?'}.",
+        hint="It was killed, ran out of memory, or the machine restarted. The log's last lines may tell which.",
+        cause="killed",
+    )

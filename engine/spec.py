@@ -1,0 +1,99 @@
+"""What a trainer declares about itself. Everything on the screen, in the help and in the tests follows from it.
+
+Owns the shape of a declaration; knows no trainer and does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from engine.params import LLMTrainingParams
+
+RowKind = Literal["text", "chat", "preference", "prompts", "feedback"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """Where and how one parameter is asked for; rides in the field's `Annotated` metadata.
+
+    `when` shows the field only while another field has one of the given values, for example `{"peft": (True,)}`.
+    `auto` marks a field whose None means "chosen from data, model and device" (see engine/plan.py).
+    """
+
+    group: str
+    label: str = ""
+    advanced: bool = False
+    when: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    auto: bool = False
+    widget: Literal["", "slider", "text", "lines", "model", "data", "hidden"] = ""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart of the run page: the metrics it draws and, in plain words, what good looks like."""
+
+    title: str
+    series: tuple[tuple[str, str], ...]  # (metric key, label)
+    good: str
+    smooth: bool = True
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The trainer's row of the quick comparison table, as the documentation words it."""
+
+    complexity: str
+    stability: str
+    flexibility: str
+    memory: str
+    use_case: str
+
+
+@dataclass(frozen=True)
+class Copies:
+    """How many copies of the model's parts a step holds, for the memory estimate.
+
+    `sequences` counts the sequences scored for one row (2 for a chosen and a rejected answer);
+    `frozen` counts further full models without gradients (a reference, a teacher, a reward model).
+    """
+
+    sequences: int = 1
+    frozen: int = 0
+    frozen_with_lora: int = 0
+    vocabulary_head: bool = True
+
+
+class Job(Protocol):
+    """What `TrainerSpec.build` returns: something that trains and holds the model that was trained."""
+
+    model: Any
+
+    def train(self, resume_from_checkpoint: str | None = None) -> Any: ...
+
+
+@dataclass(frozen=True)
+class TrainerSpec:
+    """One trainer, declared once in its own file under engine/trainers/."""
+
+    id: str
+    title: str
+    summary: str
+    use_when: str
+    key_features: str
+    example: str
+    order: int
+    rows: RowKind
+    params: type[LLMTrainingParams]
+    comparison: Comparison
+    charts: tuple[Chart, ...]
+    example_rows: tuple[dict[str, Any], ...]
+    build: Callable[[Any, Any], Job]
+    copies: Copies = Copies()
+    # A step of the size that suits plain next-token training, times this: preference losses want far smaller steps.
+    lr_scale: float = 1.0
+    # The metric that must be finite at every logged step for a run to be called done.
+    headline: str = "loss"
+    pipelines: tuple[str, ...] = ()
