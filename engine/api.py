@@ -1,0 +1,301 @@
+"""The one door of the engine: what ui/ and cli.py may call. Imports no torch, starts nothing when imported.
+
+Everything here takes and returns plain values and frozen dataclasses; every failure is a StudioError.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.command import command
+from engine.config_file import from_yaml, to_yaml
+from engine.errors import DataError
+from engine.params import LLMTrainingParams, flag, form_of
+from engine.registry import parse as validate
+from engine.registry import spec_for, specs
+from engine.runs.directory import RunDirectory, runs_root
+from engine.samples import PREFIX as SAMPLE_PREFIX
+from engine.samples import Sample, data_file, samples
+from engine.spec import Chart, Form, TrainerSpec
+
+if TYPE_CHECKING:
+    from engine.chat import ChatSession
+    from engine.data import Inspection
+    from engine.device import Device
+    from engine.estimate import Estimate
+    from engine.models import ModelFacts, ModelSource
+    from engine.plan import DataFacts, Plan
+    from engine.runs.listing import RunSummary
+    from engine.runs.status import Status
+
+__all__ = [
+    "SAMPLE_PREFIX",
+    "Chart",
+    "Form",
+    "LLMTrainingParams",
+    "Sample",
+    "TrainerSpec",
+    "chat",
+    "close_app",
+    "command",
+    "delete_run",
+    "device",
+    "estimate",
+    "flag",
+    "form_of",
+    "from_yaml",
+    "inspect_data",
+    "live",
+    "model_choices",
+    "model_facts",
+    "open_app",
+    "plan",
+    "presets",
+    "rename_run",
+    "resume",
+    "run_params",
+    "run_plan",
+    "run_status",
+    "runs",
+    "runs_root",
+    "samples",
+    "spec_for",
+    "specs",
+    "start",
+    "stop",
+    "store_upload",
+    "to_yaml",
+    "token_preview",
+    "validate",
+    "yaml_of_run",
+]
+
+
+# ---- data ----------------------------------------------------------------------------------------------------------
+
+
+def store_upload(path: str | Path, name: str) -> str:
+    """Move an uploaded file into the studio's own store and return its new path; the same content is kept once."""
+    source = Path(path)
+    with source.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
+    folder = runs_root() / ".uploads" / digest[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / (re.sub(r"[^\w.\- ]+", "_", Path(name).name).strip(". ") or "data")
+    if target.exists():
+        source.unlink(missing_ok=True)
+    else:
+        shutil.move(source, target)
+    return str(target)
+
+
+def inspect_data(
+    data_path: str, trainer: str | None = None, *, form: str | None = None, mapping: dict[str, str] | None = None
+) -> Inspection:
+    """What is in a file, how its rows would be read for `trainer` (None: for the kind that fits best), what is wrong.
+
+    Raises:
+        DataError: it is not a data set, or it cannot serve this trainer; says what was found and what was expected.
+    """
+    from engine.data import inspect
+
+    kind = spec_for(trainer).rows if trainer else None
+    if not data_path.strip():
+        raise DataError("No data is chosen yet.", hint="Drop a file, or pick a sample.")
+    return inspect(data_file(data_path), kind, form=form, mapping=mapping)
+
+
+def token_preview(params: LLMTrainingParams, limit: int = 20) -> dict[str, Any]:
+    """Examples as the model will see them, token by token with what is trained, and the lengths of many rows.
+
+    Answered by the inspect process with the very code that makes the label masks in training. Keys: see
+    engine/worker/inspect.py.
+    """
+    from engine.preview import token_preview as ask
+
+    return ask(params, limit)
+
+
+# ---- models, settings, estimates -----------------------------------------------------------------------------------
+
+
+def model_choices() -> list[ModelSource]:
+    """Models that are on this machine: the starter, then finished runs, newest first."""
+    from engine.models import choices
+
+    return choices()
+
+
+def model_facts(reference: str) -> ModelFacts:
+    """Size, context, chat template and licence of a model, read without loading it.
+
+    Raises:
+        ModelError: there is no such model, or the Hub cannot be reached.
+    """
+    from engine.models import facts
+
+    return facts(reference)
+
+
+def device() -> Device:
+    """What this machine trains on."""
+    from engine.device import device as probe
+
+    return probe()
+
+
+def plan(params: LLMTrainingParams, data: DataFacts) -> Plan:
+    """`params` with every automatic setting chosen, and the reason for each."""
+    from engine.plan import plan as choose
+
+    return choose(params, data, model_facts(params.model), device())
+
+
+def presets(trainer: str) -> dict[str, dict[str, Any]]:
+    """Named sets of settings: quick try, balanced, best quality."""
+    from engine.plan import presets as named
+
+    return named(trainer)
+
+
+def estimate(chosen: Plan, data: DataFacts) -> Estimate:
+    """Memory, time and disk of a planned run against what the device has free."""
+    from engine.estimate import estimate as work_out
+
+    params = chosen.params
+    return work_out(chosen, data, model_facts(params.model), device(), spec_for(params.trainer))
+
+
+# ---- runs ----------------------------------------------------------------------------------------------------------
+
+
+def start(params: LLMTrainingParams, *, request_id: str | None = None) -> str:
+    """Queue a run and start it as soon as the device is free; returns its name at once.
+
+    The same `request_id` always gives the same run, however often and from wherever it is asked.
+    """
+    from engine.runs import queue
+
+    run = queue.enqueue(params, request_id=request_id)
+    queue.dispatch(run.path.parent)
+    return run.name
+
+
+def stop(name: str, *, force: bool = False) -> None:
+    """Finish the step, save and end; `force` ends the process at once."""
+    from engine.runs import launcher
+
+    launcher.stop(RunDirectory.open(name), force=force)
+
+
+def resume(name: str) -> None:
+    """Go on from the last checkpoint of a run that was stopped or interrupted."""
+    from engine.runs import queue
+
+    run = RunDirectory.open(name)
+    queue.resume(run)
+    queue.dispatch(run.path.parent)
+
+
+def runs() -> list[RunSummary]:
+    """Every run, newest first."""
+    from engine.runs.listing import list_runs
+
+    return list_runs(runs_root())
+
+
+def run_status(name: str) -> Status:
+    return RunDirectory.open(name).status()
+
+
+def run_params(name: str) -> LLMTrainingParams:
+    """The settings that a run was started with."""
+    return validate(RunDirectory.open(name).params())
+
+
+def run_plan(name: str) -> dict[str, Any]:
+    """What the run's automatic settings became; empty until its data has been counted."""
+    return RunDirectory.open(name).plan()
+
+
+def yaml_of_run(name: str) -> str:
+    return to_yaml(run_params(name))
+
+
+def rename_run(name: str, new: str) -> None:
+    from engine.runs.listing import rename
+
+    rename(RunDirectory.open(name), new)
+
+
+def delete_run(name: str) -> None:
+    """Delete a run and all it wrote; refused while it works. Touches nothing outside its directory."""
+    from engine.runs.listing import delete
+
+    delete(RunDirectory.open(name))
+
+
+def live(name: str, events_offset: int = 0, log_offset: int = 0) -> dict[str, Any]:
+    """What is new in a run since the given byte offsets, shaped for the run page."""
+    from engine.runs.live import live as read
+
+    return read(RunDirectory.open(name), events_offset, log_offset)
+
+
+# ---- playground ----------------------------------------------------------------------------------------------------
+
+
+def chat() -> ChatSession:
+    """A playground process of its own; closing it gives the memory back."""
+    from engine.chat import ChatSession
+
+    return ChatSession()
+
+
+# ---- the app's own lifetime ----------------------------------------------------------------------------------------
+
+_closing = threading.Event()
+
+
+def open_app() -> None:
+    """Warm the standby worker up and start what is queued, in the background, until `close_app`."""
+    from engine.runs import standby
+
+    _closing.clear()
+    if os.environ.get("AITRAINING_STANDBY", "1") != "0":
+        threading.Thread(target=standby.ensure_standby, name="standby", daemon=True).start()
+    threading.Thread(target=_dispatch_forever, name="dispatch", daemon=True).start()
+
+
+def close_app() -> None:
+    """Stop dispatching and let the standby go; runs go on."""
+    from engine.runs import standby
+
+    _closing.set()
+    standby.close_standby()
+
+
+def _dispatch_forever() -> None:
+    from engine.runs import queue
+
+    while not _closing.wait(1.0):
+        queue.dispatch(runs_root())
+
+
+def _sha256(file: Any) -> str:
+    digest = hashlib.sha256()
+    for block in _blocks(file):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _blocks(file: Any) -> Iterator[bytes]:
+    while block := file.read(1 << 20):
+        yield block

@@ -1,0 +1,75 @@
+"""Settings as YAML: one flat, commented mapping that the page, the command line and people can all read and write."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from engine.errors import FieldProblem, ParamError
+from engine.params import LLMTrainingParams, form_of
+from engine.registry import parse, specs
+
+# Far above any real settings file; keeps a pasted gigabyte or a thousand brackets from costing anything.
+_LARGEST = 64_000
+
+
+def to_yaml(params: LLMTrainingParams) -> str:
+    """Every setting that differs from its default, grouped and commented; `trainer`, `model` and data always."""
+    lines, group = [f"# {specs()[params.trainer].title}"], ""
+    for name, field in type(params).model_fields.items():
+        value = getattr(params, name)
+        if value == field.get_default(call_default_factory=True) and name not in ("trainer", "model"):
+            continue
+        if form_of(type(params), name).group != group:
+            group = form_of(type(params), name).group
+            lines.append(f"\n# {group}")
+        lines.append(_one(name, value))
+    return "\n".join(lines) + "\n"
+
+
+def from_yaml(text: str) -> LLMTrainingParams:
+    """Settings from YAML.
+
+    Raises:
+        ParamError: it is not a mapping of settings, or a setting is wrong.
+    """
+    return parse(read_mapping(text))
+
+
+def read_mapping(text: str) -> dict[str, Any]:
+    """The mapping in a YAML text, not validated yet."""
+    if len(text) > _LARGEST:
+        raise ParamError([FieldProblem("", f"This is {len(text):,} characters; a settings file has a few dozen lines.")])
+    try:
+        values = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" (line {where.line + 1})" if where else ""
+        problem = getattr(error, "problem", None) or "it is nested too deeply"
+        raise ParamError([FieldProblem("", f"This is not YAML{line}: {problem}.")]) from None
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ParamError([FieldProblem("", "A settings file holds lines like `trainer: sft`, one setting a line.")])
+    return values
+
+
+def _one(name: str, value: Any) -> str:
+    return yaml.safe_dump({name: value}, allow_unicode=True, sort_keys=False, width=1000).rstrip("\n")
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, with 2e-5 read as a number as YAML 1.2 does, and no aliases (they can grow without bound)."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not used in settings files")
+        return super().compose_node(parent, index)
+
+
+_Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)

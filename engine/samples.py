@@ -1,0 +1,60 @@
+"""The bundled sample data sets: what they are, and where their files lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from engine.errors import DataError
+from engine.runs.directory import read_json
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+PREFIX = "sample:"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One bundled data set; `prompts` are questions that show what a model learned from it."""
+
+    id: str
+    trainer: str
+    title: str
+    sentence: str
+    rows: int
+    prompts: tuple[str, ...]
+    path: Path
+
+
+@cache
+def samples() -> tuple[Sample, ...]:
+    """Every bundled sample, in the order of its index."""
+    folder = ASSETS / "samples"
+    return tuple(
+        Sample(
+            id=entry["id"],
+            trainer=entry["trainer"],
+            title=entry["title"],
+            sentence=entry["sentence"],
+            rows=entry["rows"],
+            prompts=tuple(entry["sample_prompts"]),
+            path=folder / entry["file"],
+        )
+        for entry in read_json(folder / "index.json")
+    )
+
+
+def data_file(data_path: str) -> str:
+    """`data_path` with `sample:ID` replaced by the file it stands for; anything else unchanged.
+
+    Raises:
+        DataError: there is no such sample.
+    """
+    if not data_path.startswith(PREFIX):
+        return data_path
+    wanted = data_path.removeprefix(PREFIX)
+    for sample in samples():
+        if sample.id == wanted:
+            return str(sample.path)
+    known = ", ".join(sample.id for sample in samples())
+    raise DataError(f"There is no bundled sample {wanted!r}.", hint=f"Choose one of: {known}.")
