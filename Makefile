@@ -1,0 +1,49 @@
+# Two commands: `make app` and `make test`. Each sets up what it needs; a second call starts at once.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do command -v $$p && break; done)
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
+
+.PHONY: app test setup check fast clean chromium
+
+app: $(READY)
+	$(BIN)/python app.py
+
+test: $(READY_DEV) chromium
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/python -m pytest
+
+setup: $(READY)
+
+# Formatting, lint, types and the fast tests: under a minute.
+check: $(READY_DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/python -m pytest -m "not slow and not browser"
+
+fast: $(READY_DEV)
+	$(BIN)/python -m pytest -m "not slow and not browser"
+
+# torch first and by itself: its CPU build is 10 times smaller than the CUDA build that a plain install fetches.
+$(READY): pyproject.toml constraints.txt scripts/install_torch.sh
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 12) else f"Python 3.10 to 3.12 is needed, this is {v[0]}.{v[1]}. Try: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1,<27"
+	sh scripts/install_torch.sh $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(READY_DEV): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group dev
+	@touch $@
+
+# The browser tests drive Chromium. Where there is none, install it when we may, else say how.
+chromium:
+	@sh scripts/install_chromium.sh
+
+clean:
+	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache
