@@ -85,7 +85,7 @@ def store_upload(path: str | Path, name: str) -> str:
     """Move an uploaded file into the studio's own store and return its new path; the same content is kept once."""
     source = Path(path)
     with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
+        digest = _sha256(file)
     folder = runs_root() / ".uploads" / digest[:16]
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / (re.sub(r"[^\w.\- ]+", "_", Path(name).name).strip(". ") or "data")

@@ -41,7 +41,8 @@ def from_yaml(text: str) -> LLMTrainingParams:
 def read_mapping(text: str) -> dict[str, Any]:
     """The mapping in a YAML text, not validated yet."""
     if len(text) > _LARGEST:
-        raise ParamError([FieldProblem("", f"This is {len(text):,} characters; a settings file has a few dozen lines.")])
+        message = f"This is {len(text):,} characters long; a settings file has a few dozen lines."
+        raise ParamError([FieldProblem("", message)])
     try:
         values = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, RecursionError) as error:
@@ -59,7 +60,7 @@ def _one(name: str, value: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, with 2e-5 read as a number as YAML 1.2 does, and no aliases (they can grow without bound)."""
+    """PyYAML's safe loader; reads 2e-5 as a number, as YAML 1.2 does, and no aliases, which can grow without bound."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):

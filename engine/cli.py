@@ -1,0 +1,139 @@
+"""`aitraining …`: the same engine from a terminal. Flags are read off the parameter models; nothing is declared here.
+
+Exit codes: 0 the thing that was asked for is done; 1 it failed; 2 the command line is wrong; 3 the run was stopped or
+interrupted; 130 Ctrl-C while watching.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import runpy
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from engine import api
+from engine.errors import ParamError, StudioError
+from engine.flags import add_flags, given_values, known_trainer
+from engine.runs.status import State
+from engine.watch import watch
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = _parser(words).parse_args(words)
+        return args.handle(args)
+    except ParamError as error:
+        print(f"aitraining: {error}", file=sys.stderr)
+        return 2
+    except StudioError as error:
+        print(f"aitraining: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(error.hint, file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="aitraining", description="Fine-tune language models.", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, about: str, handle: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
+        sub.set_defaults(handle=handle)
+        return sub
+
+    app = command("app", "Serve the page on http://127.0.0.1:7860 (PORT chooses another port).", _app)
+    app.add_argument("--port", type=int, default=None, help="Port to serve on; overrides PORT.")
+
+    llm = command("llm", "Train a language model and wait until it is done.", _llm)
+    add_flags(llm, known_trainer(words))
+
+    runs = command("runs", "List the runs.", _runs)
+    runs.add_argument("--json", action="store_true", help="Print a JSON list instead of a table.")
+
+    stop = command("stop", "Finish the step, save, and end a run.", _stop)
+    stop.add_argument("name", help="The run's name.")
+    stop.add_argument("--force", action="store_true", help="End the process at once, without saving.")
+
+    resume = command("resume", "Go on from the last checkpoint of a stopped or interrupted run.", _resume)
+    resume.add_argument("name", help="The run's name.")
+    return parser
+
+
+def _app(args: argparse.Namespace) -> int:
+    if args.port is not None:
+        os.environ["PORT"] = str(args.port)
+    runpy.run_module("ui", run_name="__main__")  # by name, since the engine never imports the page
+    return 0
+
+
+def _llm(args: argparse.Namespace) -> int:
+    params = api.validate(given_values(args))
+    name = api.start(params)
+    print(f"Run {name} in {api.runs_root() / name}")
+    return _watched(name)
+
+
+def _resume(args: argparse.Namespace) -> int:
+    api.resume(args.name)
+    return _watched(args.name)
+
+
+def _watched(name: str) -> int:
+    try:
+        status = watch(name)
+    except KeyboardInterrupt:
+        print(
+            f"\nThe run goes on. Watch it with `aitraining app`, end it with `aitraining stop {name}`.", file=sys.stderr
+        )
+        return 130
+    if status.state is State.DONE:
+        print(f"Done. The model is in {api.runs_root() / name / 'model'}")
+        return 0
+    print(f"{status.state.value}: {status.reason} {status.hint}".strip(), file=sys.stderr)
+    return 1 if status.state is State.FAILED else 3
+
+
+def _runs(args: argparse.Namespace) -> int:
+    rows = [summary.to_dict() for summary in api.runs()]
+    if args.json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+    else:
+        _print_table(rows)
+    return 0
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        print(f"No runs in {api.runs_root()} yet.")
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("name", "state", "trainer", "model", "step", "best held-out", box=None)
+    for row in rows:
+        best = row["best_value"]
+        cells = (row["name"], row["state"], row["trainer"], row["model"], f"{row['step']}/{row['total_steps']}")
+        table.add_row(*(Text(str(cell)) for cell in cells), "" if best is None else f"{best:.4f}")
+    Console().print(table)
+
+
+def _stop(args: argparse.Namespace) -> int:
+    from engine.runs.launcher import wait_until_stopped
+
+    api.stop(args.name, force=args.force)
+    status = wait_until_stopped(args.name)
+    print(f"{args.name}: {status.state.value}")
+    return 0 if status.ended_state else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
