@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +84,7 @@ def store_upload(path: str | Path, name: str) -> str:
     """Move an uploaded file into the studio's own store and return its new path; the same content is kept once."""
     source = Path(path)
     with source.open("rb") as file:
-        digest = _sha256(file)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     folder = runs_root() / ".uploads" / digest[:16]
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / (re.sub(r"[^\w.\- ]+", "_", Path(name).name).strip(". ") or "data")
@@ -287,15 +286,3 @@ def _dispatch_forever() -> None:
 
     while not _closing.wait(1.0):
         queue.dispatch(runs_root())
-
-
-def _sha256(file: Any) -> str:
-    digest = hashlib.sha256()
-    for block in _blocks(file):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def _blocks(file: Any) -> Iterator[bytes]:
-    while block := file.read(1 << 20):
-        yield block
