@@ -62,7 +62,7 @@ def test_every_field_says_what_it_is(trainer: str) -> None:
     assert issubclass(cls, BaseModel)
     for name, field in cls.model_fields.items():
         assert isinstance(form_of(cls, name), Form)
-        assert field.description and field.description[0].isupper() or field.description[0].isdigit()
+        assert (field.description and field.description[0].isupper()) or field.description[0].isdigit()
         assert field.description.endswith("."), name
         for other in form_of(cls, name).when:
             assert other in cls.model_fields
