@@ -1,7 +1,8 @@
 """One run's directory: the files that are the protocol between the worker and everybody who watches.
 
 params.json (once, no secrets) · data.json · plan.json · status.json (atomic replace) · events.jsonl · worker.log ·
-alive.lock (held by the worker for life) · stop (a request) · data/ · checkpoints/ · model/ (moved into place last)
+alive.lock (held by the worker for life) · stop (a request) · pid (who was started) · data/ · checkpoints/ ·
+model/ (moved into place last, so that its presence means complete)
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from engine.errors import RunError, RunNameTaken, RunNotFound
 from engine.params import NAME_PATTERN
 from engine.runs import events
 from engine.runs.lock import FileLock, is_held
-from engine.runs.status import State, Status, truth
+from engine.runs.status import ENDED, LAUNCH_GRACE_S, State, Status, truth
 
 
 def runs_root() -> Path:
@@ -41,6 +44,7 @@ class RunDirectory:
         self.log_file = path / "worker.log"
         self.lock_file = path / "alive.lock"
         self.stop_file = path / "stop"
+        self.pid_file = path / "pid"
         self.data_dir = path / "data"
         self.checkpoints_dir = path / "checkpoints"
         self.model_dir = path / "model"
@@ -102,7 +106,17 @@ class RunDirectory:
     def status(self) -> Status:
         """The state that is true now: what was written, corrected by whether the worker lives."""
         alive = self.alive  # asked first: a worker writes its last state before it lets go of the lock
-        return truth(self.written_status(), alive)
+        written = self.written_status()
+        launching = not alive and self._launching(written)
+        return truth(written, alive=alive, launching=launching, stop_requested=self.stop_requested)
+
+    def _launching(self, written: Status) -> bool:
+        """Whether a worker was started that may yet take its lock; a cold one imports torch first."""
+        if written.launched is None or written.started is not None or written.state in ENDED:
+            return False
+        if time.time() - written.launched > LAUNCH_GRACE_S:
+            return False
+        return not self.pid_file.is_file() or _runs_still(int(self.pid_file.read_text()))
 
     def write_status(self, status: Status) -> None:
         write_json(self.status_file, status.to_dict())
@@ -123,6 +137,13 @@ class RunDirectory:
     @property
     def stop_requested(self) -> bool:
         return self.stop_file.exists()
+
+
+def _runs_still(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def read_json(path: Path) -> Any:

@@ -43,7 +43,8 @@ class FileLock:
             self._fd = None
 
     def __enter__(self) -> FileLock:
-        self.acquire(timeout_s=60)
+        if not self.acquire(timeout_s=60):
+            raise TimeoutError(f"Another process has held {self.path} for a minute.")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -51,7 +52,7 @@ class FileLock:
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody holds the lock on `path` right now. Asks for a shared lock, so two askers never see each other."""
+    """Whether somebody holds the lock on `path` now. Asks for a shared lock, so that two askers never see each other."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

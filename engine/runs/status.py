@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any
 
 
-class State(str, Enum):
+class State(StrEnum):
     """Where a run stands. A worker writes all but `interrupted`, which is seen from its lock being free."""
 
     QUEUED = "queued"
@@ -47,8 +46,10 @@ class Status:
     best_step: int | None = None
     best_value: float | None = None
     pid: int | None = None
+    pid_started: float | None = None
     device: str = ""
     resumable: bool = False
+    metrics: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return {**self.__dict__, "state": self.state.value}
@@ -64,19 +65,22 @@ class Status:
         return self.state in ENDED
 
 
-def truth(written: Status, alive: bool, now: float | None = None) -> Status:
-    """What is true of a run whose file says `written` and whose worker holds its lock (`alive`) or not."""
-    if alive or written.state in ENDED:
+def truth(written: Status, *, alive: bool, launching: bool, stop_requested: bool) -> Status:
+    """What is true of a run whose file says `written`.
+
+    `alive`: a worker holds the lock. `launching`: a worker was started and may yet take it. `stop_requested`: somebody
+    asked it to end, so that a worker which is gone was ended on purpose.
+    """
+    waiting = written.state is State.QUEUED and written.launched is None
+    if alive or launching or waiting or written.state in ENDED:
         return written
-    if written.state is State.QUEUED and written.launched is None:
-        return written
-    waited = (now or time.time()) - (written.launched or 0)
-    if written.started is None and waited < LAUNCH_GRACE_S:
-        return written
+    at = f"at step {written.step} of {written.total_steps}" if written.total_steps else "before the first step"
+    if stop_requested:
+        return replace(written, state=State.STOPPED, reason=f"It was ended by force {at}.", cause="stopped")
     return replace(
         written,
         state=State.INTERRUPTED,
-        reason=f"The training process ended without a word, at step {written.step} of {written.total_steps or '?'}.",
+        reason=f"The training process ended without a word {at}.",
         hint="It was killed, ran out of memory, or the machine restarted. The log's last lines may tell which.",
         cause="killed",
     )

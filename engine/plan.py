@@ -1,0 +1,216 @@
+"""Chooses every automatic setting from the data, the model and the device, and says why. No torch.
+
+The page shows these choices before Start; the worker makes them again once it has counted the real tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.device import Device
+from engine.errors import DeviceError
+from engine.models import ModelFacts
+from engine.params import LLMTrainingParams
+from engine.registry import spec_for
+
+# A curve of this many points is smooth enough to judge and cheap enough to draw.
+_LOG_POINTS = 200
+_EVALUATIONS = 10
+# At least this many optimizer steps, or there is hardly a curve: small data gets small batches.
+_STEPS_WANTED = 60
+_BATCHES = (16, 8, 4, 2, 1)
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What is known of the data. Lengths are tokens per row; `exact` is False while they are estimated."""
+
+    rows: int
+    valid_rows: int | None = None
+    tokens_mean: float = 128.0
+    tokens_p95: int = 256
+    tokens_max: int = 512
+    trained_mean: float = 64.0
+    exact: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`params` with nothing left open, why each open setting became what it is, and the steps that follow."""
+
+    params: LLMTrainingParams
+    reasons: dict[str, str]
+    train_rows: int
+    valid_rows: int
+    steps_per_epoch: int
+    total_steps: int
+    tokens_per_step: float
+    notes: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**self.__dict__, "params": self.params.model_dump(mode="json")}
+
+
+def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: Device) -> Plan:
+    """Fill every open setting of `params`.
+
+    Raises:
+        DeviceError: a setting asks for hardware that is not here.
+    """
+    _check_device(params, device)
+    values: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+
+    def choose(name: str, value: Any, why: str) -> Any:
+        given = getattr(params, name)
+        if given is not None:
+            return given
+        values[name], reasons[name] = value, why
+        return value
+
+    rows = min(data.rows, params.max_samples or data.rows)
+    fraction = choose("valid_fraction", *_held_out(rows, data.valid_rows))
+    valid = data.valid_rows if data.valid_rows is not None else round(rows * fraction)
+    train = rows if data.valid_rows is not None else max(1, rows - valid)
+
+    choose("max_length", *_max_length(data, model))
+    # The default trainer's rows are documents, which are cut into blocks: its batch counts blocks.
+    places = _places(params, data, train)
+    batch = choose("batch_size", *_batch_size(params, places))
+    per_epoch = max(1, math.ceil(places / (batch * params.gradient_accumulation)))
+    total = max(1, math.ceil(per_epoch * params.epochs))
+    total = min(total, params.max_steps or total)
+
+    choose("lr", *_learning_rate(params, model))
+    every = max(1, total // _LOG_POINTS)
+    choose("logging_steps", every, f"A point every {_steps(every)}: {total} steps in all.")
+    each = max(1, math.ceil(total / _EVALUATIONS))
+    choose("eval_steps", each, f"Held-out rows every {_steps(each)}: about {math.ceil(total / each)} measurements.")
+    evaluated = params.eval_steps or each
+    saved = evaluated if valid else each
+    choose("save_steps", saved, f"A checkpoint every {_steps(saved)}" + (", at each measurement." if valid else "."))
+    choose("precision", *_precision(params, device))
+    choose("attention", *_attention(device, model))
+    choose("gradient_checkpointing", *_checkpointing(device, model))
+
+    filled = params.model_copy(update=values)
+    tokens = batch * params.gradient_accumulation * min(data.tokens_mean, filled.max_length or data.tokens_mean)
+    return Plan(filled, reasons, train, valid, per_epoch, total, tokens)
+
+
+def presets(trainer: str) -> dict[str, dict[str, Any]]:
+    """Named starting points for a trainer's settings; what a preset leaves out keeps its default."""
+    fields = spec_for(trainer).params.model_fields
+    named = {
+        "Quick try": {"epochs": 1.0, "max_samples": 200, "early_stopping_patience": None},
+        "Balanced": {"epochs": 3.0, "max_samples": None, "early_stopping_patience": None},
+        "Best quality": {"epochs": 8.0, "max_samples": None, "early_stopping_patience": 3},
+    }
+    return {title: {k: v for k, v in values.items() if k in fields} for title, values in named.items()}
+
+
+def _check_device(params: LLMTrainingParams, device: Device) -> None:
+    if params.quantization != "none" and not device.quantization:
+        raise DeviceError(
+            f"quantization={params.quantization} needs an NVIDIA GPU and the package bitsandbytes; this machine trains on "
+            f"{device.name}.",
+            hint="Set quantization to none (--quantization none).",
+        )
+    if params.device not in ("auto", "cpu", device.kind):
+        raise DeviceError(f"There is no {params.device} device here, only {device.kind}.", hint="Use --device auto.")
+    on_cpu = params.device == "cpu" or device.kind == "cpu"
+    if params.precision == "fp16" and on_cpu:
+        raise DeviceError("fp16 needs a GPU.", hint="Leave precision empty, so that the right one is chosen.")
+    if params.attention == "flash_attention_2" and not device.flash_attention:
+        raise DeviceError(
+            "flash_attention_2 needs an NVIDIA GPU (Ampere or newer) and the package flash-attn.",
+            hint="Leave attention empty, so that the right one is chosen.",
+        )
+
+
+def _held_out(rows: int, own_file: int | None) -> tuple[float, str]:
+    from engine.data import held_out_fraction
+
+    if own_file is not None:
+        return 0.0, f"Your own file of {own_file} rows is used to measure with."
+    fraction = held_out_fraction(rows)
+    if fraction == 0:
+        return 0.0, f"With {rows} rows all are needed for training; nothing is kept aside to measure with."
+    return fraction, f"{round(rows * fraction)} of {rows} rows are kept aside to measure with."
+
+
+def _max_length(data: DataFacts, model: ModelFacts) -> tuple[int, str]:
+    wanted = max(32, 1 << (max(1, data.tokens_max) - 1).bit_length())
+    length = min(wanted, model.context, 4096)
+    if length >= data.tokens_max:
+        return (
+            length,
+            f"The longest row has {'' if data.exact else 'about '}{data.tokens_max} tokens, so nothing is cut.",
+        )
+    limit = f"the model's context of {model.context}" if model.context <= 4096 else "what memory usually allows"
+    return length, f"The longest row has {data.tokens_max} tokens; {length} is {limit}, so longer rows are cut."
+
+
+def _places(params: LLMTrainingParams, data: DataFacts, rows: int) -> int:
+    if spec_for(params.trainer).rows != "text":
+        return rows
+    length = params.max_length or min(4096, max(32, data.tokens_max))
+    return max(1, math.ceil(rows * data.tokens_mean / length))
+
+
+def _batch_size(params: LLMTrainingParams, places: int) -> tuple[int, str]:
+    def steps(batch: int) -> int:
+        return math.ceil(places * params.epochs / (batch * params.gradient_accumulation))
+
+    for batch in _BATCHES:
+        if steps(batch) >= _STEPS_WANTED or batch == 1:
+            return batch, f"{batch} at a time makes {steps(batch)} steps of {places} rows in {params.epochs:g} passes."
+    raise AssertionError("unreachable: the last batch size is 1")
+
+
+def _learning_rate(params: LLMTrainingParams, model: ModelFacts) -> tuple[float, str]:
+    """About 2e-5 at one billion weights and larger for smaller models, as practice has it; ten times that for LoRA."""
+    scale = spec_for(params.trainer).lr_scale
+    full = min(1e-3, 2e-5 * math.sqrt(1e9 / max(model.parameters, 1)))
+    rate = (min(2e-3, 10 * full) if params.peft else full) * scale
+    rate = float(f"{rate:.1e}")
+    what = "a LoRA adapter on" if params.peft else "all weights of"
+    return (
+        rate,
+        f"{rate:g} suits {what} a model of {_millions(model.parameters)} weights; smaller models take larger steps.",
+    )
+
+
+def _precision(params: LLMTrainingParams, device: Device) -> tuple[str, str]:
+    if params.device == "cpu" and device.kind != "cpu":
+        return "fp32", "Plain numbers: training was sent to the CPU."
+    if device.bf16:
+        return "bf16", f"{device.name} computes in bfloat16, which is faster and needs less memory."
+    if device.kind == "cuda":
+        return "fp16", f"{device.name} has no bfloat16; half precision with loss scaling instead."
+    return "fp32", f"{device.name} has no bfloat16 units, so plain 32-bit numbers are the fastest."
+
+
+def _attention(device: Device, model: ModelFacts) -> tuple[str, str]:
+    if device.flash_attention:
+        return "flash_attention_2", "flash-attn is installed and the GPU can use it."
+    if device.kind == "cpu" and not model.sliding_window:
+        return "documents", "Each row attends to itself only and no padding is computed."
+    return "sdpa", "PyTorch's own attention fits this model and device."
+
+
+def _checkpointing(device: Device, model: ModelFacts) -> tuple[bool, str]:
+    # weights, gradients and Adam's two moments in fp32: when they fill half of the memory, activations must be few
+    short = 16 * model.parameters > device.memory_free / 2
+    why = "Memory is short for this model" if short else "Memory suffices, so nothing is computed twice"
+    return short, why + "."
+
+
+def _steps(count: int) -> str:
+    return "step" if count == 1 else f"{count} steps"
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e9:.1f} billion" if count >= 1e9 else f"{count / 1e6:.1f} million"

@@ -1,0 +1,161 @@
+"""Starts and ends processes; the only place that does. Knows jobs by name, not what they do."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from engine.runs import standby
+from engine.runs.channel import Channel
+from engine.runs.directory import RunDirectory
+from engine.runs.status import State, Status
+
+# How long a worker has to finish its step and save before it is told to end, and then before it is killed.
+GRACE_S = 60.0
+TERM_S = 5.0
+
+_PROJECT = Path(__file__).resolve().parents[2]
+
+
+def worker_environment() -> dict[str, str]:
+    """The environment of a process that holds a model: this one's, plus what keeps such a process quiet and polite.
+
+    OMP_WAIT_POLICY=PASSIVE lets threads sleep while they wait: beside the page (or any other busy process) spinning
+    threads were measured several times slower.
+    """
+    return {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        **os.environ,
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TRL_EXPERIMENTAL_SILENCE": "1",
+        "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def start_worker(run: RunDirectory) -> int:
+    """Start the process that trains `run` and return its pid. It outlives us."""
+    run.stop_file.unlink(missing_ok=True)
+    run.pid_file.unlink(missing_ok=True)
+    run.update_status(launched=time.time(), started=None, ended=None)
+    args = {"run": str(run.path)}
+    warm = standby.ask("train", args, log=run.log_file, env=_settings())
+    if warm is not None:
+        pid, channel = warm
+        channel.close()
+    else:
+        with run.log_file.open("ab") as log:
+            pid = _cold("train", args, output=log).pid
+    run.pid_file.write_text(str(pid))
+    return pid
+
+
+def open_worker(job: str, args: dict[str, Any]) -> Channel:
+    """Start a process that answers over a channel; it ends when the channel is closed."""
+    warm = standby.ask(job, args, log=None, env=_settings())
+    if warm is not None:
+        return warm[1]
+    here, there = socket.socketpair()
+    with there:
+        _cold(job, args, channel=there)
+    return Channel(here)
+
+
+def stop(run: RunDirectory, *, force: bool = False) -> None:
+    """Ask a run to finish its step, save and end; make sure of it in the background. `force`: end it at once."""
+    status = run.status()
+    if status.ended_state:
+        return
+    run.request_stop()
+    if status.state is State.QUEUED and status.launched is None:
+        run.update_status(
+            state=State.STOPPED, ended=time.time(), reason="It was taken out of the queue.", cause="stopped"
+        )
+        return
+    if force:
+        _end(run)
+    else:
+        threading.Thread(target=_end_later, args=(run,), name=f"stop {run.name}", daemon=True).start()
+
+
+def wait_until_stopped(name: str, timeout_s: float = GRACE_S + 3 * TERM_S) -> Status:
+    """Wait for a run that was asked to stop, ending it by force when it does not; returns its last status."""
+    run = RunDirectory.open(name)
+    if not _gone(run, timeout_s):
+        _end(run)
+    return run.status()
+
+
+def _settings() -> dict[str, str]:
+    """Variables that may have changed since the standby was started."""
+    return {k: v for k, v in worker_environment().items() if k.startswith(("AITRAINING_", "HF_", "CUDA_", "OMP_"))}
+
+
+def _cold(
+    job: str, args: dict[str, Any], *, output: Any = None, channel: socket.socket | None = None
+) -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-m", "engine.worker", job, json.dumps(args)]
+    return subprocess.Popen(
+        argv + ([str(channel.fileno())] if channel else []),
+        stdin=subprocess.DEVNULL,
+        stdout=output or subprocess.DEVNULL,
+        stderr=subprocess.STDOUT if output else None,
+        pass_fds=[channel.fileno()] if channel else [],
+        env={
+            **worker_environment(),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(_PROJECT), os.environ.get("PYTHONPATH")])),
+        },
+        start_new_session=True,
+    )
+
+
+def _end_later(run: RunDirectory) -> None:
+    if not _gone(run, GRACE_S):
+        _end(run)
+
+
+def _end(run: RunDirectory) -> None:
+    """SIGTERM to the whole process group, then SIGKILL. Only ever to the process that wrote this run's status."""
+    for which, wait_s in ((signal.SIGTERM, TERM_S), (signal.SIGKILL, TERM_S)):
+        group = _group(run)
+        if group is None:
+            return
+        try:
+            os.killpg(group, which)
+        except ProcessLookupError:
+            return
+        if _gone(run, wait_s):
+            return
+
+
+def _group(run: RunDirectory) -> int | None:
+    """The process group of this run's worker; None when it is gone, even if another process has its number now."""
+    status = run.written_status()
+    pid = status.pid if status.pid_started else (int(run.pid_file.read_text()) if run.pid_file.is_file() else None)
+    if pid is None or run.status().ended_state:
+        return None
+    try:
+        process = psutil.Process(pid)
+        same = status.pid_started is None or abs(process.create_time() - status.pid_started) < 2
+        return os.getpgid(pid) if same and os.getpgid(pid) == pid else None
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        return None
+
+
+def _gone(run: RunDirectory, timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while not run.status().ended_state:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.05)
+    return True

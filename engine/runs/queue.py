@@ -1,0 +1,154 @@
+"""The queue of one device. Any process may put a run in or start the next one; none of them owns the queue.
+
+A marker file per waiting run under `.queue/` and per started run under `.active/` keeps this cheap however many runs
+there are; the run's own status is the truth, and a marker that contradicts it is dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from pathlib import Path
+
+from engine.errors import RunActive, RunError
+from engine.params import LLMTrainingParams
+from engine.runs import launcher
+from engine.runs.directory import RunDirectory, runs_root
+from engine.runs.lock import FileLock
+from engine.runs.status import ENDED, State
+
+
+def enqueue(params: LLMTrainingParams, *, request_id: str | None = None, root: Path | None = None) -> RunDirectory:
+    """Put a run at the end of the queue. The same `request_id` gives the same run, from any process, at any time.
+
+    Raises:
+        RunNameTaken: the wished name is in use.
+    """
+    root = root or runs_root()
+    with _lock(root):
+        request = _folder(root, ".requests") / hashlib.sha256((request_id or "").encode()).hexdigest()[:32]
+        if request_id and request.is_file():
+            return RunDirectory(root / request.read_text())
+        name = params.project_name or _free_name(root, params)
+        run = RunDirectory.create(params.model_dump(mode="json"), name, root)
+        if request_id:
+            request.write_text(name)
+        _mark_waiting(run)
+    return run
+
+
+def resume(run: RunDirectory) -> None:
+    """Put a run that was stopped or interrupted back in the queue; its worker goes on from the last checkpoint.
+
+    Raises:
+        RunActive: it is still working.
+        RunError: it has no checkpoint, or it is done.
+    """
+    with _lock(run.path.parent):
+        state = run.status().state
+        if state not in ENDED:
+            raise RunActive(f"The run {run.name!r} is {state.value}; it needs no resuming.")
+        if state is State.DONE:
+            raise RunError(f"The run {run.name!r} is done.", hint="Start a new run from its model to train it further.")
+        if not any(run.checkpoints_dir.glob("checkpoint-*/trainer_state.json")):
+            raise RunError(
+                f"The run {run.name!r} ended before its first checkpoint.",
+                hint="Start it again with the same settings.",
+            )
+        run.stop_file.unlink(missing_ok=True)
+        run.update_status(
+            state=State.QUEUED,
+            phase="",
+            reason="",
+            hint="",
+            cause="",
+            launched=None,
+            started=None,
+            ended=None,
+            pid=None,
+        )
+        _mark_waiting(run)
+
+
+def dispatch(root: Path) -> list[str]:
+    """Start the run that waits longest if the device is free; returns the names of those started."""
+    if not _waiting(root):
+        return []
+    lock = FileLock(root / ".queue.lock")
+    if not lock.acquire():
+        return []  # somebody else is at it
+    try:
+        if _device_busy(root):
+            return []
+        for marker in _waiting(root):
+            run = RunDirectory(root / marker.name.split("-", 1)[1])
+            marker.unlink()
+            if run.status_file.is_file() and run.written_status().state is State.QUEUED:
+                (_folder(root, ".active") / run.name).touch()
+                launcher.start_worker(run)
+                return [run.name]
+        return []
+    finally:
+        lock.release()
+
+
+def position(name: str, root: Path | None = None) -> int | None:
+    """How many runs wait before this one; None when it does not wait."""
+    names = [marker.name.split("-", 1)[1] for marker in _waiting(root or runs_root())]
+    return names.index(name) if name in names else None
+
+
+def recover(root: Path) -> None:
+    """Put queued runs whose marker was lost (the machine went down in between) back in line."""
+    if not root.is_dir():
+        return
+    with _lock(root):
+        marked = {marker.name.split("-", 1)[1] for marker in _waiting(root)}
+        for path in root.iterdir():
+            run = RunDirectory(path)
+            if path.name.startswith(".") or path.name in marked or not run.status_file.is_file():
+                continue
+            status = run.written_status()
+            if status.state is State.QUEUED and status.launched is None:
+                _mark_waiting(run)
+
+
+def _device_busy(root: Path) -> bool:
+    busy = False
+    for marker in _folder(root, ".active").iterdir():
+        run = RunDirectory(root / marker.name)
+        if run.status_file.is_file() and (run.alive or not run.status().ended_state):
+            busy = True
+        else:
+            marker.unlink(missing_ok=True)
+    return busy
+
+
+def _mark_waiting(run: RunDirectory) -> None:
+    (_folder(run.path.parent, ".queue") / f"{time.time_ns():020d}-{run.name}").touch()
+
+
+def _waiting(root: Path) -> list[Path]:
+    folder = root / ".queue"
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _folder(root: Path, name: str) -> Path:
+    path = root / name
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _lock(root: Path) -> FileLock:
+    root.mkdir(parents=True, exist_ok=True)
+    return FileLock(root / ".queue.lock")
+
+
+def _free_name(root: Path, params: LLMTrainingParams) -> str:
+    """`sft-starter-1`, `sft-starter-2`, …: readable, and short enough to type."""
+    model = re.sub(r"[^A-Za-z0-9.]+", "-", Path(params.model).name).strip("-.")[:40] or "model"
+    number = 1
+    while (root / f"{params.trainer}-{model}-{number}").exists():
+        number += 1
+    return f"{params.trainer}-{model}-{number}"

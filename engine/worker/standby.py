@@ -1,0 +1,101 @@
+"""The fork server: imports the heavy libraries once, then forks a process for each job that it is asked for.
+
+Safe because it stays a process of one thread that has run no tensor operation and never touched a GPU: forking after
+OpenMP has started its threads hangs the child. `python -m engine.worker.standby SOCKET`; prints "ready" when warm.
+It ends when its standard input does, that is, when the app that started it is gone; its children go on.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from typing import Any
+
+from engine.runs.channel import Channel
+from engine.worker.__main__ import run_job
+
+
+def preload() -> None:
+    """Import what jobs need, transformers' lazily loaded parts included."""
+    import accelerate
+    import peft  # noqa: F401
+    import torch._dynamo
+    import torch.optim  # noqa: F401
+    import transformers.integrations
+    import transformers.models.llama.modeling_llama
+    import transformers.models.qwen2.modeling_qwen2
+    import transformers.trainer  # noqa: F401
+
+    import engine.worker.chat
+    import engine.worker.inspect
+    import engine.worker.train  # noqa: F401
+
+    assert accelerate.__version__
+    assert threading.active_count() == 1, "a fork server must have one thread"
+
+
+def serve(address: str) -> None:
+    """Answer requests until the owner is gone."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(address)
+    listener.listen(16)
+    gc.collect()
+    gc.freeze()  # children share these pages; a collection in a child would copy them
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    owner = sys.stdin.fileno()
+    while True:
+        ready, _, _ = select.select([listener, owner], [], [])
+        if owner in ready:
+            return
+        connection, _ = listener.accept()
+        with Channel(connection) as channel:
+            request = channel.receive(5)
+            if request is not None:
+                _fork(request, channel, listener)
+
+
+def _fork(request: dict[str, Any], channel: Channel, listener: socket.socket) -> None:
+    """Fork twice, so that the job belongs to nobody and leaves no zombie."""
+    middle = os.fork()
+    if middle:
+        os.waitpid(middle, 0)
+        return
+    if os.fork():
+        os._exit(0)
+    code = 1
+    try:
+        listener.close()
+        os.setsid()
+        code = _job(request, channel)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _job(request: dict[str, Any], channel: Channel) -> int:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
+    nothing = os.open(os.devnull, os.O_RDWR)
+    output = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644) if request["log"] else nothing
+    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    channel.send({"pid": os.getpid()})
+    if request["job"] == "train":
+        channel.close()
+    return run_job(request["job"], request["args"], channel)
+
+
+if __name__ == "__main__":
+    preload()
+    serve(sys.argv[1])
