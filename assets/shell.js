@@ -1,0 +1,27 @@
+/* What every page needs: the light and dark switch, the page's title, and moving messages to screen readers. */
+(() => {
+  const KEY = "studio-theme";
+  const apply = () => {
+    const chosen = localStorage.getItem(KEY);
+    const asked = new URLSearchParams(location.search).get("__theme");
+    if (chosen && !asked && document.body) document.body.classList.toggle("dark", chosen === "dark");
+  };
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest?.("[data-theme-toggle]")) return;
+    const dark = !document.body.classList.contains("dark");
+    localStorage.setItem(KEY, dark ? "dark" : "light");
+    apply();
+  });
+  const title = () => {
+    const header = document.querySelector(".st-header");
+    if (header && header.dataset.title !== "Start") document.title = `${header.dataset.title} · AITraining Studio`;
+    return Boolean(header);
+  };
+  const start = () => {
+    apply();
+    document.documentElement.lang ||= "en";
+    const watch = new MutationObserver(() => { if (title()) { apply(); watch.disconnect(); } });
+    if (!title()) watch.observe(document.body, { childList: true, subtree: true });
+  };
+  document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", start) : start();
+})();

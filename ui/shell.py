@@ -1,0 +1,158 @@
+"""The frame around every page: addresses, header, theme, static files, and the server's life from start to Ctrl-C."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import gradio as gr
+
+from engine import api
+from ui import home, new_run, playground_page, routes, run_page, runs_page
+from ui.theme import theme
+
+TITLE = "AITraining Studio"
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+DEFAULT_PORT = 7860
+UPLOAD_KEEP_S = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Page:
+    """One address of the app; `nav` is its word in the header, "" for a page that is reached from elsewhere."""
+
+    path: str
+    nav: str
+    title: str
+    build: Callable[[], None]
+
+
+PAGES = (
+    Page("/", "Start", "Start", home.build),
+    Page("/new", "New run", "New run", new_run.build),
+    Page("/runs", "Runs", "Runs", runs_page.build),
+    Page("/run", "", "Run", run_page.build),
+    Page("/playground", "Playground", "Playground", playground_page.build),
+)
+
+
+def build() -> tuple[gr.Blocks, dict[str, Any]]:
+    """The app with all its pages, and what `launch` has to be told."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as app:
+        gr.Navbar(visible=False)
+        _fill(PAGES[0])
+    for page in PAGES[1:]:
+        with app.route(page.title, page.path, show_in_navbar=False):
+            _fill(page)
+    app.queue(default_concurrency_limit=16, max_size=64)
+    # Gradio's queue looks for work a thousand times a second, which costs a twentieth of a core at rest.
+    app._queue.sleep_when_free = 0.02
+    return app, {
+        "theme": theme(),
+        "head": head(),
+        "app_kwargs": {"routes": routes.routes()},
+        "favicon_path": ASSETS / "logo.svg",
+        "footer_links": [],
+        "run_history": False,
+        "ssr_mode": False,
+        "show_error": True,
+    }
+
+
+def head() -> str:
+    """Links to our style and scripts. The version in each address lets a browser keep a file until it changes."""
+    files = [*sorted(ASSETS.glob("*.css")), *sorted(ASSETS.glob("*.js"))]
+    tags = [routes.head(), '<meta name="color-scheme" content="light dark">']
+    for file in files:
+        address = f"/studio/static/{file.name}?v={hashlib.sha256(file.read_bytes()).hexdigest()[:10]}"
+        if file.suffix == ".css":
+            tags.append(f'<link rel="stylesheet" href="{address}">')
+        else:
+            tags.append(f'<script defer src="{address}"></script>')
+    return "".join(tags)
+
+
+def _fill(page: Page) -> None:
+    gr.HTML(_header(page), apply_default_css=False, elem_id="studio-header")
+    page.build()
+
+
+def _header(page: Page) -> str:
+    links = "".join(
+        f'<a href="{p.path}"{" aria-current=page" if p is page else ""}>{escape(p.nav)}</a>' for p in PAGES if p.nav
+    )
+    return (
+        f'<header class="st-header" data-title="{escape(page.title)}"><a class="st-brand" href="/">'
+        f"{(ASSETS / 'logo.svg').read_text(encoding='utf-8')}<span>{TITLE}</span></a>"
+        f'<nav aria-label="Pages">{links}</nav>'
+        '<button type="button" class="st-theme" data-theme-toggle aria-label="Switch between light and dark">'
+        '<svg viewBox="0 0 20 20" aria-hidden="true"><circle cx="10" cy="10" r="7" fill="none" stroke="currentColor" '
+        'stroke-width="1.6"/><path d="M10 3a7 7 0 0 1 0 14z" fill="currentColor"/></svg></button></header>'
+    )
+
+
+# ---- serving -------------------------------------------------------------------------------------------------------
+
+
+def serve() -> int:
+    """Serve until Ctrl-C or SIGTERM; runs go on without us. Returns the exit code."""
+    _prepare_uploads()
+    app, options = build()
+    host, port = os.environ.get("AITRAINING_HOST", "127.0.0.1"), _port()
+    try:
+        app.launch(server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, **options)
+    except OSError:
+        print(
+            f"Port {port} is in use, so the page cannot be served there. Is the studio running already? "
+            f"Otherwise choose another port, for example: PORT={port + 1} make app",
+            file=sys.stderr,
+        )
+        return 1
+    api.open_app()
+    print(f"{TITLE} is at http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}  (Ctrl-C ends it)", flush=True)
+    _wait_for_end()
+    api.close_app()
+    app.close(verbose=False)
+    return 0
+
+
+def _port() -> int:
+    wanted = os.environ.get("PORT") or os.environ.get("GRADIO_SERVER_PORT") or str(DEFAULT_PORT)
+    if not wanted.isdigit() or not 0 < int(wanted) < 65536:
+        raise SystemExit(f"PORT is {wanted!r}, which is not a port. Give a number from 1 to 65535.")
+    return int(wanted)
+
+
+def _prepare_uploads() -> None:
+    """Uploads land beside the runs, so that keeping one is a move; leftovers of earlier servers are swept."""
+    folder = Path(os.environ.setdefault("GRADIO_TEMP_DIR", str(api.runs_root() / ".uploads" / ".incoming")))
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.rglob("*"):
+        if path.is_file() and time.time() - path.stat().st_mtime > UPLOAD_KEEP_S:
+            path.unlink(missing_ok=True)
+
+
+def _wait_for_end() -> None:
+    ended = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        ended.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    # in short waits: a plain wait() would not let the signal through on every platform
+    while not ended.wait(0.5):
+        pass
