@@ -38,7 +38,8 @@ SLATE = Color(
     c900="#191918",
     c950="#0e0e0d",
 )
-SANS = ["Inter", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif"]
+# The first is served from Gradio's own files, so no request leaves the machine.
+SANS = [gr.themes.GoogleFont("IBM Plex Sans", weights=(400, 600, 700)), "system-ui", "-apple-system", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
 
 SETTINGS: dict[str, Any] = {
