@@ -111,9 +111,7 @@ def main() -> None:
     cold = statistics.median(times["plain TRL script, cold"])
     for name, found in times.items():
         middle = statistics.median(found)
-        print(
-            f"{name:24} median {middle:5.2f} s  best {min(found):5.2f} s  ratio to the cold script {middle / cold:.2f}"
-        )
+        print(f"{name:24} median {middle:5.2f} s  best {min(found):5.2f} s  ratio to the cold script {middle / cold:.2f}")
 
 
 if __name__ == "__main__":

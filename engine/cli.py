@@ -90,9 +90,7 @@ def _watched(name: str) -> int:
     try:
         status = watch(name)
     except KeyboardInterrupt:
-        print(
-            f"\nThe run goes on. Watch it with `aitraining app`, end it with `aitraining stop {name}`.", file=sys.stderr
-        )
+        print(f"\nThe run goes on. Watch it with `aitraining app`, end it with `aitraining stop {name}`.", file=sys.stderr)
         return 130
     if status.state is State.DONE:
         print(f"Done. The model is in {api.runs_root() / name / 'model'}")

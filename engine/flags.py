@@ -130,13 +130,9 @@ def _explained(parser: argparse.ArgumentParser, cls: type[LLMTrainingParams]) ->
     def error(message: str) -> NoReturn:
         prefix = "unrecognized arguments: "
         if message.startswith(prefix):
-            message = " ".join(
-                _unknown_flag(word, cls) for word in message[len(prefix) :].split() if word.startswith("-")
-            )
+            message = " ".join(_unknown_flag(word, cls) for word in message[len(prefix) :].split() if word.startswith("-"))
         print(f"{parser.prog}: {message}", file=sys.stderr)
-        print(
-            f"`{parser.prog} --trainer {cls.model_fields['trainer'].default} --help` lists every flag.", file=sys.stderr
-        )
+        print(f"`{parser.prog} --trainer {cls.model_fields['trainer'].default} --help` lists every flag.", file=sys.stderr)
         raise SystemExit(2)
 
     return error

@@ -159,9 +159,7 @@ def _hub_facts(source: ModelSource) -> ModelFacts:
         raise ModelError(f"{source.reference} has no safetensors weights.", hint="Choose a version that has.")
     size = sum(f.size or 0 for f in files)
     counted = info.safetensors.total if info.safetensors else size // 2
-    dtype = (
-        max(info.safetensors.parameters, key=lambda k: info.safetensors.parameters[k]) if info.safetensors else "BF16"
-    )
+    dtype = max(info.safetensors.parameters, key=lambda k: info.safetensors.parameters[k]) if info.safetensors else "BF16"
     template = bool(((info.config or {}).get("tokenizer_config") or {}).get("chat_template"))
     licence = str((info.card_data or {}).get("license") or "")
     return _shaped(source, config, counted, dtype, size, template, licence)
@@ -207,15 +205,11 @@ def _header(file: Path) -> dict[str, Any]:
         start = opened.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 0 < length <= 100_000_000:
-            raise ModelError(
-                f"{file} is not a safetensors file.", hint="The download may have been cut off: fetch it again."
-            )
+            raise ModelError(f"{file} is not a safetensors file.", hint="The download may have been cut off: fetch it again.")
         try:
             table = json.loads(opened.read(length))
         except ValueError:
-            raise ModelError(
-                f"{file} is damaged.", hint="The download may have been cut off: fetch it again."
-            ) from None
+            raise ModelError(f"{file} is damaged.", hint="The download may have been cut off: fetch it again.") from None
     table.pop("__metadata__", None)
     return table
 

@@ -108,10 +108,8 @@ class LLMTrainingParams(BaseModel):
     lora_alpha: Annotated[int, Form("Adapter", label="LoRA alpha", when={"peft": (True,)}, advanced=True)] = Field(
         32, ge=1, le=4096, description="Strength of the adapter; twice the rank is usual."
     )
-    lora_dropout: Annotated[float, Form("Adapter", label="LoRA dropout", when={"peft": (True,)}, advanced=True)] = (
-        Field(
-            0.0, ge=0, lt=1, description="Share of the adapter's inputs that are left out at random. 0 to 0.1 is usual."
-        )
+    lora_dropout: Annotated[float, Form("Adapter", label="LoRA dropout", when={"peft": (True,)}, advanced=True)] = Field(
+        0.0, ge=0, lt=1, description="Share of the adapter's inputs that are left out at random. 0 to 0.1 is usual."
     )
     target_modules: Annotated[str, Form("Adapter", when={"peft": (True,)}, advanced=True)] = Field(
         "all-linear", min_length=1, description="Layers that get an adapter: `all-linear`, or names joined by commas."
@@ -119,12 +117,12 @@ class LLMTrainingParams(BaseModel):
     merge_adapter: Annotated[bool, Form("Adapter", label="Merge at the end", when={"peft": (True,)})] = Field(
         True, description="Save a complete model as well as the adapter. Off: the adapter alone."
     )
-    quantization: Annotated[Literal["none", "int8", "int4"], Form("Adapter", when={"peft": (True,)}, advanced=True)] = (
-        Field("none", description="Hold the frozen weights in 8 or 4 bits. Needs an NVIDIA GPU and bitsandbytes.")
+    quantization: Annotated[Literal["none", "int8", "int4"], Form("Adapter", when={"peft": (True,)}, advanced=True)] = Field(
+        "none", description="Hold the frozen weights in 8 or 4 bits. Needs an NVIDIA GPU and bitsandbytes."
     )
 
-    eval_steps: Annotated[int | None, Form("Evaluation", label="Measure every … steps", auto=True, advanced=True)] = (
-        Field(None, ge=1, description="How often the held-out rows are measured.")
+    eval_steps: Annotated[int | None, Form("Evaluation", label="Measure every … steps", auto=True, advanced=True)] = Field(
+        None, ge=1, description="How often the held-out rows are measured."
     )
     early_stopping_patience: Annotated[int | None, Form("Evaluation", label="Stop early after", advanced=True)] = Field(
         None, ge=1, le=1000, description="Stop when the held-out loss has not improved in this many measurements."
@@ -132,20 +130,18 @@ class LLMTrainingParams(BaseModel):
     keep_best: Annotated[bool, Form("Evaluation", label="Keep the best checkpoint", advanced=True)] = Field(
         True, description="Save the model as it was at its lowest held-out loss, not as it was at the end."
     )
-    sample_prompts: Annotated[
-        list[str], Form("Evaluation", label="Prompts to answer while training", widget="lines")
-    ] = Field(
+    sample_prompts: Annotated[list[str], Form("Evaluation", label="Prompts to answer while training", widget="lines")] = Field(
         default_factory=list, max_length=8, description="Answered at the start and at each measurement, one a line."
     )
-    sample_tokens: Annotated[int, Form("Evaluation", label="Length of those answers, in tokens", advanced=True)] = (
-        Field(48, ge=0, le=2048, description="0 turns the sample answers off.")
+    sample_tokens: Annotated[int, Form("Evaluation", label="Length of those answers, in tokens", advanced=True)] = Field(
+        48, ge=0, le=2048, description="0 turns the sample answers off."
     )
 
     logging_steps: Annotated[int | None, Form("Output", label="Log every … steps", auto=True, advanced=True)] = Field(
         None, ge=1, description="How often a point is added to the charts."
     )
-    save_steps: Annotated[int | None, Form("Output", label="Checkpoint every … steps", auto=True, advanced=True)] = (
-        Field(None, ge=1, description="How often a checkpoint to resume from is written.")
+    save_steps: Annotated[int | None, Form("Output", label="Checkpoint every … steps", auto=True, advanced=True)] = Field(
+        None, ge=1, description="How often a checkpoint to resume from is written."
     )
     save_total_limit: Annotated[int, Form("Output", label="Checkpoints kept", advanced=True)] = Field(
         2, ge=1, le=100, description="Older checkpoints are deleted; the best one stays."

@@ -31,9 +31,7 @@ def _with_bar(run: RunDirectory, console: Console) -> Status:
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("queued", total=None)
         for status, new in _ticks(run):
-            loss = next(
-                (e["values"]["loss"] for e in reversed(new) if e["type"] == "metric" and "loss" in e["values"]), None
-            )
+            loss = next((e["values"]["loss"] for e in reversed(new) if e["type"] == "metric" and "loss" in e["values"]), None)
             words = status.phase or status.state.value
             progress.update(task, completed=status.step, total=status.total_steps or None)
             if loss is not None or status.ended_state or not status.step:

@@ -78,9 +78,7 @@ def stop(run: RunDirectory, *, force: bool = False) -> None:
         return
     run.request_stop()
     if status.state is State.QUEUED and status.launched is None:
-        run.update_status(
-            state=State.STOPPED, ended=time.time(), reason="It was taken out of the queue.", cause="stopped"
-        )
+        run.update_status(state=State.STOPPED, ended=time.time(), reason="It was taken out of the queue.", cause="stopped")
         return
     if force:
         _end(run)

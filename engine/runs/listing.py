@@ -72,9 +72,7 @@ def rename(run: RunDirectory, new: str) -> None:
         RunError: the name cannot be a folder's.
     """
     if not re.match(NAME_PATTERN, new):
-        raise RunError(
-            f"{new!r} cannot be a run's name.", hint="Use letters, digits, dots, dashes; begin with a letter."
-        )
+        raise RunError(f"{new!r} cannot be a run's name.", hint="Use letters, digits, dots, dashes; begin with a letter.")
     _refuse_active(run)
     target = run.path.parent / new
     if target.exists():

@@ -27,7 +27,7 @@ class DefaultParams(LLMTrainingParams):
 
 def build(params: DefaultParams, kit: Any) -> Job:
     """A next-token trainer over blocks of text; runs in the worker."""
-    return kit.causal_trainer(kit.text_blocks(), cross_documents=params.cross_documents)
+    return kit.causal_trainer(kit.blocks(kit.text_rows(), cross_documents=params.cross_documents))
 
 
 SPEC = TrainerSpec(

@@ -17,9 +17,7 @@ from engine.spec import Chart, Comparison, Form, Job, TrainerSpec
 class SFTParams(LLMTrainingParams):
     """Settings of supervised fine-tuning."""
 
-    trainer: Annotated[Literal["sft"], Form("Basic", widget="hidden")] = Field(
-        "sft", description="The training method."
-    )
+    trainer: Annotated[Literal["sft"], Form("Basic", widget="hidden")] = Field("sft", description="The training method.")
     train_on_prompt: Annotated[bool, Form("Trainer", label="Learn the questions too", advanced=True)] = Field(
         False, description="Count every token in the loss. Off: only the answers are learned, which is usual."
     )
@@ -35,8 +33,8 @@ def build(params: SFTParams, kit: Any) -> Job:
     """A next-token trainer over rendered chats with the prompt masked; runs in the worker."""
     rows = kit.chat_rows(train_on_prompt=params.train_on_prompt)
     if params.packing:
-        rows = kit.packed(rows)
-    return kit.causal_trainer(rows, cross_documents=params.packing and params.cross_documents)
+        rows = kit.packed(rows, cross_documents=params.cross_documents)
+    return kit.causal_trainer(rows)
 
 
 SPEC = TrainerSpec(

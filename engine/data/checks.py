@@ -1,0 +1,68 @@
+"""What is worth a warning although every row can be used: duplicates, lopsided lengths, very long rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from engine.spec import RowKind
+
+# A longer row is likely a whole book in one cell; about 25,000 tokens.
+_LONG = 100_000
+
+
+class Checks:
+    """Sees canonical rows one after another and then says what is odd. Memory: eight bytes a row."""
+
+    def __init__(self, kind: RowKind) -> None:
+        self.kind = kind
+        self.seen: set[int] = set()
+        self.rows = self.duplicates = self.long = self.chosen = self.rejected = 0
+
+    def see(self, row: dict[str, Any]) -> bool:
+        """Note one row; False when the very same row came before."""
+        self.rows += 1
+        key = key_of(row)
+        fresh = key not in self.seen
+        self.seen.add(key)
+        self.duplicates += not fresh
+        sizes = {name: size(row[name]) for name in row}
+        self.long += sum(sizes.values()) > _LONG
+        self.chosen += sizes.get("chosen", 0)
+        self.rejected += sizes.get("rejected", 0)
+        return fresh
+
+    def warnings(self) -> list[str]:
+        """Sentences on what was seen, the weightiest first."""
+        made = []
+        if self.duplicates:
+            made.append(f"{self.duplicates} of {self.rows} rows are exact copies of another row.")
+        if self.rows >= 20 and min(self.chosen, self.rejected) > 0:
+            ratio = self.chosen / self.rejected
+            if ratio > 1.5 or ratio < 1 / 1.5:
+                longer, times = ("better", ratio) if ratio > 1 else ("worse", 1 / ratio)
+                made.append(
+                    f"The {longer} answers are {times:.1f} times as long as the others: the model may learn length "
+                    "instead of quality."
+                )
+        if self.long:
+            made.append(f"{self.long} rows have more than {_LONG:,} characters; most of such a row is cut away.")
+        if 0 < self.rows < 20:
+            made.append(f"{self.rows} rows are very few: good for a try, too few to learn more than those rows.")
+        return made
+
+
+def key_of(row: dict[str, Any]) -> int:
+    """A 64-bit key of a row's content; equal rows have equal keys."""
+    text = json.dumps(row, sort_keys=True, ensure_ascii=False, default=str)
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "big")
+
+
+def size(value: Any) -> int:
+    """Characters of text in a canonical value."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, list):
+        return sum(len(str(turn.get("content") or "")) for turn in value if isinstance(turn, dict))
+    return 0

@@ -1,0 +1,189 @@
+"""What is in a file: the first rows, their form, what is wrong, and how many there are; at once, however large it is."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.data.checks import Checks
+from engine.data.convert import derivation
+from engine.data.forms import FORMS, Role
+from engine.data.readers import read
+from engine.data.records import Problem, Record
+from engine.data.source import Member
+from engine.data.stream import Layout, check_serves, converted, format_name, layout
+from engine.spec import RowKind
+
+_SHOWN_CELL = 2000
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the file: what it holds, the share of the looked-at rows that fill it, and an example."""
+
+    name: str
+    type: str
+    filled: float
+    example: str
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Everything the page shows of a file. Row counts beyond the rows looked at are estimated from bytes."""
+
+    name: str
+    file_format: str
+    encoding: str
+    size_bytes: int
+    rows: int
+    rows_exact: bool
+    columns: list[Column]
+    form: str
+    form_label: str
+    why: str
+    mapping: dict[str, str]
+    roles: list[Role]
+    kinds: list[RowKind]
+    kind: RowKind | None
+    conversion_note: str
+    raw: list[tuple[int, dict[str, Any]]]
+    examples: list[tuple[int, dict[str, Any]]]
+    problems: list[Problem]
+    problem_counts: dict[str, int]
+    looked_at: int
+    warnings: list[str]
+    lengths: list[int] = field(default_factory=list)
+
+    @property
+    def usable(self) -> int:
+        """How many of the rows looked at can be used."""
+        return len(self.lengths)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def inspect(
+    path: str | Path,
+    kind: RowKind | None = None,
+    *,
+    form: str | None = None,
+    mapping: dict[str, str] | None = None,
+    limit: int = 20,
+    check_rows: int = 5000,
+) -> Inspection:
+    """Look at the first `check_rows` rows of the data at `path`, as rows of `kind` (None: the one that fits best).
+
+    Raises:
+        DataError: it is no data set, or cannot serve `kind`.
+    """
+    how = layout(path, form, mapping)
+    raw, columns = _raw(how, limit)
+    kinds = list(FORMS[how.form].kinds) if how.form else []
+    kind = kind or (kinds[0] if kinds else None)
+    checks = Checks(kind or "text")
+    problems: list[Problem] = []
+    counts: Counter[str] = Counter()
+    examples: list[tuple[int, dict[str, Any]]] = []
+    lengths: list[int] = []
+    looked_at = 0
+    if kind is not None:
+        check_serves(how, kind)
+        for number, row in itertools.islice(converted(how.files, how, kind), check_rows):
+            looked_at += 1
+            if isinstance(row, Problem):
+                counts[row.rule] += 1
+                problems.append(row)
+                continue
+            checks.see(row)
+            lengths.append(characters(row))
+            if len(examples) < limit:
+                examples.append((number, row))
+    rows, exact = _count(how, looked_at, check_rows)
+    first = how.files[0]
+    return Inspection(
+        name=Path(path).name,
+        file_format=format_name(first) + (f", {len(how.files)} files" if len(how.files) > 1 else ""),
+        encoding=first.encoding,
+        size_bytes=sum(file.size or 0 for file in how.files),
+        rows=rows,
+        rows_exact=exact,
+        columns=columns,
+        form=how.form,
+        form_label=FORMS[how.form].label if how.form else "rows of an unknown kind",
+        why=how.detection.why if how.detection else "No column has a name that says what it is; choose what each one holds.",
+        mapping=how.mapping,
+        roles=list(FORMS[how.form].roles) if how.form else [],
+        kinds=kinds,
+        kind=kind,
+        conversion_note=derivation(how.form, kind) if how.form and kind else "",
+        raw=raw,
+        examples=examples,
+        problems=problems[:200],
+        problem_counts=dict(counts),
+        looked_at=looked_at,
+        warnings=[*(file.note for file in how.files[:1] if file.note), *checks.warnings()],
+        lengths=lengths,
+    )
+
+
+def characters(row: dict[str, Any]) -> int:
+    """How many characters of text a canonical row holds."""
+    return sum(len(v) if isinstance(v, str) else _turn_characters(v) for v in row.values() if isinstance(v, (str, list)))
+
+
+def _turn_characters(turns: list[Any]) -> int:
+    return sum(len(str(t.get("content") or "")) if isinstance(t, dict) else len(str(t)) for t in turns)
+
+
+def _raw(how: Layout, limit: int) -> tuple[list[tuple[int, dict[str, Any]]], list[Column]]:
+    """The first rows as they stand in the file, with long cells cut for showing, and what each column holds."""
+    records = [r for r in itertools.islice(_records(how), 200) if isinstance(r, Record)]
+    shown = [(r.number, {k: _short(v) for k, v in r.values.items()}) for r in records[:limit]]
+    columns = []
+    for name in how.columns:
+        cells = [r.values.get(name) for r in records]
+        filled = [c for c in cells if c not in (None, "", [])]
+        kinds = Counter(_type(c) for c in filled)
+        example = str(_short(filled[0]))[:80] if filled else ""
+        most = kinds.most_common(1)[0][0] if kinds else "nothing"
+        columns.append(Column(name, most, len(filled) / max(len(cells), 1), example))
+    return shown, columns
+
+
+def _records(how: Layout) -> Any:
+    return itertools.chain.from_iterable(read(file) for file in how.files)
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, (list, dict)):
+        value = json.dumps(value, ensure_ascii=False, default=str)
+    return value[:_SHOWN_CELL] + "…" if isinstance(value, str) and len(value) > _SHOWN_CELL else value
+
+
+def _type(value: Any) -> str:
+    names = {bool: "yes or no", int: "number", float: "number", str: "text", list: "list", dict: "object"}
+    return names.get(type(value), type(value).__name__)
+
+
+def _count(how: Layout, looked_at: int, check_rows: int) -> tuple[int, bool]:
+    """Rows in all: counted while they fit in the look, else estimated from the bytes that the looked-at rows took."""
+    if looked_at < check_rows:
+        return looked_at, True
+    size = sum(file.size or 0 for file in how.files)
+    taken = _bytes_of(how.files[0], check_rows)
+    return (int(looked_at * size / taken) if size and taken else looked_at), False
+
+
+def _bytes_of(file: Member, rows: int) -> int:
+    """About how many bytes the first `rows` rows take, as JSON or as they are."""
+    if file.format in ("jsonl", "csv"):
+        with file.open() as opened:
+            return sum(len(line) for line in itertools.islice(opened, rows))
+    records = (r for r in itertools.islice(read(file), 500) if isinstance(r, Record))
+    sizes = [len(json.dumps(r.values, ensure_ascii=False, default=str).encode("utf-8", "replace")) for r in records]
+    return int(sum(sizes) / max(len(sizes), 1) * rows)

@@ -1,0 +1,220 @@
+"""Writes the rows a run trains on: train.jsonl and valid.jsonl, streamed, split the same way every time.
+
+A row's side follows from its content and the seed, so copies of a row never lie on both sides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.data.checks import Checks, key_of
+from engine.data.convert import derivation
+from engine.data.records import Problem
+from engine.data.source import Member
+from engine.data.stream import Layout, converted, layout
+from engine.errors import DataError
+from engine.spec import RowKind
+
+_FEW = 20
+_HELD_OUT = 0.1
+_HELD_OUT_MOST = 500
+_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was written and what was left out."""
+
+    source: str
+    sha256: str
+    bytes: int
+    form: str
+    mapping: dict[str, str]
+    kind: str
+    train_rows: int
+    valid_rows: int
+    dropped: int
+    problem_counts: dict[str, int]
+    problems: list[Problem]
+    warnings: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def held_out_fraction(rows: int) -> float:
+    """The share of rows kept aside when nobody chose: none below 20 rows, a tenth, at most 500 rows."""
+    return 0.0 if rows < _FEW else min(_HELD_OUT, _HELD_OUT_MOST / rows)
+
+
+def prepare(
+    path: str | Path,
+    kind: RowKind,
+    out_dir: Path,
+    *,
+    form: str | None = None,
+    mapping: dict[str, str] | None = None,
+    valid_path: str | Path | None = None,
+    valid_fraction: float | None = None,
+    seed: int = 42,
+    max_samples: int | None = None,
+    drop_bad_rows: bool = True,
+) -> Prepared:
+    """Convert everything at `path` into canonical rows of `kind` under `out_dir`.
+
+    Raises:
+        DataError: no usable row is left, or there are bad rows and `drop_bad_rows` is off.
+    """
+    how = layout(path, form, mapping)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    everything = out_dir / "all.jsonl"
+    checks, counts, problems = Checks(kind), Counter[str](), []
+    _write(everything, _usable(converted(how.files, how, kind), checks, counts, problems))
+    dropped = sum(counts.values())
+    _refuse(how, checks.rows, dropped, problems, drop_bad_rows)
+    keys = [_place(key, seed) for key in _keys(everything)]
+    kept = _smallest(keys, max_samples) if max_samples and max_samples < len(keys) else None
+    own = _own_valid(how, valid_path, kind, form, mapping)
+    rows = min(len(keys), max_samples or len(keys))
+    share = 0.0 if own is not None else held_out_fraction(rows) if valid_fraction is None else valid_fraction
+    train, valid = _split(everything, out_dir, keys, kept, round(rows * share), seed)
+    everything.unlink()
+    warnings = [*(f.note for f in how.files[:1] if f.note), derivation(how.form, kind), *checks.warnings()]
+    if own is not None:
+        valid, leaked = _write_own(own, out_dir / "valid.jsonl", out_dir / "train.jsonl")
+        if leaked:
+            warnings.append(f"{leaked} held-out rows are also in the training rows: the held-out loss will look too good.")
+    if dropped:
+        warnings.insert(0, _dropped_words(dropped, counts))
+    return Prepared(
+        source=str(path),
+        sha256=_digest(path),
+        bytes=sum(file.size or 0 for file in how.files),
+        form=how.form,
+        mapping=how.mapping,
+        kind=kind,
+        train_rows=train,
+        valid_rows=valid,
+        dropped=dropped,
+        problem_counts=dict(counts),
+        problems=problems,
+        warnings=[w for w in warnings if w],
+    )
+
+
+def _usable(
+    rows: Iterable[tuple[int, Any]], checks: Checks, counts: Counter[str], problems: list[Problem]
+) -> Iterator[dict[str, Any]]:
+    for _, row in rows:
+        if isinstance(row, Problem):
+            counts[row.rule] += 1
+            if len(problems) < _SHOWN:
+                problems.append(row)
+        else:
+            checks.see(row)
+            yield row
+
+
+def _refuse(how: Layout, usable: int, dropped: int, problems: list[Problem], drop_bad_rows: bool) -> None:
+    if usable == 0:
+        first = problems[0].message if problems else "The file has no rows."
+        raise DataError(f"No row of {how.files[0].name} can be used. The first problem: {first}", hint="Check the columns.")
+    if dropped and not drop_bad_rows:
+        named = " ".join(problem.message for problem in problems[:3])
+        raise DataError(f"{dropped} rows have problems. {named}", hint="Mend them, or leave rows with problems out.")
+
+
+def _split(everything: Path, out_dir: Path, keys: list[int], kept: set[int] | None, valid: int, seed: int) -> tuple[int, int]:
+    """Deal the rows out, in their order in the file; returns how many went to each side."""
+    places = [key for key in keys if kept is None or key in kept]
+    # at least one row stays to train on, even when all of them are copies of one
+    held = _smallest([_place(key, seed + 1) for key in places], valid) if valid else set()
+    counts = [0, 0]
+    with (
+        everything.open(encoding="utf-8") as lines,
+        (out_dir / "train.jsonl").open("w", encoding="utf-8") as train,
+        (out_dir / "valid.jsonl").open("w", encoding="utf-8") as aside,
+    ):
+        for line, key in zip(lines, keys, strict=True):
+            if kept is not None and key not in kept:
+                continue
+            is_held = _place(key, seed + 1) in held and counts[1] < len(places) - 1
+            (aside if is_held else train).write(line)
+            counts[is_held] += 1
+    return counts[0], counts[1]
+
+
+def _smallest(keys: list[int], count: int) -> set[int]:
+    return set(heapq.nsmallest(count, keys))
+
+
+def _place(key: int, seed: int) -> int:
+    """A row's place in an order that looks random and is the same for the same seed (a multiplicative hash)."""
+    return ((key ^ (seed * 0x9E3779B97F4A7C15)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+
+
+def _keys(file: Path) -> Iterator[int]:
+    with file.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield key_of(json.loads(line))
+
+
+def _own_valid(
+    how: Layout, valid_path: str | Path | None, kind: RowKind, form: str | None, mapping: dict[str, str] | None
+) -> Iterator[tuple[int, Any]] | None:
+    """Rows of the person's own held-out file, or of the files that the data itself names so."""
+    if valid_path is not None:
+        other = layout(valid_path, form or how.form, mapping)
+        return converted(other.files, other, kind)
+    files: list[Member] = how.valid_files
+    return converted(files, how, kind) if files else None
+
+
+def _write_own(rows: Iterator[tuple[int, Any]], target: Path, train: Path) -> tuple[int, int]:
+    trained = set(_keys(train))
+    leaked = 0
+
+    def good() -> Iterator[dict[str, Any]]:
+        nonlocal leaked
+        for _, row in rows:
+            if not isinstance(row, Problem):
+                leaked += key_of(row) in trained
+                yield row
+
+    written = _write(target, good())
+    if not written:
+        raise DataError("No row of the held-out file can be used.", hint="It needs the same columns as the training file.")
+    return written, leaked
+
+
+def _write(target: Path, rows: Iterable[dict[str, Any]]) -> int:
+    count = 0
+    with target.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+            count += 1
+    return count
+
+
+def _dropped_words(dropped: int, counts: Counter[str]) -> str:
+    rules = ", ".join(f"{count} × {rule}" for rule, count in counts.most_common(4))
+    return f"{dropped} rows with problems were left out ({rules})."
+
+
+def _digest(path: str | Path) -> str:
+    """SHA-256 of a file, or of the names and contents of a folder's files."""
+    digest = hashlib.sha256()
+    root = Path(path).expanduser()
+    for file in [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file()):
+        digest.update(file.name.encode() if root.is_dir() else b"")
+        with file.open("rb") as opened:
+            while block := opened.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,246 @@
+"""One reader for each file format: a member in, records and problems out, a row at a time."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+from engine.data.json_stream import LARGEST_VALUE, BrokenJson, JsonStream, parse
+from engine.data.records import Problem, Record
+from engine.data.source import Member, text_of
+from engine.errors import DataError
+
+Rows = Iterator[Record | Problem]
+
+# Columns that hold a list although the object is one row; any other list of objects in an object is the data itself.
+ROW_LISTS = frozenset(
+    [
+        "messages",
+        "conversations",
+        "conversation",
+        "chat",
+        "dialog",
+        "dialogue",
+        "dialogs",
+        "turns",
+        "prompt",
+        "completion",
+        "chosen",
+        "rejected",
+        "tools",
+        "input",
+        "preferred_output",
+        "non_preferred_output",
+        "functions",
+    ]
+)
+# Paragraphs of a plain text are joined into documents of about this many characters.
+_DOCUMENT = 2000
+_LARGEST_COLUMNS_FILE = 512 << 20
+
+
+def read(member: Member) -> Rows:
+    """Every row of one file."""
+    yield from _READERS[member.format](member)
+
+
+def _jsonl(member: Member) -> Rows:
+    with text_of(member) as file:
+        for number, line in _lines(file):
+            if len(line) > LARGEST_VALUE:
+                yield Problem(number, "", "too large", f"Line {number} is longer than {LARGEST_VALUE >> 20} MB.")
+                continue
+            if not line.strip():
+                continue
+            try:
+                yield _record(number, parse(line))
+            except ValueError as error:
+                yield Problem(number, "", "not JSON", f"Line {number} is not JSON: {error}.")
+
+
+def _record(number: int, value: Any) -> Record | Problem:
+    if isinstance(value, dict):
+        return Record(number, value)
+    if isinstance(value, str):
+        return Record(number, {"text": value})
+    if isinstance(value, list) and value and all(isinstance(turn, dict) for turn in value):
+        return Record(number, {"messages": value})
+    kind = {list: "a list", type(None): "nothing"}.get(type(value), "a bare value")
+    return Problem(number, "", "no object", f"Row {number} is {kind}; expected an object with named columns.")
+
+
+def _json(member: Member) -> Rows:
+    with text_of(member) as file:
+        stream = JsonStream(file)
+        try:
+            if stream.peek() == "[":
+                yield from (_record(number, value) for number, value in enumerate(stream.items(), 1))
+            else:
+                yield from _json_object(stream, member)
+        except BrokenJson as error:
+            raise DataError(
+                f"{member.name} is not JSON: line {error.line}: {error}.",
+                hint="It may have been cut off. Make it again.",
+            ) from None
+
+
+def _json_object(stream: JsonStream, member: Member) -> Rows:
+    """One object: a row by itself, an object of columns, or a wrapper around the list that is the data."""
+    values: dict[str, Any] = {}
+    stream.take("{")
+    while stream.peek() != "}":
+        key = stream.value()
+        stream.take(":")
+        if stream.peek() == "[" and str(key).lower() not in ROW_LISTS:
+            found = yield from _listed(stream, member)
+            if found is None:
+                return
+            values[key] = found
+        else:
+            values[key] = stream.value()
+        if stream.peek() == ",":
+            stream.take(",")
+        elif stream.peek() != "}":
+            stream.take("}")
+    columns = [v for v in values.values() if isinstance(v, list)]
+    if columns and len(columns) == len(values) and len({len(c) for c in columns}) == 1 and not set(values) <= ROW_LISTS:
+        for number, row in enumerate(zip(*columns, strict=True), 1):
+            yield Record(number, dict(zip(values, row, strict=True)))
+    else:
+        yield Record(1, values)
+
+
+def _listed(stream: JsonStream, member: Member) -> Any:
+    """A list inside the outer object: its objects are the rows (then None is returned), else it is a column."""
+    items, column = stream.items(), []
+    for number, value in enumerate(items, 1):
+        if isinstance(value, dict):
+            yield _record(number, value)
+            yield from (_record(n, v) for n, v in enumerate(items, number + 1))
+            return None
+        column.append(value)
+        if len(column) % 100_000 == 0 and (member.size or 0) > _LARGEST_COLUMNS_FILE:
+            raise DataError(f"{member.name} holds whole columns and is too large to turn.", hint="Save it as JSON Lines.")
+    return column
+
+
+def _csv(member: Member) -> Rows:
+    csv.field_size_limit(LARGEST_VALUE)
+    with text_of(member) as file:
+        delimiter = _delimiter(file)
+        reader = csv.reader(file, delimiter=delimiter, strict=False)
+        header = _header(next(reader, []))
+        if len(header) == 1 and not header[0].strip():
+            raise DataError(f"{member.name} has no header line.", hint="The first line names the columns.")
+        while True:
+            number = reader.line_num + 1
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                yield Problem(number, "", "bad table row", f"Line {number} cannot be read: {error}.")
+                continue
+            if cells is None:
+                return
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != len(header):
+                message = f"Line {number} has {len(cells)} cells, the header names {len(header)} columns."
+                yield Problem(number, "", "ragged row", message)
+            else:
+                yield Record(number, dict(zip(header, cells, strict=True)))
+
+
+def _delimiter(file: TextIO) -> str:
+    """The mark between cells: the one that splits the first rows into the most columns of equal number."""
+    start = file.read(1 << 16)
+    file.seek(0)
+    lines = start.splitlines(keepends=True)
+
+    def columns(mark: str) -> tuple[int, int]:
+        rows = [row for row in csv.reader(lines[:30], delimiter=mark) if row]
+        width = len(rows[0]) if rows else 0
+        return (sum(len(row) == width for row in rows) if width > 1 else 0), width
+
+    return max(",;\t|", key=columns)
+
+
+def _header(cells: list[str]) -> list[str]:
+    """Column names; a name that comes again gets a number, an empty one its place."""
+    names: list[str] = []
+    for place, cell in enumerate(cells, 1):
+        name = plain = cell.strip().lstrip("\ufeff") or f"column {place}"
+        again = 2
+        while name in names:
+            name, again = f"{plain} ({again})", again + 1
+        names.append(name)
+    return names
+
+
+def _parquet(member: Member) -> Rows:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with tempfile.SpooledTemporaryFile(max_size=64 << 20) as copy, member.open() as opened:
+            seekable: Any = opened
+            if member.compression:  # parquet is read from its end
+                while chunk := opened.read(1 << 20):
+                    copy.write(chunk)
+                copy.seek(0)
+                seekable = copy
+            number = 0
+            for batch in pyarrow.parquet.ParquetFile(seekable).iter_batches(batch_size=256):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield Record(number, row)
+    except pyarrow.ArrowException as error:
+        raise DataError(f"{member.name} is a damaged Parquet file: {error}.", hint="Make it again.") from None
+
+
+def _text(member: Member) -> Rows:
+    """Paragraphs (blocks between blank lines), joined into documents of about 2000 characters."""
+    with text_of(member) as file:
+        paragraphs: list[str] = []
+        start, size, lines = 1, 0, []
+
+        def document() -> Record:
+            return Record(start, {"text": "\n\n".join(paragraphs)})
+
+        for number, line in _lines(file):
+            if line.strip():
+                if not paragraphs and not lines:
+                    start = number
+                lines.append(line.rstrip("\r\n"))
+                continue
+            if lines:
+                paragraphs.append("\n".join(lines))
+                size, lines = size + len(paragraphs[-1]), []
+            if size >= _DOCUMENT:
+                yield document()
+                paragraphs, size = [], 0
+        if lines:
+            paragraphs.append("\n".join(lines))
+        if paragraphs:
+            yield document()
+
+
+def _lines(file: TextIO) -> Iterator[tuple[int, str]]:
+    """Numbered lines, each held to a little over the largest value; the rest of a longer one is skipped."""
+    number = 0
+    while line := file.readline(LARGEST_VALUE + 1):
+        number += 1
+        yield number, line
+        while len(line) > LARGEST_VALUE and not line.endswith("\n") and line:
+            line = file.readline(LARGEST_VALUE + 1)
+
+
+_READERS: dict[str, Callable[[Member], Rows]] = {
+    "jsonl": _jsonl,
+    "json": _json,
+    "csv": _csv,
+    "parquet": _parquet,
+    "text": _text,
+}
+FORMAT_NAMES = {"jsonl": "JSON Lines", "json": "JSON", "csv": "table (CSV)", "parquet": "Parquet", "text": "plain text"}

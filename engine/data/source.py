@@ -1,0 +1,226 @@
+"""Finds the files behind a path and what they are: compression, format and encoding, told by content, not by name.
+
+Nothing is unpacked to disk and nothing is read whole; archives have limits on what they may unpack to.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from engine.errors import DataError
+
+EXPECTED = "a table (CSV, TSV, Parquet), JSON, JSON Lines, or plain text; .gz and .zip of these are read too"
+_SUFFIXES = {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".txt", ".md", ".text", ".gz", ".zip"}
+_PEEK = 1 << 16
+# A zip of text shrinks about five to twenty times; a thousand times is a bomb.
+_LARGEST_UNPACKED = 64 << 30
+_LARGEST_RATIO = 1000
+_MAGIC = {
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"GIF8": "a GIF picture",
+    b"%PDF": "a PDF document",
+    b"\x7fELF": "a program",
+    b"MZ": "a Windows program",
+    b"SQLite format 3": "an SQLite database",
+    b"\xd0\xcf\x11\xe0": "an old Office document",
+    b"BZh": "a bzip2 archive",
+    b"7z\xbc\xaf": "a 7-Zip archive",
+    b"\xfd7zXZ": "an xz archive",
+    b"\x28\xb5\x2f\xfd": "a zstd archive",
+    b"Rar!": "a RAR archive",
+    b"RIFF": "a sound or video file",
+    b"ID3": "a sound file",
+    b"\x80\x04": "a Python pickle, which can run code and is never opened",
+}
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file to read rows from, inside whatever it was packed in."""
+
+    name: str
+    open: Callable[[], BinaryIO]
+    size: int | None  # bytes when unpacked, if known
+    compression: str = ""
+    format: str = ""  # "jsonl" | "json" | "csv" | "parquet" | "text"
+    encoding: str = "utf-8"
+    note: str = ""
+
+
+def members(path: str | Path) -> list[Member]:
+    """The data files at a path: itself, what a .gz or .zip holds, or the files of a folder.
+
+    Raises:
+        DataError: there is nothing, or nothing that holds rows.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        return _folder(path)
+    if not path.is_file():
+        raise DataError(f"There is no file {str(path)!r}.", hint="Check the path, or drop the file on the page.")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path.name} is empty.", hint=f"Expected {EXPECTED}.")
+    return _unpacked(path)
+
+
+def text_of(member: Member) -> io.TextIOWrapper:
+    """The member as text; bytes that its encoding does not know become lone surrogates, so that their rows can be told."""
+    return io.TextIOWrapper(member.open(), encoding=member.encoding, errors="surrogateescape", newline="")
+
+
+def _folder(path: Path) -> list[Member]:
+    files = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in _SUFFIXES)
+    files = [p for p in files if not any(part.startswith(".") for part in p.relative_to(path).parts)]
+    if not files:
+        names = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
+        raise DataError(f"The folder {path.name} holds no data files ({names}).", hint=f"Expected {EXPECTED}.")
+    return [member for file in files if file.stat().st_size for member in _unpacked(file)]
+
+
+def _unpacked(path: Path) -> list[Member]:
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start[:2] == b"\x1f\x8b":
+        name = path.name.removesuffix(".gz")
+        return [_known(Member(name, lambda: _Bounded(gzip.open(path, "rb"), path.name), None, "gzip"))]  # type: ignore[arg-type]
+    if start[:4] == b"PK\x03\x04":
+        return _zipped(path)
+    return [_known(Member(path.name, lambda: path.open("rb"), path.stat().st_size))]
+
+
+def _zipped(path: Path) -> list[Member]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = [i for i in archive.infolist() if not i.is_dir()]
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{path.name} is a damaged zip archive: {error}.", hint="Make it again.") from None
+    if any(i.filename.startswith(("word/", "xl/", "ppt/")) for i in infos):
+        raise DataError(f"{path.name} is an Office document.", hint="Save it as CSV (Excel) or as plain text (Word).")
+    usable = [i for i in infos if Path(i.filename).suffix.lower() in _SUFFIXES - {".zip", ".gz"}]
+    usable = [i for i in usable if not Path(i.filename).name.startswith(".") and "__MACOSX" not in i.filename]
+    for info in usable:
+        if info.file_size > _LARGEST_UNPACKED or info.file_size > _LARGEST_RATIO * max(info.compress_size, 1024):
+            raise DataError(
+                f"{info.filename} in {path.name} would unpack to {info.file_size / 1e9:.1f} GB from "
+                f"{info.compress_size / 1e6:.1f} MB, which no real data does.",
+                hint="Unpack it yourself if you trust it.",
+            )
+    if not usable:
+        names = ", ".join(i.filename for i in infos[:5]) or "nothing"
+        raise DataError(f"{path.name} holds no data files ({names}).", hint=f"Expected {EXPECTED}.")
+    return [_known(Member(Path(i.filename).name, _opener(path, i.filename), i.file_size, "zip")) for i in usable]
+
+
+def _opener(path: Path, inside: str) -> Callable[[], BinaryIO]:
+    return lambda: io.BufferedReader(zipfile.ZipFile(path).open(inside))  # type: ignore[arg-type]
+
+
+class _Bounded(io.BufferedIOBase):
+    """A gzip stream that says in plain words when it is damaged, and that ends a bomb."""
+
+    def __init__(self, stream: gzip.GzipFile, name: str) -> None:
+        self._stream, self._name, self._given = stream, name, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        try:
+            data = self._stream.read(size if size is not None else -1)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(
+                f"{self._name} is a gzip file that ends too early or is damaged ({error}).",
+                hint="Fetch or make it again.",
+            ) from None
+        self._given += len(data)
+        if self._given > _LARGEST_UNPACKED:
+            raise DataError(f"{self._name} unpacks to more than {_LARGEST_UNPACKED >> 30} GB.", hint="Unpack it yourself.")
+        return data
+
+    def read1(self, size: int = -1, /) -> bytes:
+        return self.read(size if size > 0 else _PEEK)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+def _known(member: Member) -> Member:
+    """The member with its format and encoding found out from its first bytes."""
+    with member.open() as file:
+        start = file.read(_PEEK)
+    if not start.strip():
+        raise DataError(f"{member.name} is empty.", hint=f"Expected {EXPECTED}.")
+    if start[:4] == b"PAR1":
+        return replace(member, format="parquet")
+    for magic, what in _MAGIC.items():
+        if start.startswith(magic):
+            raise DataError(f"{member.name} is {what}, not a data set.", hint=f"Expected {EXPECTED}.")
+    encoding, note = _encoding(start, member.name)
+    text = start.decode(encoding, "surrogateescape").lstrip("\ufeff")
+    return replace(member, encoding=encoding, note=note, format=_format(member.name, text))
+
+
+def _encoding(start: bytes, name: str) -> tuple[str, str]:
+    for bom, encoding in (
+        (codecs.BOM_UTF8, "utf-8-sig"),
+        (codecs.BOM_UTF16_LE, "utf-16"),
+        (codecs.BOM_UTF16_BE, "utf-16"),
+    ):
+        if start.startswith(bom):
+            return encoding, ""
+    zeros = start.count(0)
+    if zeros > len(start) // 5 and len(start) > 3:  # Latin text in UTF-16 has a zero in every second byte
+        return ("utf-16-le" if start[1:2] == b"\0" else "utf-16-be"), "It is UTF-16 without a mark at its start."
+    if zeros:
+        raise DataError(f"{name} is a binary file, not a data set.", hint=f"Expected {EXPECTED}.")
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        if any(ord(c) > 0x7F for c in start.decode("utf-8", "ignore")):
+            return "utf-8", ""  # UTF-8 with some broken bytes: the rows that have them are told
+        return "cp1252" if not set(start) & {0x81, 0x8D, 0x8F, 0x90, 0x9D} else "latin-1", (
+            "It is not UTF-8; it was read as Western European text (Windows-1252). Check letters like é and ü."
+        )
+    return "utf-8", ""
+
+
+def _format(name: str, text: str) -> str:
+    suffix, begins = Path(name).suffix.lower(), text.lstrip()[:1]
+    if suffix in (".txt", ".md", ".text"):
+        return "text"
+    if suffix in (".csv", ".tsv"):
+        return "csv"
+    if begins in ("{", "["):
+        return "jsonl" if suffix in (".jsonl", ".ndjson") or _looks_like_lines(text) else "json"
+    if suffix in (".json", ".jsonl", ".ndjson"):
+        if suffix != ".json" and begins == '"':
+            return "jsonl"
+        shown = text.strip()[:40].splitlines()[0]
+        raise DataError(
+            f"{name} is called JSON, but it begins with {shown!r}.",
+            hint="JSON rows begin with { or [. Is it another format?",
+        )
+    return "csv" if _looks_like_table(text) else "text"
+
+
+def _looks_like_lines(text: str) -> bool:
+    """Whether several lines each hold an object; the first line of a pretty-printed one is a lone brace."""
+    lines = [line.strip() for line in text.splitlines()[:3] if line.strip()]
+    return len(lines) > 1 and all(line[:1] == "{" for line in lines) and lines[0].endswith("}")
+
+
+def _looks_like_table(text: str) -> bool:
+    lines = [line for line in text.splitlines()[:10] if line.strip()]
+    return len(lines) > 1 and any(
+        lines[0].count(mark) and all(line.count(mark) == lines[0].count(mark) for line in lines[:-1]) for mark in ",;\t"
+    )

@@ -1,0 +1,152 @@
+"""All rows behind a path, converted: what the preview looks at and what training is prepared from."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.data.convert import convert
+from engine.data.forms import FORMS, Detection, detect, guess_mapping
+from engine.data.readers import FORMAT_NAMES, read
+from engine.data.records import Problem, Record, Refused
+from engine.data.source import EXPECTED, Member, members
+from engine.errors import DataError
+from engine.spec import RowKind
+
+# Rows from which the form is told.
+_LOOKED_AT = 200
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "validation": "valid",
+    "dev": "valid",
+    "eval": "valid",
+}
+KIND_WORDS: dict[str, str] = {
+    "text": "plain text",
+    "chat": "questions with answers, or conversations",
+    "preference": "a better and a worse answer to each prompt",
+    "prompts": "prompts",
+    "feedback": "answers with a thumbs up or down",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a source is read: its files, its columns, the form of its rows and which column plays which role."""
+
+    files: list[Member]
+    valid_files: list[Member]
+    columns: list[str]
+    detection: Detection | None
+    form: str
+    mapping: dict[str, str]
+
+
+def layout(path: str | Path, form: str | None, mapping: dict[str, str] | None) -> Layout:
+    """Look at the first rows and settle form and mapping; what the person chose wins over what was detected.
+
+    Raises:
+        DataError: there are no rows at all, or a chosen form or column does not exist.
+    """
+    train, valid = _split_files(members(path))
+    first = [r for r in itertools.islice(_all(train), _LOOKED_AT) if isinstance(r, Record)]
+    if not first:
+        problem = next((r for r in _all(train) if isinstance(r, Problem)), None)
+        found = problem.message if problem else "It has no rows."
+        raise DataError(f"{train[0].name}: no row can be read. {found}", hint=f"Expected {EXPECTED}.")
+    columns = list(dict.fromkeys(name for record in first for name in record.values))
+    found = detect([record.values for record in first])
+    if form is not None and form not in FORMS:
+        raise DataError(f"There is no row format {form!r}.", hint=f"Choose one of: {', '.join(FORMS)}.")
+    chosen = form or (found.form if found else "")
+    if not chosen:
+        return Layout(train, valid, columns, None, "", {})
+    base = found.mapping if found and found.form == chosen else guess_mapping(chosen, columns)
+    merged = {**base, **{k: v for k, v in (mapping or {}).items() if v}}
+    known = {role.name for role in FORMS[chosen].roles}
+    for role, column in (mapping or {}).items():
+        if role not in known:
+            raise DataError(f"Rows of {FORMS[chosen].label} have no {role!r}.", hint=f"They have: {', '.join(sorted(known))}.")
+        if column and column not in columns:
+            raise DataError(f"There is no column {column!r}.", hint=f"The columns are: {', '.join(columns[:20])}.")
+    merged = {k: v for k, v in merged.items() if (mapping or {}).get(k, v)}  # a role mapped to "" is left out
+    return Layout(train, valid, columns, found, chosen, merged)
+
+
+def converted(files: list[Member], how: Layout, kind: RowKind) -> Iterator[tuple[int, dict[str, Any] | Problem]]:
+    """Every row of `files` as a canonical row of `kind`, or as a problem. Row numbers run on from file to file."""
+    check_serves(how, kind)
+    before = 0
+    for file in files:
+        last = 0
+        for record in read(file):
+            if isinstance(record, Problem):
+                last = record.row
+                yield record.row + before, record
+                continue
+            last = record.number
+            made = _one(record, how, kind, before)
+            if made is not None:
+                yield record.number + before, made
+        before += last if len(files) > 1 else 0
+
+
+def check_serves(how: Layout, kind: RowKind) -> None:
+    """Raise a DataError when rows of this form cannot be turned into `kind`, or a role has no column."""
+    if not how.form:
+        raise DataError(
+            f"The columns {', '.join(how.columns[:12])} do not say what they are.",
+            hint=f"Expected {KIND_WORDS[kind]}. Say which column is which.",
+        )
+    form = FORMS[how.form]
+    if kind not in form.kinds:
+        raise DataError(
+            f"This file holds {form.label}; this trainer needs {KIND_WORDS[kind]}.",
+            hint="Choose another trainer, another file, or correct the format and its columns.",
+        )
+    missing = [role.label for role in form.roles if role.required and role.name not in how.mapping]
+    if missing:
+        raise DataError(
+            f"No column is chosen for: {', '.join(missing)}.", hint=f"The columns are: {', '.join(how.columns[:20])}."
+        )
+
+
+def format_name(file: Member) -> str:
+    packed = {"gzip": ", gzipped", "zip": ", zipped"}.get(file.compression, "")
+    return FORMAT_NAMES[file.format] + packed
+
+
+def _one(record: Record, how: Layout, kind: RowKind, before: int) -> dict[str, Any] | Problem | None:
+    try:
+        return convert(record.values, how.form, how.mapping, kind)
+    except Refused as refused:
+        number = record.number + before
+        return Problem(number, refused.column, refused.rule, f"Row {number}: {refused.message}")
+    except RecursionError:
+        return Problem(record.number + before, "", "too deep", f"Row {record.number + before} is nested too deeply.")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        number = record.number + before
+        return Problem(number, "", "unreadable", f"Row {number} cannot be read ({type(error).__name__}: {error}).")
+
+
+def _all(files: list[Member]) -> Iterator[Record | Problem]:
+    for file in files:
+        yield from read(file)
+
+
+def _split_files(files: list[Member]) -> tuple[list[Member], list[Member]]:
+    """Training files, and those that a folder or archive itself names as held out. `test` files are left alone."""
+    if len(files) == 1:
+        return files, []
+    stems = {id(f): f.name.lower().split(".")[0].split("-")[0] for f in files}
+    train = [f for f in files if _SPLITS.get(stems[id(f)]) == "train"]
+    valid = [f for f in files if _SPLITS.get(stems[id(f)]) == "valid"]
+    if train:
+        return train, valid
+    rest = [f for f in files if f not in valid and stems[id(f)] != "test"]
+    return rest or files, valid if rest else []

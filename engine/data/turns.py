@@ -1,0 +1,136 @@
+"""Turns of a conversation in one shape: role, content, tool calls; whatever names and nesting they came with."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from engine.data.forms import turns_of
+from engine.data.json_stream import parse
+from engine.data.records import Refused
+
+Turn = dict[str, Any]
+
+_ROLES = {
+    "system": "system sys developer",
+    "user": "user human usr prompter person customer client question instruction",
+    "assistant": "assistant gpt ai bot model agent chatbot chatgpt assistant_response answer bing claude",
+    "tool": "tool observation function ipython tool_response function_response",
+    "call": "function_call tool_call",
+}
+ROLE_OF = {name: role for role, names in _ROLES.items() for name in names.split()}
+_MARK = re.compile(r"(?:^|\n)[ \t]*(Human|User|Assistant|AI|System|H|A|Q)[ \t]*:[ \t]*", re.IGNORECASE)
+_MARKS = {"human": "user", "user": "user", "h": "user", "q": "user", "assistant": "assistant", "ai": "assistant"}
+_MARKS |= {"a": "assistant", "system": "system"}
+
+
+def text(value: Any, column: str) -> str:
+    """A cell as text: numbers as they are written, nothing as "", parts joined.
+
+    Raises:
+        Refused: it holds a picture, a sound, or broken bytes.
+    """
+    if value is None or (isinstance(value, float) and value != value):
+        return ""
+    if isinstance(value, list):
+        value = "".join(_part(part, column) for part in value)
+    elif isinstance(value, dict):
+        value = _part(value, column)
+    made = value if isinstance(value, str) else str(value)
+    if re.search(r"[\ud800-\udfff]", made):
+        raise Refused("broken characters", f"{column or 'The row'} has bytes that are not valid text.", column)
+    return made
+
+
+def turns(value: Any, column: str) -> list[Turn]:
+    """A conversation as turns; a string is read as a transcript, or as one turn of the assistant.
+
+    Raises:
+        Refused: a turn has a role that is not known, or no content that is text.
+    """
+    found = turns_of(value)
+    if found is None and isinstance(value, dict) and ({"role", "from"} & value.keys()):
+        found = [value]
+    if found is None:
+        raise Refused("no conversation", f"{column} holds no list of turns.", column)
+    return [_turn(turn, column) for turn in found]
+
+
+def transcript(value: str) -> list[Turn]:
+    """Turns of a text with `Human:` and `Assistant:` at the beginning of lines; empty when it has no such marks."""
+    marks = list(_MARK.finditer(value))
+    if not marks or (marks[0].start() > 0 and value[: marks[0].start()].strip()):
+        return []
+    ends = [mark.start() for mark in marks[1:]] + [len(value)]
+    return [
+        {"role": _MARKS[mark.group(1).lower()], "content": value[mark.end() : end].strip()}
+        for mark, end in zip(marks, ends, strict=True)
+    ]
+
+
+def tools(value: Any) -> list[Any]:
+    """Tool definitions as a list, also from a JSON string.
+
+    Raises:
+        Refused: it is neither.
+    """
+    if value in (None, "", []):
+        return []
+    if isinstance(value, str):
+        try:
+            value = parse(value)
+        except ValueError:
+            raise Refused("bad tools", "tools is not a JSON list.", "tools") from None
+    if not isinstance(value, list):
+        raise Refused("bad tools", "tools is not a list.", "tools")
+    return value
+
+
+def _turn(turn: dict[str, Any], column: str) -> Turn:
+    named = next((turn[k] for k in ("role", "from", "sender", "speaker") if turn.get(k) is not None), "")
+    role = ROLE_OF.get(str(named).strip().lower())
+    if role is None:
+        raise Refused("unknown role", f"A turn in {column} has the role {str(named)[:30]!r}.", column)
+    content = text(next((turn[k] for k in ("content", "value", "text", "message") if k in turn), None), column)
+    if role == "call":
+        return _call(content)
+    made: Turn = {"role": role, "content": content}
+    if calls := turn.get("tool_calls"):
+        made["tool_calls"] = [_arguments(call) for call in calls]
+    for key in ("name", "tool_call_id"):
+        if isinstance(turn.get(key), str):
+            made[key] = turn[key]
+    return made
+
+
+def _call(content: str) -> Turn:
+    """A call of a tool that came as text: a real call when it can be read, else the assistant's words."""
+    try:
+        call = parse(content)
+    except ValueError:
+        call = None
+    if isinstance(call, dict) and "name" in call:
+        return {"role": "assistant", "content": "", "tool_calls": [_arguments({"function": call})]}
+    return {"role": "assistant", "content": content}
+
+
+def _arguments(call: Any) -> Any:
+    """A tool call with its arguments as an object; chat templates want that, files often have JSON in a string."""
+    function = dict(call.get("function") or call) if isinstance(call, dict) else {}
+    if isinstance(function.get("arguments"), str):
+        try:
+            function["arguments"] = parse(function["arguments"])
+        except ValueError:
+            raise Refused("bad tool call", "A tool call's arguments are not JSON.", "tool_calls") from None
+    return {"type": "function", "function": function}
+
+
+def _part(part: Any, column: str) -> str:
+    if isinstance(part, str):
+        return part
+    if isinstance(part, dict):
+        kind = part.get("type", "text")
+        if kind in ("text", "input_text", "output_text"):
+            return str(part.get("text", part.get("value", part.get("content", ""))) or "")
+        raise Refused("not text", f"{column} holds {kind}, and only text can be trained.", column)
+    raise Refused("not text", f"{column} holds {type(part).__name__}, expected text.", column)

@@ -1,0 +1,63 @@
+"""Fixed prompts answered while a model trains, so that its progress can be read and not only measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+
+class SampleAnswers:
+    """Answers a few prompts greedily: same prompt, same weights, same answer."""
+
+    def __init__(self, shown: list[str], given: list[str], tokenizer: Any, max_new_tokens: int) -> None:
+        """`shown` is what the page prints, `given` what the model is given (the chat template applied)."""
+        self.shown, self.given = shown, given
+        self.tokenizer, self.max_new_tokens = tokenizer, max_new_tokens
+
+    def answer(self, model: Any) -> list[tuple[str, str]]:
+        """(prompt, answer) pairs, all prompts in one left-padded batch."""
+        if not self.given or not self.max_new_tokens:
+            return []
+        side, self.tokenizer.padding_side = self.tokenizer.padding_side, "left"
+        try:
+            batch = self.tokenizer(self.given, return_tensors="pt", padding=True, add_special_tokens=False)
+        finally:
+            self.tokenizer.padding_side = side
+        with generating(model), torch.no_grad():
+            made = model.generate(
+                **batch.to(model.device),
+                max_new_tokens=self.max_new_tokens,
+                do_sample=False,
+                pad_token_id=self.tokenizer.pad_token_id,
+                eos_token_id=stop_tokens(model, self.tokenizer),
+            )
+        texts = self.tokenizer.batch_decode(made[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+        return [(prompt, text.strip()) for prompt, text in zip(self.shown, texts, strict=True)]
+
+
+@contextmanager
+def generating(model: Any) -> Iterator[None]:
+    """Make a model in training ready to generate: evaluation mode, key-value cache, an attention that knows padding."""
+    training, cache = model.training, model.config.use_cache
+    attention = model.config._attn_implementation
+    model.eval()
+    model.config.use_cache = True
+    if attention == "documents":
+        model.set_attn_implementation("sdpa")
+    try:
+        yield
+    finally:
+        if attention == "documents":
+            model.set_attn_implementation(attention)
+        model.config.use_cache = cache
+        model.train(training)
+
+
+def stop_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """Every token that ends an answer: the tokenizer's, and those that the model's own settings name."""
+    named = model.generation_config.eos_token_id
+    named = [named] if isinstance(named, int) else list(named or [])
+    return sorted({*named, tokenizer.eos_token_id} - {None})

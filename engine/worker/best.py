@@ -1,0 +1,44 @@
+"""Keeps the trainable weights as they were at the lowest held-out loss, and puts them back at the end."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+
+class BestWeights:
+    """A safetensors file of the weights that are trained; for LoRA that is the adapter alone."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def keep(self, model: Any) -> None:
+        """Write the trainable weights, replacing the file in one step."""
+        part = self.file.with_suffix(".part")
+        save_file({name: p.detach().cpu().contiguous() for name, p in _trainable(model)}, part)
+        os.replace(part, self.file)
+
+    def restore(self, model: Any) -> None:
+        """Put the kept weights back into the model."""
+        kept = load_file(self.file)
+        with torch.no_grad():
+            for name, parameter in _trainable(model):
+                parameter.copy_(kept[name])
+
+    def forget(self) -> None:
+        self.file.unlink(missing_ok=True)
+
+
+def fingerprint(model: Any) -> torch.Tensor:
+    """Two sums over each trainable tensor: if no bit of it changed, neither did these. Shape (tensors, 2), float64."""
+    with torch.no_grad():
+        sums = [(p.detach().double().sum().cpu(), p.detach().double().square().sum().cpu()) for _, p in _trainable(model)]
+    return torch.tensor(sums, dtype=torch.float64)
+
+
+def _trainable(model: Any) -> list[tuple[str, torch.nn.Parameter]]:
+    return [(name, p) for name, p in model.named_parameters() if p.requires_grad]

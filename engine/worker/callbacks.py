@@ -1,0 +1,102 @@
+"""Connects transformers' Trainer to the run directory: metrics, progress, samples, best weights, stop requests."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from transformers import TrainerCallback
+
+from engine.errors import TrainingError
+from engine.params import LLMTrainingParams
+from engine.runs.status import State
+from engine.worker.answers import SampleAnswers
+from engine.worker.best import BestWeights
+from engine.worker.reporter import Reporter
+
+# Summaries of the whole run that transformers logs at its end; they are no points of a curve.
+_NOT_POINTS = {"train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss", "total_flos"}
+
+
+class RunCallback(TrainerCallback):
+    """Writes what happens, looks for a stop request after every step, and ends a run whose loss is no number."""
+
+    def __init__(self, params: LLMTrainingParams, reporter: Reporter, answers: SampleAnswers, best: BestWeights) -> None:
+        self.params, self.reporter, self.answers, self.best = params, reporter, answers, best
+        self.logged_points = 0
+        self.without_gain = 0
+        self.stopped = False
+        self.stopped_early = False
+        self.resumed_at = 0
+        self.last_measured = -1
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        self.reporter.phase(State.TRAINING, "Training")
+        self.reporter.set(total_steps=state.max_steps, step=state.global_step)
+        self.resumed_at = state.global_step
+        if state.global_step:
+            self.reporter.run.log_event("resumed", step=state.global_step)
+        elif args.eval_strategy == "no":
+            self._sample(0, model)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        values = {k: v for k, v in (logs or {}).items() if k not in _NOT_POINTS and isinstance(v, (int, float))}
+        if not values:
+            return
+        self.reporter.metrics(state.global_step, values)
+        if "loss" in values:
+            self.logged_points += 1
+        for key in ("loss", "grad_norm"):
+            if key in values and not math.isfinite(values[key]):
+                raise TrainingError(
+                    f"The {key.replace('_', ' ')} is no longer a number at step {state.global_step}.",
+                    hint=f"The learning rate ({args.learning_rate:g}) is most likely too high: try a tenth of it.",
+                    cause="nan",
+                )
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> Any:
+        if args.eval_strategy == "no" and (state.global_step % args.eval_steps == 0 or state.global_step >= state.max_steps):
+            self._sample(state.global_step, model)
+        if self.reporter.run.stop_requested:
+            self.stopped = control.should_training_stop = control.should_save = True
+        elif state.global_step % max(1, args.logging_steps) and state.global_step % 10 == 0:
+            self.reporter.set(step=state.global_step)
+        return control
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.reporter.run.log_event("saved", step=state.global_step, path=f"checkpoints/checkpoint-{state.global_step}")
+        self.reporter.set(resumable=True)
+
+    def on_evaluate(
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        metrics: dict[str, float] | None = None,
+        model: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        self.last_measured = state.global_step
+        if not (self.resumed_at and state.global_step == self.resumed_at):
+            self._sample(state.global_step, model)
+        if metrics and "eval_loss" in metrics:
+            self._judge(metrics["eval_loss"], state, control, model)
+
+    def _sample(self, step: int, model: Any) -> None:
+        for prompt, answer in self.answers.answer(model):
+            self.reporter.sample(step, prompt, answer)
+
+    def _judge(self, loss: float, state: Any, control: Any, model: Any) -> None:
+        """Keep the best weights; stop when the held-out loss has not improved for long enough."""
+        best = self.reporter.status.best_value
+        if best is None or loss < best:
+            self.without_gain = 0
+            self.reporter.set(best_value=loss, best_step=state.global_step)
+            self.reporter.run.log_event("best", step=state.global_step, value=loss)
+            if self.params.keep_best and state.global_step:
+                self.best.keep(model)
+        elif state.global_step:
+            self.without_gain += 1
+            patience = self.params.early_stopping_patience
+            if patience and self.without_gain >= patience:
+                self.stopped_early = control.should_training_stop = True

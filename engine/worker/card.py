@@ -1,0 +1,63 @@
+"""The model card that goes with a finished model: data, settings, what the curves did, how to use it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.command import command
+from engine.config_file import to_yaml
+from engine.plan import Plan
+from engine.runs.directory import RunDirectory
+from engine.runs.status import Status
+from engine.spec import TrainerSpec
+
+
+def model_card(run: RunDirectory, spec: TrainerSpec, given: Any, plan: Plan, status: Status) -> str:
+    """Markdown with the front matter that the Hub reads. `given` are the settings as the person gave them."""
+    params, data = plan.params, run.data()
+    base = f"base_model: {params.model}\n" if "/" in params.model and not params.model.startswith(("/", ".")) else ""
+    adapter = "library_name: peft\n" if params.peft and not params.merge_adapter else "library_name: transformers\n"
+    rows = f"{data.get('train_rows', plan.train_rows)} rows to train on, {data.get('valid_rows', plan.valid_rows)} held out"
+    return f"""---
+{base}{adapter}tags: [{spec.id}, aitraining-studio]
+---
+
+# {run.name}
+
+{spec.title}: {spec.summary}
+
+- Base model: `{params.model}`
+- Data: `{params.data_path}`, {rows}
+- Trained: {"a LoRA adapter" if params.peft else "all weights"}, {status.step} steps of {params.batch_size} rows,
+  learning rate {params.lr:g}
+
+## What the curves did
+
+{_curves(status)}
+
+## How to use it
+
+```python
+from transformers import pipeline
+
+chat = pipeline("text-generation", model="path/to/this/folder")
+print(chat([{{"role": "user", "content": "Hello!"}}]))
+```
+
+## How it was made
+
+```
+{command(given)}
+```
+
+```yaml
+{to_yaml(params).rstrip()}
+```
+"""
+
+
+def _curves(status: Status) -> str:
+    lines = [f"- {key}: {value:.4g}" for key, value in sorted(status.metrics.items()) if key not in ("memory_bytes", "epoch")]
+    if status.best_value is not None:
+        lines.append(f"- lowest held-out loss: {status.best_value:.4f} at step {status.best_step}")
+    return "\n".join(lines) or "- no point was logged"

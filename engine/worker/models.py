@@ -1,0 +1,117 @@
+"""Loads tokenizers and models for training, and puts LoRA adapters on them. safetensors only; no remote code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from engine.errors import ModelError
+from engine.models import ModelSource
+from engine.params import LLMTrainingParams
+from engine.worker import attention
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def load_tokenizer(source: ModelSource) -> Any:
+    """The model's tokenizer, with a padding token if it has none.
+
+    Raises:
+        ModelError: there is none, or it cannot be read.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source.location, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise _not_loaded(source, "tokenizer", error) from error
+    if tokenizer.eos_token_id is None:
+        raise ModelError(f"The tokenizer of {source.reference} has no end-of-text token.", hint="Choose another model.")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_causal(source: ModelSource, params: LLMTrainingParams) -> Any:
+    """The model, ready to be trained: full training holds fp32 weights, a LoRA base the fast format.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    dtype = _DTYPES[params.precision or "fp32"] if params.peft else torch.float32
+    options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
+    if params.quantization != "none":
+        options["quantization_config"] = _quantized(params)
+    asked = params.attention or "sdpa"
+    try:
+        model = load_any(source, attn_implementation="sdpa" if asked == "documents" else asked, **options)
+    except (OSError, ValueError) as error:
+        raise _not_loaded(source, "model", error) from error
+    if asked == "documents" and attention.supported(model.config, params.max_length or 0):
+        model.set_attn_implementation(attention.NAME)
+    model.config.use_cache = False
+    return with_adapter(model, params, "CAUSAL_LM") if params.peft else model
+
+
+def load_any(source: ModelSource, **options: Any) -> Any:
+    """A causal model; an adapter is loaded on its base and merged into it."""
+    if source.path is not None and not (source.path / "config.json").is_file():
+        from peft import AutoPeftModelForCausalLM
+
+        return AutoPeftModelForCausalLM.from_pretrained(source.location, **options).merge_and_unload()
+    return AutoModelForCausalLM.from_pretrained(source.location, **options)
+
+
+def with_adapter(model: Any, params: LLMTrainingParams, task: str) -> Any:
+    """The model with a fresh LoRA adapter (Hu et al. 2021) as its only trainable weights."""
+    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+
+    if params.quantization != "none":
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=bool(params.gradient_checkpointing))
+    named: Any = params.target_modules
+    if named != "all-linear":
+        named = [name.strip() for name in named.split(",") if name.strip()]
+    config = LoraConfig(
+        r=params.lora_r,
+        lora_alpha=params.lora_alpha,
+        lora_dropout=params.lora_dropout,
+        target_modules=named,
+        task_type=task,
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise ModelError(
+            f"The adapter cannot be put on this model: {error}", hint="Use --target-modules all-linear."
+        ) from error
+
+
+def saved_dtype(source: ModelSource) -> torch.dtype:
+    """The number format that the base model has on disk, which the trained one keeps."""
+    from engine.models import facts
+
+    named = {"BF16": torch.bfloat16, "F16": torch.float16}
+    return named.get(facts(source.reference).dtype, torch.float32)
+
+
+def _quantized(params: LLMTrainingParams) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    if params.quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=_DTYPES[params.precision or "bf16"],
+    )
+
+
+def _not_loaded(source: ModelSource, what: str, error: Exception) -> ModelError:
+    first = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+    if source.kind == "hub":
+        hint = "Check the id and the network; a gated or private model needs HF_TOKEN."
+    else:
+        hint = f"Check that {Path(source.location)} holds config.json, model.safetensors and tokenizer.json."
+    return ModelError(f"The {what} of {source.reference} cannot be loaded: {first}", hint=hint)

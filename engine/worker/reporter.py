@@ -1,0 +1,39 @@
+"""The worker's one voice: writes events and status for everybody who watches."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from engine.runs.directory import RunDirectory
+from engine.runs.status import State, Status
+
+
+class Reporter:
+    """Reports on one run. Remembers the last status, so that progress costs one file replace and no read."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+        self.status: Status = run.written_status()
+
+    def set(self, **changes: Any) -> None:
+        """Change the status."""
+        self.status = self.run.update_status(**changes)
+
+    def phase(self, state: State, phase: str, **detail: Any) -> None:
+        """Begin a phase: a state for programs, words for people."""
+        print(f"[{time.strftime('%H:%M:%S')}] {phase}", flush=True)
+        self.set(state=state, phase=phase)
+        self.run.log_event("phase", phase=phase, state=state.value, **detail)
+
+    def warn(self, message: str, hint: str = "") -> None:
+        print(f"Warning: {message} {hint}".rstrip(), flush=True)
+        self.run.log_event("warning", message=message, hint=hint)
+
+    def metrics(self, step: int, values: dict[str, float]) -> None:
+        """Add a point to the charts, and keep the latest of each for the list of runs."""
+        self.run.log_event("metric", step=step, values=values)
+        self.set(step=step, metrics={**self.status.metrics, **values})
+
+    def sample(self, step: int, prompt: str, answer: str) -> None:
+        self.run.log_event("sample", step=step, prompt=prompt, answer=answer)

@@ -1,0 +1,132 @@
+"""From a row to token ids and labels: THE one place where it is decided which tokens are trained.
+
+A label is the token itself where it is trained and -100 where it is not. The page's preview calls the same functions.
+Data is never a template: the row's text is only ever a value that the chat template prints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from engine.errors import DataError
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One row: `input_ids` and `labels` of equal length."""
+
+    input_ids: list[int]
+    labels: list[int]
+
+    @property
+    def trained(self) -> int:
+        """How many tokens are trained; the first has nothing before it to be predicted from."""
+        return sum(label != IGNORED for label in self.labels[1:])
+
+    def cut(self, max_length: int | None) -> Tokens:
+        """The first `max_length` tokens."""
+        return self if max_length is None else Tokens(self.input_ids[:max_length], self.labels[:max_length])
+
+
+def text_tokens(row: dict[str, Any], tokenizer: Any) -> Tokens:
+    """A document and the end-of-text token; every token is trained."""
+    ids = [*tokenizer(row["text"], add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    return Tokens(ids, list(ids))
+
+
+def chat_tokens(row: dict[str, Any], tokenizer: Any, *, train_on_prompt: bool = False) -> Tokens:
+    """A conversation in the model's chat template with the assistant's turns (end-of-turn token included) trained.
+
+    Rows of `prompt` and `completion` are one question and one answer; without a template they are simply joined.
+
+    Raises:
+        DataError: the template cannot show this conversation, or hides where the answers are.
+    """
+    if "messages" not in row:
+        if tokenizer.chat_template is None:
+            return _joined(row["prompt"], row["completion"], tokenizer, train_on_prompt)
+        row = {**row, "messages": _exchange(row["prompt"], row["completion"])}
+    messages, tools = row["messages"], row.get("tools") or None
+    try:
+        made = _marked(messages, tools, tokenizer) if _marks_answers(tokenizer) else _by_prefix(messages, tools, tokenizer)
+    except DataError:
+        raise
+    except Exception as error:  # templates are programs of the model's author and raise whatever they like
+        raise DataError(
+            f"The model's chat template refuses this conversation: {error}.",
+            hint="Some templates want user and assistant to take turns, or know no system or tool turns.",
+        ) from error
+    if not made.input_ids:
+        raise DataError("The model's chat template renders this conversation as nothing.", hint="Choose another template.")
+    return Tokens(made.input_ids, list(made.input_ids)) if train_on_prompt else made
+
+
+def prompt_text(row: dict[str, Any], tokenizer: Any) -> str:
+    """What the model is given when it should answer this row: everything up to the last answer."""
+    if "messages" in row:
+        messages = list(row["messages"])
+        while messages and messages[-1]["role"] == "assistant":
+            messages.pop()
+        return tokenizer.apply_chat_template(
+            messages, tools=row.get("tools") or None, tokenize=False, add_generation_prompt=True
+        )
+    if isinstance(row["prompt"], str) and tokenizer.chat_template is None:
+        return row["prompt"]
+    messages = row["prompt"] if isinstance(row["prompt"], list) else [{"role": "user", "content": row["prompt"]}]
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+
+def _exchange(prompt: Any, completion: Any) -> list[dict[str, Any]]:
+    before = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
+    after = completion if isinstance(completion, list) else [{"role": "assistant", "content": completion}]
+    return [*before, *after]
+
+
+def _joined(prompt: str, completion: str, tokenizer: Any, train_on_prompt: bool) -> Tokens:
+    before = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    after = [*tokenizer(completion, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    return Tokens(before + after, (before if train_on_prompt else [IGNORED] * len(before)) + after)
+
+
+def _marks_answers(tokenizer: Any) -> bool:
+    """Whether the template itself says which part is the assistant's, with {% generation %} blocks."""
+    return "generation %}" in tokenizer.chat_template or "generation -%}" in tokenizer.chat_template
+
+
+def _marked(messages: list[dict[str, Any]], tools: Any, tokenizer: Any) -> Tokens:
+    made = tokenizer.apply_chat_template(
+        messages, tools=tools, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+    )
+    ids, mask = list(made["input_ids"]), made["assistant_masks"]
+    return Tokens(ids, [token if answer else IGNORED for token, answer in zip(ids, mask, strict=True)])
+
+
+def _by_prefix(messages: list[dict[str, Any]], tools: Any, tokenizer: Any) -> Tokens:
+    """Find the answers by rendering the conversation up to each one and checking that the longer text begins with it."""
+
+    def text(count: int, **options: Any) -> str:
+        return tokenizer.apply_chat_template(messages[:count], tools=tools, tokenize=False, **options)
+
+    whole = text(len(messages))
+    spans = []
+    for index, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        before, upto = text(index, add_generation_prompt=True), text(index + 1)
+        if whole.startswith(before) and whole.startswith(upto):
+            spans.append((len(before), len(upto.rstrip("\n"))))
+        elif index == len(messages) - 1:
+            raise DataError(
+                "This model's chat template rewrites earlier turns, so where the answer begins cannot be told.",
+                hint="Choose the ChatML template (--chat-template chatml), or learn the questions too.",
+            )
+    made = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
+    ids = list(made["input_ids"])
+    labels = [
+        token if any(start < end and start >= first and end <= last for first, last in spans) else IGNORED
+        for token, (start, end) in zip(ids, made["offset_mapping"], strict=True)
+    ]
+    return Tokens(ids, labels)

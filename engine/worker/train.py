@@ -1,0 +1,226 @@
+"""One run, from its directory to its finished model. `main` holds the run's lock for as long as the process lives."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+import transformers
+
+from engine.data import prepare
+from engine.device import device
+from engine.errors import DataError, TrainingError
+from engine.models import facts, resolve
+from engine.plan import DataFacts, Plan, plan
+from engine.registry import parse, spec_for
+from engine.runs import queue
+from engine.runs.channel import Channel
+from engine.runs.directory import RunDirectory, write_json
+from engine.runs.status import State
+from engine.samples import data_file, samples
+from engine.worker.answers import SampleAnswers
+from engine.worker.best import BestWeights, fingerprint
+from engine.worker.callbacks import RunCallback
+from engine.worker.card import model_card
+from engine.worker.failures import explained
+from engine.worker.kit import Kit, read_rows, row_tokens
+from engine.worker.models import load_tokenizer
+from engine.worker.reporter import Reporter
+from engine.worker.saving import save_model
+from engine.worker.templates import choose_template
+from engine.worker.tokens import prompt_text
+
+# Rows whose tokens are counted before the plan is made; with fewer rows the count is exact.
+_COUNTED = 2000
+_PROMPTS = 3
+
+
+def main(args: dict[str, Any], channel: Channel | None) -> int:
+    """Train the run in `args["run"]`; 0 when it is done or was stopped on request, 1 when it failed."""
+    run = RunDirectory(Path(args["run"]))
+    lock = run.lock()
+    if not lock.acquire(timeout_s=10):
+        print(f"Another process works on {run.name} already.", file=sys.stderr)
+        return 1
+    signal.signal(signal.SIGTERM, lambda *_: run.request_stop())
+    transformers.logging.set_verbosity_warning()
+    reporter = Reporter(run)
+    try:
+        _Work(run, reporter).do()
+        code = 0
+    except BaseException as error:  # the one broad catch: whatever ended the work must be told
+        traceback.print_exc()
+        told = explained(error)
+        reporter.set(state=State.FAILED, reason=told.message, hint=told.hint, cause=told.cause, ended=time.time(), phase="")
+        code = 1
+    finally:
+        sys.stdout.flush()
+        lock.release()
+    queue.dispatch(run.path.parent)
+    return code
+
+
+class _Work:
+    """The steps of one run, in order."""
+
+    def __init__(self, run: RunDirectory, reporter: Reporter) -> None:
+        self.run, self.reporter = run, reporter
+        self.params = parse(run.params())
+        self.spec = spec_for(self.params.trainer)
+
+    def do(self) -> None:
+        """Prepare, train, save, and judge whether that may be called done."""
+        found = device()
+        pid = os.getpid()
+        self.reporter.set(
+            started=time.time(),
+            pid=pid,
+            pid_started=psutil.Process(pid).create_time(),
+            device=found.name if self.params.device != "cpu" else "CPU",
+        )
+        self._prepare_data()
+        self.reporter.phase(State.PREPARING, "Counting tokens")
+        source = resolve(self.params.model)
+        tokenizer = load_tokenizer(source)
+        note = choose_template(tokenizer, self.params.chat_template) if self.spec.rows != "text" else ""
+        if note:
+            self.reporter.warn(note)
+        chosen = plan(self.params, self._count(tokenizer), facts(self.params.model), found)
+        write_json(self.run.plan_file, chosen.to_dict())
+        torch.manual_seed(chosen.params.seed)
+        self._train(chosen, tokenizer, source)
+
+    def _prepare_data(self) -> None:
+        if self.run.data_file.is_file():
+            return  # a resumed run trains on the rows that it began with
+        self.reporter.phase(State.PREPARING, "Reading the data")
+        p = self.params
+        prepared = prepare(
+            data_file(p.data_path),
+            self.spec.rows,
+            self.run.data_dir,
+            form=p.data_format,
+            mapping=p.column_mapping or None,
+            valid_path=data_file(p.valid_path) if p.valid_path else None,
+            valid_fraction=p.valid_fraction,
+            seed=p.seed,
+            max_samples=p.max_samples,
+            drop_bad_rows=p.drop_bad_rows,
+        )
+        for warning in prepared.warnings:
+            self.reporter.warn(warning)
+        write_json(self.run.data_file, prepared.to_dict())
+
+    def _count(self, tokenizer: Any) -> DataFacts:
+        """Token lengths of the training rows, exact when there are at most `_COUNTED`."""
+        data, make = self.run.data(), row_tokens(self.spec, self.params, tokenizer)
+        lengths, trained = [], []
+        for row in read_rows(self.run.data_dir / "train.jsonl", _COUNTED):
+            try:
+                tokens = make(row)
+            except DataError:
+                continue  # left out and reported when the rows are tokenised for training
+            lengths.append(len(tokens.input_ids))
+            trained.append(tokens.trained)
+        if not lengths:
+            lengths, trained = [1], [0]
+        return DataFacts(
+            rows=data["train_rows"] + data["valid_rows"],
+            valid_rows=data["valid_rows"],
+            tokens_mean=float(np.mean(lengths)),
+            tokens_p95=int(np.percentile(lengths, 95)),
+            tokens_max=int(max(lengths)),
+            trained_mean=float(np.mean(trained)),
+            exact=data["train_rows"] <= _COUNTED,
+        )
+
+    def _train(self, chosen: Plan, tokenizer: Any, source: Any) -> None:
+        self.reporter.phase(State.PREPARING, "Loading the model")
+        kit = Kit(self.run, self.spec, chosen, tokenizer, self.reporter)
+        best = BestWeights(self.run.path / "best.safetensors")
+        kit.callback = callback = RunCallback(chosen.params, self.reporter, self._answers(tokenizer), best)
+        job = self.spec.build(chosen.params, kit)
+        before = fingerprint(job.model)
+        job.train(resume_from_checkpoint=self._checkpoint())
+        self._measure_last(job, callback)
+        self._check_learned(job, callback, before)
+        if chosen.params.keep_best and best.file.is_file() and self.reporter.status.best_step != job.state.global_step:
+            best.restore(job.model)
+        self.reporter.phase(State.SAVING, "Saving the model")
+        card = model_card(self.run, self.spec, self.params, chosen, self.reporter.status)
+        save_model(self.run, job.model, tokenizer, chosen.params, source, card)
+        self.run.log_event("saved", step=self.reporter.status.step, path="model")
+        best.forget()
+        self._end(callback, job)
+
+    def _checkpoint(self) -> str | None:
+        """The last complete checkpoint, for a run that goes on."""
+        found = [p.parent for p in self.run.checkpoints_dir.glob("checkpoint-*/trainer_state.json")]
+        return str(max(found, key=lambda path: int(path.name.rsplit("-", 1)[1]))) if found else None
+
+    def _measure_last(self, job: Any, callback: RunCallback) -> None:
+        if job.args.eval_strategy != "no" and callback.last_measured != job.state.global_step:
+            self.reporter.phase(State.EVALUATING, "Measuring on held-out rows")
+            job.evaluate()
+
+    def _check_learned(self, job: Any, callback: RunCallback, before: torch.Tensor) -> None:
+        """The rules for done that only the end can show.
+
+        Raises:
+            TrainingError: nothing was trained.
+        """
+        if job.state.global_step == 0 or not (callback.logged_points or callback.stopped or callback.resumed_at):
+            raise TrainingError("Not one step was trained.", hint="Give more rows or more passes.", cause="nothing")
+        if torch.equal(before, fingerprint(job.model)) and not callback.resumed_at:
+            raise TrainingError(
+                "Training ran, but not one weight changed.",
+                hint="The learning rate is too small for this number format: try ten times as much.",
+                cause="unchanged",
+            )
+
+    def _end(self, callback: RunCallback, job: Any) -> None:
+        steps = job.state.global_step
+        if callback.stopped and steps < job.state.max_steps:
+            reason = f"Stopped on request at step {steps} of {job.state.max_steps}. The model as it was then is saved."
+            self.reporter.set(state=State.STOPPED, reason=reason, cause="stopped", ended=time.time(), phase="", step=steps)
+            return
+        reason = ""
+        if callback.stopped_early:
+            best = self.reporter.status.best_step
+            reason = f"Stopped early at step {steps}: the held-out loss was lowest at step {best}, and that model is saved."
+        self.reporter.set(state=State.DONE, reason=reason, ended=time.time(), phase="", step=steps, resumable=False)
+
+    def _answers(self, tokenizer: Any) -> SampleAnswers:
+        """The prompts to answer while training: those asked for, those of a bundled sample, or some held-out rows."""
+        p = self.params
+        bundled = next((s.prompts for s in samples() if str(s.path) == data_file(p.data_path)), ())
+        asked = list(p.sample_prompts) or list(bundled)[:_PROMPTS]
+        if not asked:
+            return self._answers_from_rows(tokenizer)
+        given = asked if self.spec.rows == "text" else [prompt_text({"prompt": a}, tokenizer) for a in asked]
+        return SampleAnswers(asked, given, tokenizer, p.sample_tokens)
+
+    def _answers_from_rows(self, tokenizer: Any) -> SampleAnswers:
+        held_out = list(read_rows(self.run.data_dir / "valid.jsonl", _PROMPTS))
+        rows = held_out or list(read_rows(self.run.data_dir / "train.jsonl", _PROMPTS))
+        if self.spec.rows == "text":
+            shown = [" ".join(row["text"].split()[:8]) for row in rows]
+            return SampleAnswers(shown, shown, tokenizer, self.params.sample_tokens)
+        given = [prompt_text(row, tokenizer) for row in rows]
+        return SampleAnswers([_last_question(row) for row in rows], given, tokenizer, self.params.sample_tokens)
+
+
+def _last_question(row: dict[str, Any]) -> str:
+    turns = row.get("messages") or row.get("prompt")
+    if isinstance(turns, str):
+        return turns
+    asked = [turn["content"] for turn in turns or [] if turn["role"] == "user"]
+    return str(asked[-1]) if asked else ""
