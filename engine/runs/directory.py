@@ -127,7 +127,7 @@ class RunDirectory:
         self.write_status(status)
         return status
 
-    def log_event(self, kind: str, **values: Any) -> None:
+    def log_event(self, kind: str, /, **values: Any) -> None:
         events.append(self.events_file, kind, **values)
 
     def request_stop(self) -> None:

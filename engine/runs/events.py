@@ -24,7 +24,7 @@ from typing import Any
 Event = dict[str, Any]
 
 
-def append(path: Path, kind: str, **values: Any) -> None:
+def append(path: Path, kind: str, /, **values: Any) -> None:
     """Append one event as one write, so that a reader never sees two events mixed."""
     line = json.dumps({"t": round(time.time(), 3), "type": kind, **_finite(values)}, ensure_ascii=False)
     with path.open("ab", buffering=0) as file:

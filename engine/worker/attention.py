@@ -8,6 +8,7 @@ transformers builds none.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -46,7 +47,7 @@ def documents_attention(
             scale=scaling,
             enable_gqa=grouped,
         )
-        for start, end in zip(edges, edges[1:], strict=False)
+        for start, end in itertools.pairwise(edges)
     ]
     joined = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
     return joined.transpose(1, 2), None

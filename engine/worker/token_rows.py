@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,7 +119,7 @@ class Blocks(Sequence[dict[str, Any]]):
         self.total = int(rows.ends[-1]) if len(rows) else 0
 
     def __len__(self) -> int:
-        return -(-self.total // self.length)
+        return math.ceil(self.total / self.length)
 
     def __getitem__(self, index: Any) -> dict[str, Any]:
         start = range(len(self))[index] * self.length
@@ -127,5 +129,5 @@ class Blocks(Sequence[dict[str, Any]]):
         return {
             "input_ids": self.rows._ids[start:end],
             "labels": self.rows._labels[start:end],
-            "documents": [end - start] if self.sees_all else [b - a for a, b in zip(edges, edges[1:], strict=False)],
+            "documents": [end - start] if self.sees_all else [b - a for a, b in itertools.pairwise(edges)],
         }
