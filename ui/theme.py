@@ -39,7 +39,7 @@ SLATE = Color(
     c950="#0e0e0d",
 )
 # The first is served from Gradio's own files, so no request leaves the machine.
-SANS = [gr.themes.GoogleFont("IBM Plex Sans", weights=(400, 600, 700)), "system-ui", "-apple-system", "sans-serif"]
+SANS = [gr.themes.GoogleFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "-apple-system", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
 
 SETTINGS: dict[str, Any] = {

@@ -31,10 +31,13 @@ def worker_environment() -> dict[str, str]:
     """The environment of a process that holds a model: this one's, plus what keeps such a process quiet and polite.
 
     OMP_WAIT_POLICY=PASSIVE lets threads sleep while they wait: beside the page (or any other busy process) spinning
-    threads were measured several times slower.
+    threads were measured several times slower. A short spin of GNU's OpenMP (GOMP_SPINCOUNT) gives most of the speed of a
+    free machine back: 6,800 tokens/s against 5,700 without and 8,400 with long spins; beside a busy process 4,700
+    against 4,900 and 2,800.
     """
     return {
         "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "1000",
         **os.environ,
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TRL_EXPERIMENTAL_SILENCE": "1",

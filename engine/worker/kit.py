@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from transformers import TrainingArguments
 
 from engine.errors import DataError
@@ -102,7 +103,8 @@ class Kit:
             "max_grad_norm": p.max_grad_norm,
             "optim": p.optimizer,
             "seed": p.seed,
-            "use_cpu": p.device == "cpu",
+            # said even where there is nothing else: transformers refuses bf16 on a CPU that it was not told to use
+            "use_cpu": p.device == "cpu" or not torch.accelerator.is_available(),
             "bf16": p.precision == "bf16",
             "fp16": p.precision == "fp16",
             "activation_checkpointing": bool(p.gradient_checkpointing),
