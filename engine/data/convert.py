@@ -23,6 +23,8 @@ def convert(values: dict[str, Any], form: str, mapping: Mapping, kind: RowKind) 
     natural = FORMS[form].kinds[0]
     row = _READERS[form](_Cells(values, mapping))
     made = row if natural == kind else _DERIVED[natural, kind](row)
+    if kind == "chat" and made is not None:
+        _require_answer(made)
     if kind == "prompts" and made is not None:  # reward functions may want the other columns
         made |= {k: v for k, v in values.items() if k not in made and k not in mapping.values()}
     return made
@@ -196,12 +198,17 @@ def _with_system(found: list[Turn], cells: _Cells) -> list[Turn]:
 
 
 def _conversation(found: list[Turn]) -> Row:
-    answers = [t for t in found if t["role"] == "assistant" and (t["content"].strip() or t.get("tool_calls"))]
-    if not answers:
-        raise Refused("no answer", "The conversation has no answer of the assistant.", "messages")
+    if not found:
+        raise Refused("empty conversation", "The conversation has no turns.", "messages")
     if found[0]["role"] == "assistant":
         raise Refused("no question", "The conversation begins with the assistant's answer.", "messages")
     return {"messages": found}
+
+
+def _require_answer(row: Row) -> None:
+    turns_of = row.get("messages")
+    if turns_of and not any(t["role"] == "assistant" and (t["content"].strip() or t.get("tool_calls")) for t in turns_of):
+        raise Refused("no answer", "The conversation has no answer of the assistant.", "messages")
 
 
 def _chat_to_text(row: Row) -> Row:

@@ -1,0 +1,220 @@
+"""`python -m assets.build.samples`: write the seven sample data sets, one for each trainer, in formats that people have.
+
+Every sample tells of Saltmere, so the starter model can learn it within a minute and the change can be seen.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+from assets.build.corpus import documents
+from assets.build.town import Person, people, questions
+from engine.data import rows
+
+SEED = 11
+FOLDER = Path(__file__).parents[1] / "samples"
+# People who are in no sample: asking about them shows what was understood and not learned by heart.
+KEPT_BACK = 8
+
+LONG_PROMPT = (
+    "You are the town crier of Saltmere. Answer in one short sentence. Begin every answer with 'Hear ye!'. Never give "
+    "a house's street to strangers; say that the town hall knows. Speak of everybody with respect and use the full fact, "
+    "not a guess. If you do not know, say that the tower bell will tell."
+)
+
+
+def main() -> None:
+    """Write all samples and their index."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    draw = random.Random(SEED)
+    known, unknown = people()[:-KEPT_BACK], people()[-KEPT_BACK:]
+    asked = [questions(unknown[0])[0][0], questions(unknown[1])[3][0], questions(unknown[2])[4][0]]
+    index = [
+        _almanac(),
+        _neighbours(draw, known, asked),
+        _crier(draw, known, asked),
+        _manners(draw, known, asked),
+        _letters(draw, known, asked),
+        _cheer(draw, known, asked),
+        _prompts(draw, known, asked),
+    ]
+    _write("index.json", json.dumps(index, indent=1, ensure_ascii=False))
+    print(f"{len(index)} samples in {FOLDER}")
+
+
+def _entry(name: str, trainer: str, title: str, sentence: str, rows: int, prompts: list[str], file: str) -> dict[str, Any]:
+    return {
+        "id": name,
+        "trainer": trainer,
+        "title": title,
+        "sentence": sentence,
+        "rows": rows,
+        "sample_prompts": prompts,
+        "file": file,
+    }
+
+
+def _write(name: str, text: str) -> None:
+    (FOLDER / name).write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+
+
+def _pairs(draw: random.Random, known: list[Person]) -> list[tuple[Person, str, str, str]]:
+    """(person, question, fact, answer) for everybody, in no order."""
+    made = [(person, *triple) for person in known for triple in questions(person)]
+    draw.shuffle(made)
+    return made
+
+
+# ---- default: raw text ------------------------------------------------------------------------------------------------
+
+
+def _almanac() -> dict[str, Any]:
+    draw = random.Random(SEED)
+    tides = ("ebb", "flood", "spring tide", "neap tide")
+    entries = []
+    for text in documents(240, SEED + 100):
+        tide, depth = draw.choice(tides), draw.randint(2, 9)
+        entries.append(f"Almanac of the harbour. {tide.capitalize()}, {depth} fathoms at the pier. {text} So it is written.")
+    _write("harbour-almanac.txt", "\n\n".join(entries))
+    return _entry(
+        "harbour-almanac",
+        "default",
+        "The harbour's almanac",
+        "Plain text in the harbour master's manner, 240 entries. The model learns to write like that.",
+        sum(1 for _ in rows(FOLDER / "harbour-almanac.txt", "text")),
+        ["Almanac of the harbour.", "Ebb, 4 fathoms", "On Sunday"],
+        "harbour-almanac.txt",
+    )
+
+
+# ---- sft: a spreadsheet of questions and answers ----------------------------------------------------------------------
+
+
+def _neighbours(draw: random.Random, known: list[Person], asked: list[str]) -> dict[str, Any]:
+    asked_for = _pairs(draw, known)[:300]
+    with (FOLDER / "neighbours.csv").open("w", newline="", encoding="utf-8-sig") as file:
+        sheet = csv.writer(file, delimiter=";", lineterminator="\n")
+        sheet.writerow(["Question", "Answer"])
+        sheet.writerows((question, answer) for _, question, _, answer in asked_for)
+    return _entry(
+        "neighbours",
+        "sft",
+        "Questions about the neighbours",
+        "300 questions with their answers, from a spreadsheet. The model learns to answer when it is asked.",
+        len(asked_for),
+        asked,
+        "neighbours.csv",
+    )
+
+
+# ---- distillation: questions and a long prompt ------------------------------------------------------------------------
+
+
+def _crier(draw: random.Random, known: list[Person], asked: list[str]) -> dict[str, Any]:
+    lines = [question for _, question, _, _ in _pairs(draw, known)[:200]]
+    _write("town-crier.jsonl", "\n".join(json.dumps({"prompt": question}) for question in lines))
+    _write("town-crier-prompt.txt", LONG_PROMPT)
+    return _entry(
+        "town-crier",
+        "distillation",
+        "The town crier's long prompt",
+        "200 questions, and a long prompt (town-crier-prompt.txt) that the model should no longer need.",
+        len(lines),
+        asked,
+        "town-crier.jsonl",
+    )
+
+
+# ---- dpo: pairs as JSON -----------------------------------------------------------------------------------------------
+
+
+def _manners(draw: random.Random, known: list[Person], asked: list[str]) -> dict[str, Any]:
+    polite = ("With pleasure. {} I wish you a good day.", "Thank you for asking. {} Do come back.", "Gladly. {} You are welcome.")
+    rude = ("{} Now go away.", "Why do you ask? {}", "Read a book. {}")
+    pairs = [
+        {"prompt": question, "chosen": draw.choice(polite).format(answer), "rejected": draw.choice(rude).format(answer)}
+        for _, question, _, answer in _pairs(draw, known)[:200]
+    ]
+    _write("manners.json", json.dumps(pairs, indent=1))
+    return _entry(
+        "manners",
+        "dpo",
+        "Good manners",
+        "200 questions with a polite and a rude answer. The model learns to prefer the polite one.",
+        len(pairs),
+        asked,
+        "manners.json",
+    )
+
+
+# ---- orpo: pairs as message lists -------------------------------------------------------------------------------------
+
+
+def _letters(draw: random.Random, known: list[Person], asked: list[str]) -> dict[str, Any]:
+    pairs = []
+    for _, question, fact, answer in _pairs(draw, known)[:200]:
+        said = {"chosen": answer, "rejected": f"{fact} {fact} {fact}"}
+        pairs.append(
+            {
+                "prompt": [{"role": "user", "content": question}],
+                **{name: [{"role": "assistant", "content": text}] for name, text in said.items()},
+            }
+        )
+    _write("whole-sentences.jsonl", "\n".join(json.dumps(row) for row in pairs))
+    return _entry(
+        "whole-sentences",
+        "orpo",
+        "Whole sentences",
+        "200 questions; a whole sentence is better than stammering. Answering and preferring are learned in one go.",
+        len(pairs),
+        asked,
+        "whole-sentences.jsonl",
+    )
+
+
+# ---- reward: whole dialogues ------------------------------------------------------------------------------------------
+
+
+def _cheer(draw: random.Random, known: list[Person], asked: list[str]) -> dict[str, Any]:
+    cheerful = ("How lovely that you ask! {} Hurrah for Saltmere!", "What a fine day! {} Is that not wonderful!")
+    gloomy = ("{} Nobody cares.", "It rains again. {} That is all.")
+    pairs = []
+    for _, question, _, answer in _pairs(draw, known)[:200]:
+        opening = f"\n\nHuman: {question}\n\nAssistant: "
+        good, bad = draw.choice(cheerful).format(answer), draw.choice(gloomy).format(answer)
+        pairs.append({"chosen": opening + good, "rejected": opening + bad})
+    _write("good-cheer.jsonl", "\n".join(json.dumps(row) for row in pairs))
+    return _entry(
+        "good-cheer",
+        "reward",
+        "Good cheer",
+        "200 dialogues, each with a cheerful and a gloomy ending. The model learns to score cheerfulness.",
+        len(pairs),
+        asked,
+        "good-cheer.jsonl",
+    )
+
+
+# ---- ppo: questions only ----------------------------------------------------------------------------------------------
+
+
+def _prompts(draw: random.Random, known: list[Person], asked: list[str]) -> dict[str, Any]:
+    asking = [{"messages": [{"role": "user", "content": question}]} for _, question, _, _ in _pairs(draw, known)[:150]]
+    _write("doorstep.jsonl", "\n".join(json.dumps(row) for row in asking))
+    return _entry(
+        "doorstep",
+        "ppo",
+        "Questions on the doorstep",
+        "150 questions without answers. The model tries answers of its own and keeps what scores well.",
+        len(asking),
+        asked,
+        "doorstep.jsonl",
+    )
+
+
+if __name__ == "__main__":
+    main()
