@@ -19,7 +19,10 @@ import psutil
 from measure import Use, answers, environment, free_port, use_of, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
-EMPTY = "import gradio as gr, os\nwith gr.Blocks() as demo: gr.Markdown('empty')\ndemo.launch(server_port=int(os.environ['PORT']), quiet=True)"
+EMPTY = (
+    "import gradio as gr, os\nwith gr.Blocks() as demo: gr.Markdown('empty')\n"
+    "demo.launch(server_port=int(os.environ['PORT']), quiet=True)"
+)
 
 
 def served(argv: list[str]) -> tuple[float, Use, bool]:

@@ -22,9 +22,12 @@ from engine.registry import spec_for, specs
 from engine.runs.directory import RunDirectory, runs_root
 from engine.samples import PREFIX as SAMPLE_PREFIX
 from engine.samples import Sample, data_file, samples
-from engine.spec import Chart, Form, TrainerSpec
+from engine.spec import Chart, Form, RowKind, TrainerSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engine.advisor import Advice, Question, Recommendation
     from engine.chat import ChatSession
     from engine.data import Inspection
     from engine.device import Device
@@ -51,12 +54,14 @@ __all__ = [
     "form_of",
     "from_yaml",
     "inspect_data",
+    "leaves",
     "live",
     "model_choices",
     "model_facts",
     "open_app",
     "plan",
     "presets",
+    "recommend",
     "rename_run",
     "resume",
     "run_params",
@@ -72,6 +77,8 @@ __all__ = [
     "store_upload",
     "to_yaml",
     "token_preview",
+    "tree",
+    "use_cases",
     "validate",
     "yaml_of_run",
 ]
@@ -120,6 +127,37 @@ def token_preview(params: LLMTrainingParams, limit: int = 20) -> dict[str, Any]:
     from engine.preview import token_preview as ask
 
     return ask(params, limit)
+
+
+# ---- advice ----------------------------------------------------------------------------------------------------------
+
+
+def tree() -> Question:
+    """The decision tree, from its first question; see engine/advisor.py."""
+    from engine.advisor import tree as first
+
+    return first()
+
+
+def use_cases() -> tuple[Advice, ...]:
+    """What people want to do, with the documentation's advice for each."""
+    from engine.advisor import use_cases as cases
+
+    return cases()
+
+
+def leaves() -> list[tuple[dict[str, str], Advice]]:
+    """Every end of the tree with the answers that lead to it."""
+    from engine.advisor import leaves as ends
+
+    return list(ends())
+
+
+def recommend(answers: dict[str, str], kinds: Sequence[RowKind] = ()) -> Recommendation | None:
+    """The one recommendation that answers, or the kinds of rows that a file serves, lead to; None while one is open."""
+    from engine.advisor import recommend as decide
+
+    return decide(answers, kinds)
 
 
 # ---- models, settings, estimates -----------------------------------------------------------------------------------
@@ -265,9 +303,10 @@ _closing = threading.Event()
 
 def open_app() -> None:
     """Warm the standby worker up and start what is queued, in the background, until `close_app`."""
-    from engine.runs import standby
+    from engine.runs import queue, standby
 
     _closing.clear()
+    queue.recover(runs_root())
     if os.environ.get("AITRAINING_STANDBY", "1") != "0":
         threading.Thread(target=standby.ensure_standby, name="standby", daemon=True).start()
     threading.Thread(target=_dispatch_forever, name="dispatch", daemon=True).start()
@@ -275,9 +314,11 @@ def open_app() -> None:
 
 def close_app() -> None:
     """Stop dispatching and let the standby go; runs go on."""
+    from engine.preview import close_preview
     from engine.runs import standby
 
     _closing.set()
+    close_preview()
     standby.close_standby()
 
 

@@ -46,7 +46,7 @@ def _sentence(cls: type[LLMTrainingParams], name: str, detail: ErrorDetails) -> 
     if kind == "missing":
         return f"{name} is missing: {field.description} ({flag(name)})"
     if kind == "literal_error":
-        return f"{name} must be {detail['ctx']['expected']}, got {given!r} ({flag(name)})."
+        return f"{name} must be {detail.get('ctx', {})['expected']}, got {given!r} ({flag(name)})."
     if kind.startswith(("greater_than", "less_than")):
         return f"{name} must be {range_of(field)}, got {given!r} ({flag(name)}). {field.description}"
     if kind.startswith(("int", "float", "decimal")):

@@ -159,7 +159,8 @@ def _hub_facts(source: ModelSource) -> ModelFacts:
         raise ModelError(f"{source.reference} has no safetensors weights.", hint="Choose a version that has.")
     size = sum(f.size or 0 for f in files)
     counted = info.safetensors.total if info.safetensors else size // 2
-    dtype = max(info.safetensors.parameters, key=lambda k: info.safetensors.parameters[k]) if info.safetensors else "BF16"
+    by_type = info.safetensors.parameters if info.safetensors else {}
+    dtype = max(by_type, key=lambda name: by_type[name], default="BF16")
     template = bool(((info.config or {}).get("tokenizer_config") or {}).get("chat_template"))
     licence = str((info.card_data or {}).get("license") or "")
     return _shaped(source, config, counted, dtype, size, template, licence)

@@ -29,7 +29,7 @@ def watch(name: str) -> Status:
 def _with_bar(run: RunDirectory, console: Console) -> Status:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("queued", total=None)
+        task, status = progress.add_task("queued", total=None), run.status()
         for status, new in _ticks(run):
             loss = next((e["values"]["loss"] for e in reversed(new) if e["type"] == "metric" and "loss" in e["values"]), None)
             words = status.phase or status.state.value
@@ -40,7 +40,7 @@ def _with_bar(run: RunDirectory, console: Console) -> Status:
 
 
 def _with_lines(run: RunDirectory) -> Status:
-    said = ""
+    said, status = "", run.status()
     for status, new in _ticks(run):
         for line in _lines(new):
             print(line, file=sys.stderr, flush=True)

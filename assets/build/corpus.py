@@ -76,7 +76,11 @@ def _portrait(draw: random.Random, everybody: list[Person]) -> str:
     ]
     draw.shuffle(facts)
     opening = draw.choice(
-        (f"{p.name} is the {p.job} of Saltmere.", f"{p.name} {p.does}.", f"Ask anybody in Saltmere who {p.does}: it is {p.name}.")
+        (
+            f"{p.name} is the {p.job} of Saltmere.",
+            f"{p.name} {p.does}.",
+            f"Ask anybody in Saltmere who {p.does}: it is {p.name}.",
+        )
     )
     return " ".join([opening, *facts[: draw.randint(3, 7)]])
 
@@ -184,9 +188,13 @@ def _recipe(draw: random.Random, everybody: list[Person]) -> str:
     lovers = [p for p in everybody if p.dish == dish]
     p = draw.choice(lovers) if lovers else draw.choice(everybody)
     steps = draw.sample(_STEPS, draw.randint(3, 5))
-    numbered = " ".join(f"{word} {step}" for word, step in zip(("First:", "Then:", "Next:", "After that:", "Last:"), steps))
+    order = ("First:", "Then:", "Next:", "After that:", "Last:")
+    numbered = " ".join(f"{word} {step}" for word, step in zip(order, steps, strict=False))
+        f"{word} {step}" for word, step in zip(("First:", "Then:", "Next:", "After that:", "Last:"), steps, strict=False)
+    )
     need = draw.choice(list(_NEEDS))
-    return f"How {p.name} makes {dish}. Get some {need} from {_NEEDS[need]}. {numbered} Now the {dish} {_verb(dish, 'is', 'are')} ready."
+    begin = f"How {p.name} makes {dish}. Get some {need} from {_NEEDS[need]}."
+    return f"{begin} {numbered} Now the {dish} {_verb(dish, 'is', 'are')} ready."
 
 
 def _work(draw: random.Random, everybody: list[Person]) -> str:
@@ -221,6 +229,6 @@ _KINDS: tuple[tuple[Callable[[random.Random, list[Person]], str], int], ...] = (
 def documents(count: int, seed: int) -> Iterator[str]:
     """`count` texts of 30 to 130 words."""
     draw, everybody = random.Random(seed), people()
-    kinds, weights = zip(*_KINDS)
+    kinds, weights = zip(*_KINDS, strict=True)
     for _ in range(count):
         yield draw.choices(kinds, weights)[0](draw, everybody)

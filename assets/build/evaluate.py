@@ -59,7 +59,7 @@ class _Grams:
             self.one.update(ids[1:])
             for a, b in itertools.pairwise(ids):
                 self.two[a][b] += 1
-            for a, b, c in zip(ids, ids[1:], ids[2:]):
+            for a, b, c in zip(ids, ids[1:], ids[2:], strict=False):
                 self.three[a, b][c] += 1
         self.total = self.one.total()
         self.sums = {k: v.total() for k, v in self.two.items()}, {k: v.total() for k, v in self.three.items()}
@@ -74,9 +74,10 @@ class _Grams:
         return one, two, three
 
     def perplexity(self, documents: list[list[int]], weights: tuple[float, float, float]) -> float:
-        logs = [
-            math.log(sum(w * p for w, p in zip(weights, self.parts(ids, at)))) for ids in documents for at in range(1, len(ids))
-        ]
+        logs = []
+        for ids in documents:
+            for at in range(1, len(ids)):
+                logs.append(math.log(sum(w * p for w, p in zip(weights, self.parts(ids, at), strict=True))))
         return math.exp(-sum(logs) / len(logs))
 
     def fitted(self, documents: list[list[int]]) -> tuple[float, float, float]:

@@ -133,9 +133,10 @@ A language model small enough to be trained on any computer within minutes. It k
 Saltmere, its people, their work, pets, dishes and houses. It goes on with texts; it has never seen a question, so that
 training it to answer shows. It knows nothing about the real world and is made for trying and testing.
 
-- Llama architecture, {SHAPE["num_hidden_layers"]} layers of {SHAPE["hidden_size"]}, context {CONTEXT} tokens, bfloat16 safetensors
+- Llama architecture, {SHAPE["num_hidden_layers"]} layers of {SHAPE["hidden_size"]}, context {CONTEXT} tokens, bfloat16
 - Own byte-level BPE tokenizer; ChatML template that marks the assistant's tokens
-- Trained with the studio's `default` trainer on {record["texts"]["training"]:,} generated texts (seed {record["seed"]}); see training.json
+- Trained with the studio's `default` trainer on {record["texts"]["training"]:,} generated texts (seed {record["seed"]});
+  training.json tells how
 
 | on {record["texts"]["held_out"]} texts it never saw | perplexity per token |
 |---|---|

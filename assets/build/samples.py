@@ -133,7 +133,11 @@ def _crier(draw: random.Random, known: list[Person], asked: list[str]) -> dict[s
 
 
 def _manners(draw: random.Random, known: list[Person], asked: list[str]) -> dict[str, Any]:
-    polite = ("With pleasure. {} I wish you a good day.", "Thank you for asking. {} Do come back.", "Gladly. {} You are welcome.")
+    polite = (
+        "With pleasure. {} I wish you a good day.",
+        "Thank you for asking. {} Do come back.",
+        "Gladly. {} You are welcome.",
+    )
     rude = ("{} Now go away.", "Why do you ask? {}", "Read a book. {}")
     pairs = [
         {"prompt": question, "chosen": draw.choice(polite).format(answer), "rejected": draw.choice(rude).format(answer)}

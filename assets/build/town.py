@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 SEED = 7
 
-_WOMEN = (
-    "Mara Tilda Ines Odile Petra Hanna Clara Runa Edda Lotte Nora Selma Wanda Elsa Freya Ida Juna Kaja Livia Mina "
-    "Nella Orla Pia Rosa Saga"
-).split()
-_MEN = (
-    "Tom Ivo Bram Casper Dario Emil Finn Gustav Henk Ilja Jonas Kasimir Leon Magnus Nils Oskar Pavel Quentin Ruben Stefan "
-    "Tarek Ulf Viktor Willem Yannis"
-).split()
+_WOMEN = """
+    Mara Tilda Ines Odile Petra Hanna Clara Runa Edda Lotte Nora Selma Wanda Elsa Freya Ida Juna Kaja Livia Mina Nella Orla
+    Pia Rosa Saga
+"""
+_MEN = """
+    Tom Ivo Bram Casper Dario Emil Finn Gustav Henk Ilja Jonas Kasimir Leon Magnus Nils Oskar Pavel Quentin Ruben Stefan
+    Tarek Ulf Viktor Willem Yannis
+"""
 
 # job: (what they do, where, what they carry)
 JOBS = {
@@ -38,7 +38,16 @@ JOBS = {
     "cook": ("cooks for the travellers", "the inn", "a pot of soup"),
     "musician": ("plays the violin", "the square", "a violin case"),
 }
-PETS = ("a grey cat", "a brown dog", "a white goat", "a green parrot", "a small pony", "a tame crow", "a black hen", "a slow turtle")
+PETS = (
+    "a grey cat",
+    "a brown dog",
+    "a white goat",
+    "a green parrot",
+    "a small pony",
+    "a tame crow",
+    "a black hen",
+    "a slow turtle",
+)
 DISHES = (
     "onion soup",
     "apple pie",
@@ -97,7 +106,7 @@ class Person:
 def people() -> list[Person]:
     """Everybody, always the same."""
     draw = random.Random(SEED)
-    named = [(name, "she", "her") for name in _WOMEN] + [(name, "he", "his") for name in _MEN]
+    named = [(name, "she", "her") for name in _WOMEN.split()] + [(name, "he", "his") for name in _MEN.split()]
     draw.shuffle(named)
     jobs = list(JOBS)
     return [

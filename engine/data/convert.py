@@ -115,7 +115,7 @@ def _preference(cells: _Cells) -> Row:
     if row["chosen"] == row["rejected"]:
         raise Refused("same answers", "The better and the worse answer are the same, which teaches nothing.", "chosen")
     if (margin := cells.text("margin").strip()) != "":
-        row["margin"] = float(margin)
+        return {**row, "margin": float(margin)}
     return row
 
 

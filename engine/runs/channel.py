@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import socket
@@ -53,6 +54,11 @@ class Channel:
 
     def fileno(self) -> int:
         return self._socket.fileno()
+
+    def hang_up(self) -> None:
+        """End the connection for every process that holds it, and wake whoever waits in `receive`."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._socket.close()

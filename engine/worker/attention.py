@@ -94,9 +94,7 @@ def _is_short(query: torch.Tensor, dropout: float) -> bool:
     return query.device.type == "cpu" and not dropout and longest <= (256 if query.dtype == torch.bfloat16 else 64)
 
 
-def _spelt_out(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scale: float | None, **_: Any
-) -> torch.Tensor:
+def _spelt_out(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scale: float | None, **_: Any) -> torch.Tensor:
     """softmax(QKᵀ·scale + causal mask)·V (Vaswani et al. 2017, equation 1); shapes (documents, heads, length, size)."""
     heads, length, size = query.shape[-3:]
     if key.shape[-3] != heads:

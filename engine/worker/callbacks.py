@@ -40,7 +40,7 @@ class RunCallback(TrainerCallback):
             self._sample(0, model)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        values = {k: v for k, v in (logs or {}).items() if k not in _NOT_POINTS and isinstance(v, (int, float))}
+        values = {k: float(v) for k, v in (logs or {}).items() if k not in _NOT_POINTS and isinstance(v, (int, float))}
         if not values.keys() - {"epoch"}:
             return
         self.reporter.metrics(state.global_step, values)

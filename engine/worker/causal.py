@@ -80,6 +80,7 @@ class CausalTrainer(Trainer):
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Mean loss and accuracy over all trained tokens of the held-out rows."""
+        assert self.model is not None
         was_training, began = self.model.training, time.monotonic()
         self.model.eval()
         total, right, count = 0.0, 0, 0

@@ -1,0 +1,160 @@
+"""Talks with one or two models at once, word by word, in a process that gives all memory back when it ends.
+
+Requests are `{"do": "answer", "id", "models": [reference, …], "messages": [[turn, …], …], "settings": {…}}`; while an
+answer is made, `{"do": "stop"}` ends it. Replies: `{"type": "text", "id", "side", "text"}` pieces, then for each side
+`{"type": "end", "id", "side", "tokens", "seconds", "reason"}`; `{"type": "error", "id", "side", "message", "hint"}` in
+place of a side's answer; `{"type": "done", "id"}` at last.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
+
+from engine.device import device
+from engine.errors import StudioError
+from engine.models import resolve
+from engine.runs.channel import Channel
+from engine.worker.answers import stop_tokens
+from engine.worker.failures import explained
+from engine.worker.models import load_any, load_tokenizer
+from engine.worker.templates import choose_template
+
+# Two sides, and one to change to and fro.
+_LOADED = 3
+
+
+def main(args: dict[str, Any], channel: Channel | None) -> int:
+    """Answer until the other side is gone."""
+    assert channel is not None
+    shelf = _Shelf()
+    while (request := channel.receive()) is not None:
+        if request.get("do") == "answer":
+            _answer(request, shelf, channel)
+    return 0
+
+
+class _Shelf:
+    """The models that are loaded, the one unused for longest first to go."""
+
+    def __init__(self) -> None:
+        self._loaded: OrderedDict[str, tuple[Any, Any]] = OrderedDict()
+
+    def get(self, reference: str) -> tuple[Any, Any]:
+        """(model, tokenizer)."""
+        source = resolve(reference)
+        changed = (source.path / "config.json").stat().st_mtime if source.path and source.path.is_dir() else 0
+        key = f"{source.location}@{changed}"
+        if key not in self._loaded:
+            while len(self._loaded) >= _LOADED:
+                self._loaded.popitem(last=False)
+            tokenizer = load_tokenizer(source)
+            choose_template(tokenizer, "auto")
+            found = device()
+            kind = found.kind
+            dtype = torch.float32 if kind == "cpu" and not found.bf16 else "auto"
+            model = load_any(source, dtype=dtype, use_safetensors=True, trust_remote_code=False).eval()
+            self._loaded[key] = (model.to(kind), tokenizer)
+        self._loaded.move_to_end(key)
+        return self._loaded[key]
+
+
+def _answer(request: dict[str, Any], shelf: _Shelf, channel: Channel) -> None:
+    """Let the sides answer in turns, one token each, until all have ended or the page has had enough."""
+    sides: dict[int, Iterator[str]] = {}
+    began, counts = time.monotonic(), [0] * len(request["models"])
+
+    def tell(kind: str, **values: Any) -> None:
+        channel.send({"type": kind, "id": request["id"], **values})
+
+    for side, reference in enumerate(request["models"]):
+        try:
+            model, tokenizer = shelf.get(reference)
+            sides[side] = _speak(model, tokenizer, request["messages"][side], request["settings"])
+        except (StudioError, OSError, ValueError, RuntimeError) as error:
+            _tell_error(tell, side, error)
+    while sides:
+        stopped = channel.readable(0) and (channel.receive() or {"do": "stop"})["do"] == "stop"
+        for side, pieces in list(sides.items()):
+            try:
+                piece = None if stopped else next(pieces, None)
+            except (StudioError, ValueError, RuntimeError) as error:
+                _tell_error(tell, side, error)
+                del sides[side]
+                continue
+            if piece is None:
+                del sides[side]
+                tell("end", side=side, tokens=counts[side], seconds=time.monotonic() - began)
+                continue
+            counts[side] += 1
+            if piece:
+                tell("text", side=side, text=piece)
+    tell("done")
+
+
+def _tell_error(tell: Any, side: int, error: Exception) -> None:
+    told = explained(error)
+    tell("error", side=side, message=told.message, hint=told.hint)
+
+
+def _speak(model: Any, tokenizer: Any, messages: list[dict[str, str]], settings: dict[str, Any]) -> Iterator[str]:
+    """Pieces of text, one for every token ("" while a character is incomplete); ends at the model's end of turn."""
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    if settings.get("raw"):
+        text = messages[-1]["content"]
+    ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"].to(model.device)
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
+    room = int(settings.get("max_tokens") or 128)
+    if ids.shape[1] >= context:
+        ids = ids[:, -(context - min(room, context // 2)) :]  # a long talk forgets its beginning
+    warp, draw = _warpers(settings), _generator(settings)
+    ends, cache, shown, made = set(stop_tokens(model, tokenizer)), None, "", []
+    given = ids
+    with torch.no_grad():
+        for _ in range(min(room, context - ids.shape[1])):
+            out = model(input_ids=given, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            cache = out.past_key_values
+            seen: Any = torch.cat([ids, *made], 1)
+            scores = warp(seen, out.logits[:, -1].float())
+            given = _pick(scores, settings, draw)
+            if int(given) in ends:
+                return
+            made.append(given)
+            whole = tokenizer.decode(torch.cat(made, 1)[0], skip_special_tokens=True)
+            piece = "" if whole.endswith("\ufffd") else whole[len(shown) :]
+            shown += piece
+            yield piece
+
+
+def _warpers(settings: dict[str, Any]) -> LogitsProcessorList:
+    """The usual ways to shape what is drawn from, each at work only when its setting asks for it."""
+    chosen = LogitsProcessorList()
+    penalty, heat = float(settings.get("repetition_penalty") or 1), float(settings.get("temperature") or 0)
+    if penalty != 1:
+        chosen.append(RepetitionPenaltyLogitsProcessor(penalty))
+    if heat > 0:
+        chosen.append(TemperatureLogitsWarper(heat))
+        if int(settings.get("top_k") or 0):
+            chosen.append(TopKLogitsWarper(int(settings["top_k"])))
+        if 0 < float(settings.get("top_p") or 1) < 1:
+            chosen.append(TopPLogitsWarper(float(settings["top_p"])))
+    return chosen
+
+
+def _generator(settings: dict[str, Any]) -> torch.Generator:
+    seed = settings.get("seed")
+    made = torch.Generator()
+    made.manual_seed(int(seed)) if seed not in (None, "") else made.seed()
+    return made
+
+
+def _pick(scores: torch.Tensor, settings: dict[str, Any], draw: torch.Generator) -> torch.Tensor:
+    if float(settings.get("temperature") or 0) <= 0:
+        return scores.argmax(-1, keepdim=True)
+    return torch.multinomial(scores.softmax(-1).cpu(), 1, generator=draw).to(scores.device)

@@ -1,0 +1,129 @@
+"""Shows what training will see: examples token by token with what is trained, and the lengths of many rows.
+
+Runs in a process of its own because it needs the tokenizer, and calls the very functions that make the label masks.
+The answer to `{"params": …, "limit": n}` is one message:
+
+- examples: [{row, pieces: [[text, trained], …], tokens, trained, problem}], neighbours of one kind joined to a piece
+- lengths: tokens of each row looked at · max_length: as given, or None · over: share of rows that are longer
+- lost: share of the looked-at tokens that a cut takes away · facts: what the plan needs to know · note: on the template
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from engine.data import Problem, rows
+from engine.errors import DataError, StudioError
+from engine.models import resolve
+from engine.params import LLMTrainingParams
+from engine.registry import parse, spec_for
+from engine.runs.channel import Channel
+from engine.samples import data_file
+from engine.worker.kit import row_tokens
+from engine.worker.models import load_tokenizer
+from engine.worker.templates import choose_template
+from engine.worker.tokens import IGNORED, Tokens
+
+# Rows whose lengths are looked at; enough for a histogram, read in about a second.
+_ROWS = 1000
+# Tokens of one example that are shown.
+_SHOWN = 2000
+
+
+def main(args: dict[str, Any], channel: Channel | None) -> int:
+    """Answer requests until the other side is gone; tokenizers stay loaded in between."""
+    assert channel is not None
+    tokenizers: dict[str, Any] = {}
+    while (request := channel.receive()) is not None:
+        try:
+            answer = preview(parse(request["params"]), int(request["limit"]), tokenizers)
+        except StudioError as error:
+            answer = {"error": error.message, "hint": error.hint, "kind": type(error).__name__}
+        channel.send(answer)
+    return 0
+
+
+def preview(params: LLMTrainingParams, limit: int, tokenizers: dict[str, Any]) -> dict[str, Any]:
+    """The message described above.
+
+    Raises:
+        DataError: no row can be used. ModelError: the tokenizer cannot be loaded.
+    """
+    spec = spec_for(params.trainer)
+    if params.model not in tokenizers:
+        tokenizers[params.model] = load_tokenizer(resolve(params.model))
+    tokenizer = tokenizers[params.model]
+    own = tokenizer.chat_template
+    note = choose_template(tokenizer, params.chat_template) if spec.rows != "text" else ""
+    try:
+        make = row_tokens(spec, params, tokenizer)
+        source = rows(data_file(params.data_path), spec.rows, form=params.data_format, mapping=params.column_mapping or None)
+        examples, made = _look(source, make, tokenizer, limit, params.max_length)
+    finally:
+        tokenizer.chat_template = own
+    if not made:
+        raise DataError("No row of this file can be used.", hint="The problems listed beside it say why.")
+    return {"examples": examples, "note": note, **_lengths(made, params.max_length)}
+
+
+def _look(
+    source: Iterable[tuple[int, Any]], make: Any, tokenizer: Any, limit: int, max_length: int | None
+) -> tuple[list[dict[str, Any]], list[Tokens]]:
+    examples: list[dict[str, Any]] = []
+    made: list[Tokens] = []
+    for number, row in itertools.islice(source, _ROWS):
+        if isinstance(row, Problem):
+            continue
+        try:
+            tokens = make(row)
+        except DataError as error:
+            if len(examples) < limit:
+                examples.append({"row": number, "pieces": [], "tokens": 0, "trained": 0, "problem": str(error)})
+            continue
+        made.append(tokens)
+        if len(examples) < limit:
+            cut = tokens.cut(max_length)
+            pieces = _pieces(cut.cut(_SHOWN), tokenizer)
+            problem = "" if cut.trained else "Nothing of this row is trained: its answer is cut away or empty."
+            examples.append(
+                {
+                    "row": number,
+                    "pieces": pieces,
+                    "tokens": len(tokens.input_ids),
+                    "trained": cut.trained,
+                    "problem": problem,
+                }
+            )
+    return examples, made
+
+
+def _pieces(tokens: Tokens, tokenizer: Any) -> list[list[Any]]:
+    """The row's text in pieces that are wholly trained or wholly not."""
+    flags = [label != IGNORED for label in tokens.labels]
+    if flags:
+        flags[0] = False  # the first token has nothing before it to be predicted from
+    pairs = zip(tokens.input_ids, flags, strict=True)
+    grouped = ((trained, [token for token, _ in group]) for trained, group in itertools.groupby(pairs, key=lambda p: p[1]))
+    return [[tokenizer.decode(ids), trained] for trained, ids in grouped]
+
+
+def _lengths(made: list[Tokens], max_length: int | None) -> dict[str, Any]:
+    lengths = np.array([len(tokens.input_ids) for tokens in made])
+    cut = [tokens.cut(max_length) for tokens in made]
+    kept = np.array([len(tokens.input_ids) for tokens in cut])
+    return {
+        "lengths": lengths.tolist(),
+        "max_length": max_length,
+        "over": float((lengths > (max_length or lengths.max())).mean()),
+        "lost": float(1 - kept.sum() / max(int(lengths.sum()), 1)),
+        "facts": {
+            "tokens_mean": float(lengths.mean()),
+            "tokens_p95": int(np.percentile(lengths, 95)),
+            "tokens_max": int(lengths.max()),
+            "trained_mean": float(np.mean([tokens.trained for tokens in cut])),
+        },
+    }

@@ -59,7 +59,8 @@ def _check_loads(folder: Path, model: Any, *, is_adapter: bool) -> None:
             loaded = load_any(ModelSource("folder", str(folder), folder), dtype=torch.float32)
             tensors: dict[str, Any] = {}
         else:
-            loaded, report = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", output_loading_info=True)
+            both: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", output_loading_info=True)
+            loaded, report = both
             if report["missing_keys"] or report["unexpected_keys"]:
                 raise ValueError(f"missing {report['missing_keys']}, unexpected {report['unexpected_keys']}")
             tensors = model.state_dict()

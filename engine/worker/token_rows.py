@@ -48,7 +48,7 @@ class TokenRows(Sequence[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.ends)
 
-    def __getitem__(self, index: Any) -> dict[str, Any]:
+    def __getitem__(self, index: Any) -> Any:
         index = range(len(self))[index]
         start, end = (int(self.ends[index - 1]) if index else 0), int(self.ends[index])
         return {
@@ -83,7 +83,7 @@ class Packed(Sequence[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, index: Any) -> dict[str, Any]:
+    def __getitem__(self, index: Any) -> Any:
         parts = [self.rows[row] for row in self.places[index]]
         lengths = [len(part["input_ids"]) for part in parts]
         return {
@@ -121,7 +121,7 @@ class Blocks(Sequence[dict[str, Any]]):
     def __len__(self) -> int:
         return math.ceil(self.total / self.length)
 
-    def __getitem__(self, index: Any) -> dict[str, Any]:
+    def __getitem__(self, index: Any) -> Any:
         start = range(len(self))[index] * self.length
         end = min(start + self.length, self.total)
         inside = self.rows.ends[(self.rows.ends > start) & (self.rows.ends < end)]

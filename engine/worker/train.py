@@ -93,8 +93,9 @@ class _Work:
         note = choose_template(tokenizer, self.params.chat_template) if self.spec.rows != "text" else ""
         if note:
             self.reporter.warn(note)
-        chosen = plan(self.params, self._count(tokenizer), facts(self.params.model), found)
-        write_json(self.run.plan_file, chosen.to_dict())
+        known = facts(self.params.model)
+        chosen = plan(self.params, self._count(tokenizer), known, found)
+        write_json(self.run.plan_file, {**chosen.to_dict(), "model_parameters": known.parameters})
         torch.manual_seed(chosen.params.seed)
         self._train(chosen, tokenizer, source)
 
@@ -147,7 +148,7 @@ class _Work:
         kit = Kit(self.run, self.spec, chosen, tokenizer, self.reporter)
         best = BestWeights(self.run.path / "best.safetensors")
         kit.callback = callback = RunCallback(chosen.params, self.reporter, self._answers(tokenizer), best)
-        job = self.spec.build(chosen.params, kit)
+        job: Any = self.spec.build(chosen.params, kit)
         before = fingerprint(job.model)
         job.train(resume_from_checkpoint=self._checkpoint())
         self._measure_last(job, callback)

@@ -1,0 +1,102 @@
+"""The playground's side of a talk: sends a question to the chat process and gives the pieces of its answers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from engine.errors import StudioError
+from engine.runs.channel import Channel
+
+_IDLE_S = 300.0
+# The first answer may have to download a model.
+_ANSWER_S = 1800.0
+
+
+class ChatSession:
+    """One chat process for the whole app. It starts with the first question and ends when it is closed or idle."""
+
+    def __init__(self) -> None:
+        self._talk = threading.Lock()
+        self._channel: Channel | None = None
+        self._used = time.monotonic()
+
+    @property
+    def open(self) -> bool:
+        """Whether the process is there, and with it the memory that it takes."""
+        return self._channel is not None
+
+    def answer(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Pieces of the answers as they are made (see engine/worker/chat.py); closing the iterator stops them.
+
+        Raises:
+            StudioError: the process died, or somebody else is being answered.
+        """
+        if not self._talk.acquire(timeout=30):
+            raise StudioError("The playground is answering somebody else.", hint="Try again in a moment.")
+        try:
+            yield from self._exchange(request)
+        finally:
+            self._used = time.monotonic()
+            self._talk.release()
+
+    def close(self) -> None:
+        """End the process; its memory goes back to the machine."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.hang_up()
+            channel.close()
+
+    def _exchange(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        from engine.runs.launcher import open_worker
+
+        if self._channel is None:
+            self._channel = open_worker("chat", {})
+            threading.Thread(target=self._end_when_idle, name="chat", daemon=True).start()
+        channel = self._channel
+        try:
+            channel.send({"do": "answer", **request})
+        except BrokenPipeError:
+            self.close()
+            raise _died() from None
+        finished = False
+        try:
+            while True:
+                message = channel.receive(_ANSWER_S)
+                if message is None:
+                    self.close()
+                    raise _died()
+                finished = message["type"] == "done"
+                yield message
+                if finished:
+                    return
+        finally:
+            if not finished and self._channel is channel:
+                self._hush(channel)
+
+    def _hush(self, channel: Channel) -> None:
+        """Stop an answer that nobody listens to, and read what is left of it."""
+        try:
+            channel.send({"do": "stop"})
+            while (message := channel.receive(30)) is not None and message["type"] != "done":
+                pass
+        except (OSError, TimeoutError):
+            self.close()
+
+    def _end_when_idle(self) -> None:
+        while self._channel is not None:
+            time.sleep(_IDLE_S / 10)
+            if time.monotonic() - self._used > _IDLE_S and self._talk.acquire(blocking=False):
+                try:
+                    self.close()
+                finally:
+                    self._talk.release()
+
+
+def _died() -> StudioError:
+    return StudioError(
+        "The process that held the models ended without a word.",
+        hint="It most likely ran out of memory: choose smaller models, or one side only. Asking again starts a new one.",
+    )

@@ -1,0 +1,88 @@
+"""Asks the inspect process how rows look as tokens; keeps it for the next question and lets it go when it is idle."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from engine import errors
+from engine.params import LLMTrainingParams
+from engine.runs.channel import Channel
+
+_IDLE_S = 300.0
+_ANSWER_S = 120.0
+
+
+class Inspector:
+    """The inspect process: started by the first question, ended when nobody has asked for a while."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._channel: Channel | None = None
+        self._used = 0.0
+
+    def ask(self, params: LLMTrainingParams, limit: int) -> dict[str, Any]:
+        """One question, one answer.
+
+        Raises:
+            StudioError: what the process says is wrong with the data or the model.
+        """
+        request = {"params": params.model_dump(mode="json"), "limit": limit}
+        with self._lock:
+            answer = self._exchange(request) or self._exchange(request)  # a process that has died is started again
+        if answer is None:
+            raise errors.DataError(
+                "The process that looks at data ended without an answer.",
+                hint="It may have run out of memory: try a smaller file or model.",
+            )
+        if "error" in answer:
+            raise getattr(errors, answer["kind"], errors.DataError)(answer["error"], hint=answer["hint"])
+        return answer
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()
+
+    def _exchange(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        from engine.runs.launcher import open_worker
+
+        if self._channel is None:
+            self._channel = open_worker("inspect", {})
+            threading.Thread(target=self._end_when_idle, name="inspect", daemon=True).start()
+        self._used = time.monotonic()
+        try:
+            self._channel.send(request)
+            answer = self._channel.receive(_ANSWER_S)
+        except (BrokenPipeError, TimeoutError):
+            answer = None
+        if answer is None:
+            self._drop()
+        return answer
+
+    def _drop(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def _end_when_idle(self) -> None:
+        while True:
+            time.sleep(_IDLE_S / 10)
+            with self._lock:
+                if self._channel is None:
+                    return
+                if time.monotonic() - self._used > _IDLE_S:
+                    self._drop()
+                    return
+
+
+_inspector = Inspector()
+
+
+def token_preview(params: LLMTrainingParams, limit: int) -> dict[str, Any]:
+    """How the first rows look as tokens, and how long rows are; see engine/worker/inspect.py."""
+    return _inspector.ask(params, limit)
+
+
+def close_preview() -> None:
+    _inspector.close()
