@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from engine.advisor import Advice, Question, Recommendation
     from engine.chat import ChatSession
-    from engine.data import Inspection
+    from engine.data import Inspection, RowForm
     from engine.device import Device
     from engine.estimate import Estimate
     from engine.models import ModelFacts, ModelSource
@@ -47,6 +47,7 @@ __all__ = [
     "chat",
     "close_app",
     "command",
+    "data_facts",
     "delete_run",
     "device",
     "estimate",
@@ -64,6 +65,7 @@ __all__ = [
     "recommend",
     "rename_run",
     "resume",
+    "row_forms",
     "run_params",
     "run_plan",
     "run_status",
@@ -127,6 +129,20 @@ def token_preview(params: LLMTrainingParams, limit: int = 20) -> dict[str, Any]:
     from engine.preview import token_preview as ask
 
     return ask(params, limit)
+
+
+def row_forms() -> dict[str, RowForm]:
+    """Every form that rows come in, by name."""
+    from engine.data import FORMS
+
+    return dict(FORMS)
+
+
+def data_facts(params: LLMTrainingParams) -> DataFacts:
+    """Rows and token lengths of the chosen data for the chosen model and trainer; asked often, worked out once."""
+    from engine.preview import data_facts as ask
+
+    return ask(params)
 
 
 # ---- advice ----------------------------------------------------------------------------------------------------------

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 import time
+from functools import lru_cache
 from typing import Any
 
 from engine import errors
 from engine.params import LLMTrainingParams
+from engine.plan import DataFacts
+from engine.registry import parse, spec_for
 from engine.runs.channel import Channel
+from engine.samples import data_file
 
 _IDLE_S = 300.0
 _ANSWER_S = 120.0
@@ -82,6 +88,48 @@ _inspector = Inspector()
 def token_preview(params: LLMTrainingParams, limit: int) -> dict[str, Any]:
     """How the first rows look as tokens, and how long rows are; see engine/worker/inspect.py."""
     return _inspector.ask(params, limit)
+
+
+def data_facts(params: LLMTrainingParams) -> DataFacts:
+    """Rows and token lengths for the plan. Remembered until the data, the model or the way of reading them changes.
+
+    Raises:
+        StudioError: the data or the model cannot be used.
+    """
+    asked = {name: getattr(params, name) for name in _DECIDING if name in type(params).model_fields}
+    stamps = [_stamp(data_file(path)) for path in (params.data_path, params.valid_path) if path]
+    return _facts(json.dumps([asked, stamps], sort_keys=True))
+
+
+# Settings that decide which tokens a row becomes.
+_DECIDING = (
+    "trainer",
+    "model",
+    "data_path",
+    "valid_path",
+    "data_format",
+    "column_mapping",
+    "chat_template",
+    "train_on_prompt",
+)
+
+
+@lru_cache(maxsize=64)
+def _facts(key: str) -> DataFacts:
+    from engine.data import inspect
+
+    params = parse({**json.loads(key)[0], "max_length": None})
+    kind = spec_for(params.trainer).rows
+    seen = inspect(data_file(params.data_path), kind, form=params.data_format, mapping=params.column_mapping or None)
+    share = seen.usable / max(seen.looked_at, 1)
+    own = inspect(data_file(params.valid_path), kind) if params.valid_path else None
+    counted = _inspector.ask(params, 0)["facts"]
+    rows = max(1, round(seen.rows * share))
+    return DataFacts(rows=rows, valid_rows=own.usable if own else None, exact=seen.rows_exact, **counted)
+
+
+def _stamp(path: str) -> float:
+    return os.path.getmtime(path) if os.path.exists(path) else 0.0
 
 
 def close_preview() -> None:

@@ -1,10 +1,128 @@
-"""The page "New run"."""
+"""The page "New run": data, model, settings, review, and Start. Holds no state; the draft lives in the browser."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
+
+from engine import api
+from ui import draft as drafts
+from ui.form import SettingsForm
+from ui.new_run_events import Events
+
+STEPS = ("1 · Data", "2 · Model", "3 · Settings", "4 · Review and start")
+# No form has more roles than this.
+ROLES = 10
+
+
+class Page:
+    """The page's components by name; new_run_events.py says what happens with them."""
+
+    def __init__(self) -> None:
+        self.form = SettingsForm()
+        self.draft = drafts.browser_state()
+        gr.HTML('<h1 class="page-title">New run</h1>', apply_default_css=False)
+        self.note = gr.HTML("", apply_default_css=False)
+        with gr.Tabs(selected=0, elem_id="steps") as self.steps:
+            for number, (title, build) in enumerate(zip(STEPS, (self._data, self._model, self._settings, self._review))):
+                with gr.Tab(title, id=number, elem_id=f"step-{number}"):
+                    build()
+        self.command = gr.Code(
+            language="shell", label="The same from the command line", interactive=False, elem_id="command", lines=1
+        )
+        self.started = gr.Textbox(visible=False)
+
+    def _data(self) -> None:
+        trainers = [(spec.title, spec.id) for spec in api.specs().values()]
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=1, min_width=300, elem_classes="choose"):
+                self.upload = gr.File(label="Drop your file here", elem_id="upload", height=150)
+                self.sample = gr.Dropdown(
+                    [("none", ""), *((f"{s.title} ({s.rows:,} rows)", s.id) for s in api.samples())],
+                    value="",
+                    label="Or take a sample",
+                    elem_id="sample",
+                    interactive=True,
+                )
+                path = gr.Textbox(
+                    label="Or a file on this machine",
+                    info="A path to a file or folder; also sample:NAME.",
+                    elem_id="field-data_path",
+                    max_lines=1,
+                )
+                self.form.put("data_path", path)
+                trainer = gr.Radio(trainers, label="Training", elem_id="field-trainer", elem_classes="cards")
+                self.form.put("trainer", trainer)
+                self.trainer_note = gr.HTML("", apply_default_css=False)
+            with gr.Column(scale=2, min_width=300):
+                self.file_view = gr.HTML(_NOTHING, apply_default_css=False, elem_id="file-view")
+                self.drop = gr.Button("Leave these rows out", visible=False, elem_id="drop-rows", size="md")
+                with gr.Accordion("How the rows are read", open=False, visible=False, elem_id="reading") as self.reading:
+                    self._mapping()
+                self.token_view = gr.HTML("", apply_default_css=False, elem_id="token-view")
+                with gr.Row(visible=False, elem_id="held-out") as self.held_out:
+                    self.form.put("valid_fraction")
+                    self.form.put("valid_path")
+                    self.form.put("drop_bad_rows")
+                with gr.Row(elem_classes="onward"):
+                    self.skip = gr.Button("All the rest as recommended: review", elem_id="to-review", size="lg")
+                    self.to_model = gr.Button("Next: model", variant="primary", elem_id="to-model", size="lg")
+
+    def _mapping(self) -> None:
+        forms = [("recognised by itself", ""), *((form.label, name) for name, form in api.row_forms().items())]
+        self.form.put(
+            "data_format", gr.Dropdown(forms, value="", label="The rows are", elem_id="field-data_format", interactive=True)
+        )
+        with gr.Row():
+            self.roles = [
+                gr.Dropdown([], visible=False, interactive=True, elem_id=f"role-{n}", min_width=180) for n in range(ROLES)
+            ]
+        self.form.put("column_mapping", gr.Textbox(visible=False, elem_id="field-column_mapping"))
+
+    def _model(self) -> None:
+        model = gr.Dropdown(
+            [],
+            label="Base model",
+            info="The starter, a finished run of yours, a folder on this machine, or a Hugging Face id like org/name.",
+            allow_custom_value=True,
+            elem_id="field-model",
+            interactive=True,
+        )
+        self.form.put("model", model)
+        self.model_view = gr.HTML("", apply_default_css=False, elem_id="model-view")
+        with gr.Row(elem_classes="onward"):
+            self.back_to_data = gr.Button("Back", size="lg")
+            self.to_settings = gr.Button("Next: settings", variant="primary", elem_id="to-settings", size="lg")
+
+    def _settings(self) -> None:
+        with gr.Row(elem_classes="settings-head"):
+            self.preset = gr.Radio([], label="Preset", elem_id="preset", interactive=True)
+            self.everything = gr.Checkbox(label="Show all settings", elem_id="show-all", interactive=True)
+        self.form.put_groups()
+        with gr.Accordion("Settings as YAML", open=False, elem_id="yaml"):
+            self.yaml = gr.Code(language="yaml", label="Copy it, save it, or paste your own", interactive=True, elem_id="yaml-text")
+            self.read_yaml = gr.Button("Use these settings", elem_id="read-yaml", size="md")
+            self.yaml_note = gr.HTML("", apply_default_css=False)
+        with gr.Row(elem_classes="onward"):
+            self.back_to_model = gr.Button("Back", size="lg")
+            self.to_review = gr.Button("Next: review", variant="primary", size="lg")
+
+    def _review(self) -> None:
+        self.review = gr.HTML("", apply_default_css=False, elem_id="review-view")
+        with gr.Row(elem_classes="onward"):
+            self.back_to_settings = gr.Button("Back", size="lg")
+            self.start = gr.Button("Start training", variant="primary", elem_id="start", size="lg")
+
+
+_NOTHING = (
+    '<div class="empty"><p><strong>No data yet.</strong></p><p>JSON, JSONL, CSV, Excel’s semicolons, Parquet, plain text, '
+    "Markdown; gzipped or zipped. Questions with answers, conversations, preference pairs or raw text: what it holds is "
+    "recognised, and you can correct it.</p></div>"
+)
 
 
 def build() -> None:
     """Put the page's components in the current route."""
-    gr.HTML("<h1>New run</h1>", apply_default_css=False)
+    page = Page()
+    Events(page).connect()

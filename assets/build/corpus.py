@@ -190,8 +190,6 @@ def _recipe(draw: random.Random, everybody: list[Person]) -> str:
     steps = draw.sample(_STEPS, draw.randint(3, 5))
     order = ("First:", "Then:", "Next:", "After that:", "Last:")
     numbered = " ".join(f"{word} {step}" for word, step in zip(order, steps, strict=False))
-        f"{word} {step}" for word, step in zip(("First:", "Then:", "Next:", "After that:", "Last:"), steps, strict=False)
-    )
     need = draw.choice(list(_NEEDS))
     begin = f"How {p.name} makes {dish}. Get some {need} from {_NEEDS[need]}."
     return f"{begin} {numbered} Now the {dish} {_verb(dish, 'is', 'are')} ready."

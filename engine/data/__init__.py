@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engine.data.forms import FORMS
+from engine.data.forms import FORMS, RowForm
 from engine.data.inspect import Column, Inspection, inspect
 from engine.data.prepare import Prepared, held_out_fraction, prepare
 from engine.data.records import Problem
@@ -22,6 +22,7 @@ __all__ = [
     "Inspection",
     "Prepared",
     "Problem",
+    "RowForm",
     "held_out_fraction",
     "inspect",
     "prepare",

@@ -1,0 +1,133 @@
+"""What the page shows of a file: what it is, its rows, what is wrong, and what the model will see of it.
+
+Everything that comes from the file is escaped; nothing of it is ever markup.
+"""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import Any
+
+from engine.errors import StudioError
+from ui.words import count, size
+
+_ROWS_SHOWN = 8
+_CELL = 240
+_EXAMPLES = 6
+
+
+def failure_html(error: StudioError) -> str:
+    """What happened and what to do now."""
+    hint = f"<br><span>{escape(error.hint)}</span>" if error.hint else ""
+    return f'<div class="st-note error" role="alert"><strong>{escape(error.message)}</strong>{hint}</div>'
+
+
+def file_html(seen: Any) -> str:
+    """The file in one line, how its rows are read and why, and the first rows as they stand in it."""
+    about = f"{'' if seen.rows_exact else 'about '}{count(seen.rows, 'row')}"
+    size_of = f", {size(seen.size_bytes)}" if seen.size_bytes else ""
+    facts = f"{escape(seen.file_format)}, {escape(seen.encoding)}{size_of}, {about}"
+    note = f'<p class="st-note">{escape(seen.conversion_note)}</p>' if seen.conversion_note else ""
+    warnings = "".join(f'<p class="st-note warning">{escape(text)}</p>' for text in seen.warnings)
+    return (
+        f'<p class="data-facts"><strong dir="auto">{escape(seen.name)}</strong> · {facts}</p>'
+        f"<p>The rows are <strong>{escape(seen.form_label)}</strong>. <span class='st-soft'>{escape(seen.why)}</span></p>"
+        f"{note}{warnings}{problems_html(seen)}{_raw(seen)}"
+    )
+
+
+def problems_html(seen: Any) -> str:
+    """Rows that cannot be used, counted by rule, the first of them by number."""
+    if not seen.problems:
+        return ""
+    total = sum(seen.problem_counts.values())
+    rules = ", ".join(f"{escape(rule)} ({number:,})" for rule, number in seen.problem_counts.items())
+    listed = "".join(f'<li dir="auto">{escape(problem.message)}</li>' for problem in seen.problems[:50])
+    more = f"<li>… and {total - 50:,} more</li>" if total > 50 else ""
+    among = "" if total + seen.usable == seen.rows else f" among the first {seen.looked_at:,}"
+    return (
+        f'<div class="st-note warning" id="problems"><strong>{count(total, "row")}{among} cannot be used</strong>: {rules}. '
+        f"<details><summary>Which ones</summary><ul>{listed}{more}</ul></details></div>"
+    )
+
+
+def _raw(seen: Any) -> str:
+    names = [column.name for column in seen.columns][:40]
+    roles = {column: role for role, column in seen.mapping.items()}
+    head = "".join(
+        f'<th scope="col" dir="auto">{escape(name)}{_role(roles.get(name))}</th>' for name in names
+    )
+    body = "".join(
+        f'<tr><th scope="row">{number}</th>{"".join(_cell(values.get(name)) for name in names)}</tr>'
+        for number, values in seen.raw[:_ROWS_SHOWN]
+    )
+    hidden = len(seen.columns) - len(names)
+    more = f'<p class="st-soft">{hidden} more columns are not shown.</p>' if hidden > 0 else ""
+    return (
+        '<details class="raw"><summary>The first rows as they stand in the file</summary><div class="st-scroll">'
+        f'<table class="st-table"><thead><tr><th scope="col">Row</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f"{more}</details>"
+    )
+
+
+def _role(role: str | None) -> str:
+    return f'<span class="tree-ours">{escape(role)}</span>' if role else ""
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return f'<td dir="auto">{escape(text[:_CELL])}{"…" if len(text) > _CELL else ""}</td>'
+
+
+def tokens_html(preview: dict[str, Any]) -> str:
+    """Examples as the model sees them with the trained tokens marked, and how long rows are."""
+    shown = "".join(_example(example) for example in preview["examples"][:_EXAMPLES])
+    note = f'<p class="st-soft">{escape(preview["note"])}</p>' if preview["note"] else ""
+    return (
+        '<h3>What the model sees</h3><p class="st-soft">It learns to write the <mark class="trained">marked</mark> tokens; '
+        f"the rest is only read.</p>{note}{shown}{_histogram(preview)}"
+    )
+
+
+def _example(example: dict[str, Any]) -> str:
+    problem = f'<p class="st-note warning">{escape(example["problem"])}</p>' if example["problem"] else ""
+    pieces = "".join(
+        f'<mark class="trained">{escape(text)}</mark>' if trained else escape(text) for text, trained in example["pieces"]
+    )
+    facts = f"row {example['row']} · {count(example['tokens'], 'token')}, {example['trained']} trained"
+    return f'<figure class="example"><pre dir="auto">{pieces}</pre><figcaption>{facts}</figcaption>{problem}</figure>'
+
+
+def _histogram(preview: dict[str, Any]) -> str:
+    """Lengths of rows as bars, with a line where they are cut."""
+    lengths, limit = preview["lengths"], preview["max_length"]
+    top = max(lengths)
+    step = max(1, math.ceil((top + 1) / 32))
+    bars = [0] * math.ceil((top + 1) / step)
+    for length in lengths:
+        bars[length // step] += 1
+    wide, high = 640, 96
+    unit = wide / len(bars)
+    drawn = "".join(
+        f'<rect x="{i * unit + 1:.1f}" y="{high - high * n / max(bars):.1f}" width="{max(unit - 2, 1):.1f}" '
+        f'height="{high * n / max(bars):.1f}"><title>{i * step} to {(i + 1) * step - 1} tokens: {count(n, "row")}</title></rect>'
+        for i, n in enumerate(bars)
+        if n
+    )
+    words = f"{count(len(lengths), 'row')} looked at, {min(lengths)} to {top} tokens each."
+    line = ""
+    if limit is not None:
+        at = min(limit / (len(bars) * step), 1) * wide
+        line = f'<line x1="{at:.1f}" x2="{at:.1f}" y1="0" y2="{high}"></line>'
+        cut, lost = preview["over"], preview["lost"]
+        words += (
+            f" Rows are cut at {limit} tokens: {cut:.0%} of the rows lose their end, {lost:.1%} of all tokens."
+            if cut
+            else f" Rows would be cut at {limit} tokens; none is that long."
+        )
+    return (
+        f'<figure class="lengths"><svg viewBox="0 0 {wide} {high}" role="img" aria-label="Lengths of rows. {escape(words)}" '
+        f'preserveAspectRatio="none">{drawn}{line}</svg><figcaption><span>0</span><span>{len(bars) * step} tokens</span>'
+        f"</figcaption><p>{escape(words)}</p></figure>"
+    )

@@ -1,0 +1,138 @@
+"""The settings form: every trainer's parameters in one set of widgets, read as settings and filled from settings."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from engine import api
+from engine.errors import ParamError
+from ui.fields import Field, fields, to_parameter, to_widget, widget
+
+# Asked for in the steps before the settings, or not by a widget of its own.
+ELSEWHERE = ("trainer", "model", "data_path", "data_format", "column_mapping", "valid_path", "valid_fraction", "drop_bad_rows")
+GROUPS = ("Basic", "Trainer", "Training", "Adapter", "Data", "Evaluation", "Output", "Hardware")
+
+
+class SettingsForm:
+    """The widgets of all parameters, in one fixed order, so that events can hand them over as a list."""
+
+    def __init__(self) -> None:
+        self.fields: dict[str, Field] = fields()
+        self.widgets: dict[str, Any] = {}
+        self.headings: dict[str, Any] = {}
+
+    # ---- building
+
+    def put(self, name: str, made: Any = None) -> Any:
+        """Place the widget of one parameter here: the usual one, or `made`."""
+        self.widgets[name] = made if made is not None else widget(self.fields[name])
+        return self.widgets[name]
+
+    def put_groups(self) -> None:
+        """Place all that stands nowhere else, group by group."""
+        for group in GROUPS:
+            names = [n for n, f in self.fields.items() if f.form.group == group and n not in ELSEWHERE]
+            if not names:
+                continue
+            with gr.Column(elem_classes="group") as column:
+                gr.HTML(f"<h3>{escape(group)}</h3>", apply_default_css=False)
+                with gr.Row(elem_classes="fields"):
+                    for name in names:
+                        self.put(name)
+            self.headings[group] = column
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.widgets)
+
+    @property
+    def components(self) -> list[Any]:
+        return list(self.widgets.values())
+
+    # ---- reading
+
+    def values(self, given: tuple[Any, ...]) -> dict[str, Any]:
+        """Widget values as settings of the chosen trainer; parameters of other trainers are left out."""
+        held = dict(zip(self.names, given, strict=True))
+        trainer = held["trainer"]
+        return {
+            name: to_parameter(self.fields[name], value)
+            for name, value in held.items()
+            if trainer in self.fields[name].trainers
+        }
+
+    def params(self, given: tuple[Any, ...]) -> api.LLMTrainingParams:
+        """The settings.
+
+        Raises:
+            ParamError: some cannot be used.
+        """
+        return api.validate({k: v for k, v in self.values(given).items() if v not in (None, "") or self._may_be_empty(k)})
+
+    def _may_be_empty(self, name: str) -> bool:
+        return self.fields[name].is_lines or self.fields[name].is_tick
+
+    def judge(self, *given: Any) -> list[Any]:
+        """Gradio's verdict on each widget: what is wrong is said beside it."""
+        try:
+            self.params(given)
+        except ParamError as error:
+            held = dict(zip(self.names, given, strict=True))
+            # that nothing is chosen yet is said where it is chosen, not as a mistake
+            wrong = {p.field: p.message for p in error.problems if held.get(p.field) not in (None, "")}
+            return [gr.validate(name not in wrong, wrong.get(name, "")) for name in self.names]
+        return [gr.validate(True, "")] * len(self.names)
+
+    # ---- writing
+
+    def filled(self, values: dict[str, Any]) -> list[Any]:
+        """Widget values for settings; a parameter that is not named takes its default."""
+        return [to_widget(self.fields[name], values.get(name, self.fields[name].default)) for name in self.names]
+
+    def shown(self, given: tuple[Any, ...], everything: bool, plan: Any | None) -> list[Any]:
+        """Updates for the widgets of the groups: which are shown, and what is chosen where a box is empty."""
+        held = dict(zip(self.names, given, strict=True))
+        chosen = plan.params.model_dump() if plan else {}
+        reasons = plan.reasons if plan else {}
+        return [self._look(name, held, everything, chosen, reasons) for name in self.names]
+
+    def _look(
+        self, name: str, held: dict[str, Any], everything: bool, chosen: dict[str, Any], reasons: dict[str, str]
+    ) -> Any:
+        field = self.fields[name]
+        if name in ("trainer", "model", "data_path", "data_format", "column_mapping"):
+            return gr.skip()
+        look: dict[str, Any] = {"visible": self.visible(name, held, everything)}
+        if field.form.auto:
+            reason = f" Chosen: {reasons[name]}" if name in reasons else ""
+            look["info"] = f"{field.info.description}{reason}"
+            if field.choices is None:
+                value = to_widget(field, chosen.get(name)) if name in reasons else ""
+                look["placeholder"] = f"automatic: {value}" if value else "automatic"
+        return gr.update(**look)
+
+    def visible(self, name: str, held: dict[str, Any], everything: bool) -> bool:
+        """Whether a parameter matters to this trainer, with these other values, at this level of detail."""
+        field = self.fields[name]
+        if held["trainer"] not in field.trainers:
+            return False
+        if field.form.advanced and not everything and name != "drop_bad_rows":
+            return False
+        return all(to_parameter(self.fields[other], held[other]) in wanted for other, wanted in field.form.when.items())
+
+    def groups_shown(self, given: tuple[Any, ...], everything: bool) -> list[Any]:
+        """Updates for the groups: one without a single visible field is not shown."""
+        held = dict(zip(self.names, given, strict=True))
+        return [
+            gr.update(
+                visible=any(
+                    self.visible(n, held, everything)
+                    for n, f in self.fields.items()
+                    if f.form.group == group and n not in ELSEWHERE
+                )
+            )
+            for group in self.headings
+        ]

@@ -1,0 +1,68 @@
+"""What the page shows before Start: the model, what the run will take, and whether it fits."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from engine import api
+from ui.words import count, duration, size, weights
+
+
+def model_html(facts: Any) -> str:
+    """A model in one card: how large, how long its context, under which licence."""
+    rows = (
+        ("Weights", f"{weights(facts.parameters)} ({size(facts.bytes_on_disk)} on disk)"),
+        ("Architecture", facts.architecture),
+        ("Context", f"{facts.context:,} tokens"),
+        ("Vocabulary", f"{facts.vocabulary:,} tokens"),
+        ("Chat template", "its own" if facts.has_chat_template else "none; plain User: and Assistant: lines are used"),
+        ("Licence", facts.licence or "not stated"),
+    )
+    return _facts("Model", rows)
+
+
+def review_html(plan: Any, found: Any) -> str:
+    """Rows, tokens, steps, time, disk, and memory item by item against what is free."""
+    device = api.device()
+    rows = (
+        ("Training", escape(api.spec_for(plan.params.trainer).title)),
+        ("Rows", f"{found.train_rows:,} to train on, {found.valid_rows:,} held out to measure with"),
+        ("Tokens", f"about {found.tokens:,} in {plan.params.epochs:g} passes"),
+        ("Optimizer steps", f"{found.steps:,}"),
+        ("Time", f"about {duration(found.seconds)} <span class='st-soft'>({escape(found.seconds_how)})</span>"),
+        ("Disk", f"{size(found.disk)} of {size(found.disk_free)} free"),
+        ("Device", f"{escape(device.name)}, {count(device.cores, 'core')}"),
+    )
+    listed = "".join(f"<div><dt>{what}</dt><dd>{value}</dd></div>" for what, value in rows)
+    return f'<div class="review"><dl class="facts">{listed}</dl>{_memory(found)}{_verdict(found)}</div>'
+
+
+def _memory(found: Any) -> str:
+    most = max(found.memory_total, found.memory_free)
+    bars = "".join(
+        f'<tr><th scope="row">{escape(what)}</th><td><i style="width:{max(100 * amount / most, 0.4):.1f}%"></i></td>'
+        f"<td>{size(amount)}</td></tr>"
+        for what, amount in found.memory
+    )
+    return (
+        '<table class="memory"><caption>Memory</caption><tbody>'
+        f'{bars}<tr class="sum"><th scope="row">In all</th><td><i style="width:{100 * found.memory_total / most:.1f}%"></i>'
+        f"</td><td>{size(found.memory_total)}</td></tr>"
+        f'<tr class="free"><th scope="row">Free now</th><td><i style="width:{100 * found.memory_free / most:.1f}%"></i></td>'
+        f"<td>{size(found.memory_free)}</td></tr></tbody></table>"
+    )
+
+
+def _verdict(found: Any) -> str:
+    if found.fits:
+        return '<p class="st-note">It fits on this machine.</p>'
+    return (
+        '<div class="st-note error" role="alert"><strong>This will probably not fit on this machine.</strong> '
+        f"{escape(found.advice)}</div>"
+    )
+
+
+def _facts(title: str, rows: tuple[tuple[str, str], ...]) -> str:
+    listed = "".join(f"<div><dt>{escape(what)}</dt><dd>{escape(value)}</dd></div>" for what, value in rows)
+    return f'<dl class="facts" aria-label="{escape(title)}">{listed}</dl>'

@@ -1,0 +1,123 @@
+"""The decision tree as a picture that is clicked through, the use cases, and the one recommendation they end in.
+
+All of it is plain HTML made once; assets/tree.js shows the part that the address bar's answers lead to, so that a
+reload, the back button and a bookmark keep every answer.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+from urllib.parse import urlencode
+
+from engine import api
+
+Recommended = Any
+
+
+def tree_html() -> str:
+    """The whole tree: one box a question, its answers as branches."""
+    return f'<div class="tree" role="group" aria-label="Decision tree">{_question(api.tree(), ())}</div>'
+
+
+def _question(node: Any, path: tuple[tuple[str, str], ...]) -> str:
+    ours = '<span class="tree-ours" title="Not in the original documentation">added</span>' if node.ours else ""
+    branches = "".join(_branch(node, answer, word, following, path) for answer, word, following in node.answers)
+    return (
+        f'<div class="tree-node" data-question="{node.id}" data-path="{_path(path)}">'
+        f'<p class="tree-question" id="q-{node.id}">{escape(node.text)}{ours}</p>'
+        f'<p class="tree-help">{escape(node.explanation)}</p><ul>{branches}</ul></div>'
+    )
+
+
+def _branch(node: Any, answer: str, word: str, following: Any, path: tuple[tuple[str, str], ...]) -> str:
+    here = (*path, (node.id, answer))
+    button = (
+        f'<button type="button" class="tree-answer" data-path="{_path(here)}" aria-pressed="false" '
+        f'aria-describedby="q-{node.id}">{escape(word)}</button>'
+    )
+    if hasattr(following, "advice"):
+        ours = '<span class="tree-ours">added</span>' if following.advice.ours else ""
+        leaf = f'<button type="button" class="tree-leaf" data-path="{_path(here)}">{escape(following.advice.words)}{ours}</button>'
+        return f'<li data-path="{_path(here)}">{button}<span class="tree-arrow" aria-hidden="true">→</span>{leaf}</li>'
+    return f'<li data-path="{_path(here)}">{button}{_question(following, here)}</li>'
+
+
+def _path(path: tuple[tuple[str, str], ...]) -> str:
+    """Answers as they stand in the address bar."""
+    return escape(urlencode(path))
+
+
+def use_cases_html() -> str:
+    """One card for each thing people want to do, in the documentation's words."""
+    cards = "".join(
+        f'<button type="button" class="case" data-path="use={case.id}" aria-pressed="false">'
+        f"<strong>{escape(case.title)}</strong><span>{escape(case.words)}</span></button>"
+        for case in api.use_cases()
+    )
+    return f'<div class="cases">{cards}</div>'
+
+
+def recommendations_html() -> str:
+    """Every end of the tree and every use case, hidden until its answers are given."""
+    ends: list[tuple[str, Recommended]] = [(_path(tuple(answers.items())), api.recommend(answers)) for answers, _ in api.leaves()]
+    ends += [(f"use={case.id}", api.recommend({"use": case.id})) for case in api.use_cases()]
+    return "".join(f'<div class="advice" data-path="{path}" hidden>{recommendation_html(found)}</div>' for path, found in ends)
+
+
+def recommendation_html(found: Recommended) -> str:
+    """A recommendation with its reason, what data it needs, its pipeline, and the way on."""
+    advice = found.advice
+    note = f'<p class="st-note warning">{escape(found.note)}</p>' if found.note else ""
+    return (
+        f'<section class="st-card" aria-label="Recommendation"><p class="advice-kicker">Our recommendation</p>'
+        f"<h2>{escape(advice.words)}</h2><p>{escape(advice.reason)}</p>"
+        f"<p><strong>Data:</strong> {escape(advice.needs)}</p>{note}{_pipeline(found)}{_way_on(found)}</section>"
+    )
+
+
+def _pipeline(found: Recommended) -> str:
+    running = api.specs()
+    stages = []
+    for stage in found.pipeline.stages:
+        kind = "" if stage.trainer is None else ("runs" if stage.trainer in running else "later")
+        title = ' title="Not in this version"' if kind == "later" else ""
+        stages.append(f'<li class="{kind}"{title}>{escape(stage.label)}</li>')
+    return f'<p class="pipe-title">{escape(found.pipeline.title)}</p><ol class="pipe">{"".join(stages)}</ol>'
+
+
+def _way_on(found: Recommended) -> str:
+    if found.start is None:
+        return ""
+    name = api.spec_for(found.start).title
+    sample = next((s for s in api.samples() if s.trainer == found.start), None)
+    own = f'<a class="st-button main" href="/new?trainer={found.start}">Go on with {escape(name)}</a>'
+    if sample is None:
+        return f'<p class="advice-go">{own}</p>'
+    link = urlencode({"trainer": found.start, "data": f"{api.SAMPLE_PREFIX}{sample.id}"})
+    return f'<p class="advice-go">{own}<a class="st-button" href="/new?{escape(link)}">Try it on a sample first</a></p>'
+
+
+def comparison_html() -> str:
+    """The documentation's quick comparison, for the trainers that run."""
+    head = "".join(
+        f'<th scope="col">{word}</th>'
+        for word in ("Trainer", "Complexity", "Stability", "Flexibility", "Memory Usage", "Use Case")
+    )
+    rows = "".join(
+        f'<tr><th scope="row"><a href="/new?trainer={spec.id}">{escape(spec.title)}</a></th>'
+        + "".join(f"<td>{escape(cell)}</td>" for cell in _cells(spec.comparison))
+        + "</tr>"
+        for spec in api.specs().values()
+    )
+    return f'<div class="st-scroll"><table class="st-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _cells(comparison: Any) -> tuple[str, ...]:
+    return (
+        comparison.complexity,
+        comparison.stability,
+        comparison.flexibility,
+        comparison.memory,
+        comparison.use_case,
+    )

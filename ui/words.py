@@ -1,0 +1,32 @@
+"""Numbers in the words of the page: sizes, durations, counts."""
+
+from __future__ import annotations
+
+
+def size(count: float) -> str:
+    """Bytes as people read them: 512 kB, 3.4 GB."""
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}" if count < 100 * factor else f"{count / factor:.0f} {unit}"
+    return f"{count:.0f} bytes"
+
+
+def duration(seconds: float | None) -> str:
+    """A time span in one or two units."""
+    if seconds is None:
+        return "–"
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: 1 row, 2,000 rows."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def weights(number: int) -> str:
+    """A model's size: 2.9 M, 1.2 B."""
+    return f"{number / 1e9:.1f} B" if number >= 1e9 else f"{number / 1e6:.1f} M"
