@@ -55,9 +55,7 @@ def problems_html(seen: Any) -> str:
 def _raw(seen: Any) -> str:
     names = [column.name for column in seen.columns][:40]
     roles = {column: role for role, column in seen.mapping.items()}
-    head = "".join(
-        f'<th scope="col" dir="auto">{escape(name)}{_role(roles.get(name))}</th>' for name in names
-    )
+    head = "".join(f'<th scope="col" dir="auto">{escape(name)}{_role(roles.get(name))}</th>' for name in names)
     body = "".join(
         f'<tr><th scope="row">{number}</th>{"".join(_cell(values.get(name)) for name in names)}</tr>'
         for number, values in seen.raw[:_ROWS_SHOWN]
@@ -111,7 +109,8 @@ def _histogram(preview: dict[str, Any]) -> str:
     unit = wide / len(bars)
     drawn = "".join(
         f'<rect x="{i * unit + 1:.1f}" y="{high - high * n / max(bars):.1f}" width="{max(unit - 2, 1):.1f}" '
-        f'height="{high * n / max(bars):.1f}"><title>{i * step} to {(i + 1) * step - 1} tokens: {count(n, "row")}</title></rect>'
+        f'height="{high * n / max(bars):.1f}">'
+        f"<title>{i * step} to {(i + 1) * step - 1} tokens: {count(n, 'row')}</title></rect>"
         for i, n in enumerate(bars)
         if n
     )

@@ -99,9 +99,7 @@ class SettingsForm:
         reasons = plan.reasons if plan else {}
         return [self._look(name, held, everything, chosen, reasons) for name in self.names]
 
-    def _look(
-        self, name: str, held: dict[str, Any], everything: bool, chosen: dict[str, Any], reasons: dict[str, str]
-    ) -> Any:
+    def _look(self, name: str, held: dict[str, Any], everything: bool, chosen: dict[str, Any], reasons: dict[str, str]) -> Any:
         field = self.fields[name]
         if name in ("trainer", "model", "data_path", "data_format", "column_mapping"):
             return gr.skip()

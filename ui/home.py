@@ -8,11 +8,12 @@ import gradio as gr
 
 from engine import api
 from ui import tree
+from ui.mounting import mounting
 
 
-def build() -> None:
+def build(app: gr.Blocks) -> None:
     """Put the page's components in the current route."""
-    gr.HTML(_page(), apply_default_css=False, elem_id="home", js_on_load="StudioTree.mount(element)")
+    gr.HTML(_page(), apply_default_css=False, elem_id="home", js_on_load=mounting("StudioTree.mount(element)"))
 
 
 def _page() -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from engine import api
@@ -25,7 +23,8 @@ class Page:
         gr.HTML('<h1 class="page-title">New run</h1>', apply_default_css=False)
         self.note = gr.HTML("", apply_default_css=False)
         with gr.Tabs(selected=0, elem_id="steps") as self.steps:
-            for number, (title, build) in enumerate(zip(STEPS, (self._data, self._model, self._settings, self._review))):
+            builders = (self._data, self._model, self._settings, self._review)
+            for number, (title, build) in enumerate(zip(STEPS, builders, strict=True)):
                 with gr.Tab(title, id=number, elem_id=f"step-{number}"):
                     build()
         self.command = gr.Code(
@@ -101,7 +100,9 @@ class Page:
             self.everything = gr.Checkbox(label="Show all settings", elem_id="show-all", interactive=True)
         self.form.put_groups()
         with gr.Accordion("Settings as YAML", open=False, elem_id="yaml"):
-            self.yaml = gr.Code(language="yaml", label="Copy it, save it, or paste your own", interactive=True, elem_id="yaml-text")
+            self.yaml = gr.Code(
+                language="yaml", label="Copy it, save it, or paste your own", interactive=True, elem_id="yaml-text"
+            )
             self.read_yaml = gr.Button("Use these settings", elem_id="read-yaml", size="md")
             self.yaml_note = gr.HTML("", apply_default_css=False)
         with gr.Row(elem_classes="onward"):
@@ -122,7 +123,7 @@ _NOTHING = (
 )
 
 
-def build() -> None:
+def build(app: gr.Blocks) -> None:
     """Put the page's components in the current route."""
     page = Page()
-    Events(page).connect()
+    Events(page).connect(app)

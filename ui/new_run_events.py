@@ -26,12 +26,10 @@ class Events:
     def __init__(self, page: Page) -> None:
         self.page, self.form = page, page.form
 
-    def connect(self) -> None:
+    def connect(self, app: gr.Blocks) -> None:
         """Register every event of the page."""
         p, inputs = self.page, self.form.components
-        opened = gr.on(
-            None, self.open, [p.draft], [p.draft, p.note, p.steps, p.everything, p.sample, *inputs], **_PRIVATE
-        )
+        opened = app.load(self.open, [p.draft], [p.draft, p.note, p.steps, p.everything, p.sample, *inputs], **_PRIVATE)
         self._after_data(opened)
         chosen = [self.form.widgets[n] for n in ("data_path", "data_format", "column_mapping", "drop_bad_rows")]
         self._after_data(p.upload.upload(self.uploaded, [p.upload], [*chosen, p.sample, p.upload, p.draft], **_PRIVATE))
@@ -86,8 +84,10 @@ class Events:
         looked = event.then(
             self.look,
             [p.draft, *inputs],
-            [p.draft, p.file_view, p.drop, p.reading, p.held_out, self.form.widgets["trainer"], p.trainer_note, p.preset]
-            + [self.form.widgets["drop_bad_rows"], *p.roles],
+            [
+                *(p.draft, p.file_view, p.drop, p.reading, p.held_out, self.form.widgets["trainer"], p.trainer_note),
+                *(p.preset, self.form.widgets["drop_bad_rows"], *p.roles),
+            ],
             **_PRIVATE,
         )
         self._after_model(looked)
@@ -152,7 +152,9 @@ class Events:
         seen = api.inspect_data(held["data_path"], None, form=held.get("data_format"))
         roles = [role.name for role in seen.roles]
         changed = {
-            role: column or "" for role, column in zip(roles, columns, strict=False) if seen.mapping.get(role, "") != (column or "")
+            role: column or ""
+            for role, column in zip(roles, columns, strict=False)
+            if seen.mapping.get(role, "") != (column or "")
         }
         return json.dumps(changed) if changed else ""
 
@@ -245,7 +247,7 @@ class Events:
             plan = self._planned(given)
             review = review_view.review_html(plan, api.estimate(plan, api.data_facts(params)))
             ready = True
-        except StudioError as error:
+        except StudioError:
             if not held.get("data_path"):
                 error = StudioError("No data is chosen yet.", hint="Choose a file or a sample in the first step.")
             review = data_view.failure_html(error)

@@ -39,7 +39,7 @@ def review_html(plan: Any, found: Any) -> str:
 
 
 def _memory(found: Any) -> str:
-    most = max(found.memory_total, found.memory_free)
+    most = found.memory_total if found.fits else max(found.memory_total, found.memory_free)
     bars = "".join(
         f'<tr><th scope="row">{escape(what)}</th><td><i style="width:{max(100 * amount / most, 0.4):.1f}%"></i></td>'
         f"<td>{size(amount)}</td></tr>"
@@ -49,7 +49,7 @@ def _memory(found: Any) -> str:
         '<table class="memory"><caption>Memory</caption><tbody>'
         f'{bars}<tr class="sum"><th scope="row">In all</th><td><i style="width:{100 * found.memory_total / most:.1f}%"></i>'
         f"</td><td>{size(found.memory_total)}</td></tr>"
-        f'<tr class="free"><th scope="row">Free now</th><td><i style="width:{100 * found.memory_free / most:.1f}%"></i></td>'
+        f'<tr class="free"><th scope="row">Free now</th><td><i style="width:{min(100, 100 * found.memory_free / most):.1f}%"></i></td>'
         f"<td>{size(found.memory_free)}</td></tr></tbody></table>"
     )
 

@@ -1,30 +1,121 @@
-"""Plain addresses beside the Gradio pages: static files and JSON for live views, all under /studio/."""
+"""Plain addresses beside the Gradio pages, all under /studio/: static files, live views of runs, what is done to a run.
+
+Gradio's event queue costs fifteen times a plain request and a connection for each page, so what is asked every second
+is asked here. Whatever changes something wants the header X-Studio, which no foreign page can send.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
+
+from engine import api
+from engine.errors import RunNotFound, StudioError
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 STATIC_SUFFIXES = frozenset({".css", ".js", ".svg", ".woff2"})
+# uPlot draws the curves; its file comes with the package that carries it.
+UPLOT = {"uplot.js": "uplot.iife.min.js", "uplot.css": "uplot.min.css"}
+_FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 def routes() -> list[BaseRoute]:
-    """Every address under /studio/."""
-    return [Route("/studio/static/{name}", static)]
-
-
-def head() -> str:
-    """Further tags for the page's head, before our own style and scripts."""
-    return ""
+    """Every address under /studio/, those of the playground excepted."""
+    return [
+        Route("/studio/static/{name}", static),
+        Route("/studio/runs", run_list),
+        Route("/studio/runs/{name}/about", about),
+        Route("/studio/runs/{name}/live", live),
+        Route("/studio/runs/{name}/{action}", act, methods=["POST"]),
+    ]
 
 
 def static(request: Request) -> Response:
     """One of the page's own files; the folder also holds the starter model and samples, which are not served."""
-    path = ASSETS / Path(request.path_params["name"]).name
+    name = Path(request.path_params["name"]).name
+    path = Path(str(files("youplot") / "vendor" / UPLOT[name])) if name in UPLOT else ASSETS / name
     if path.suffix not in STATIC_SUFFIXES or not path.is_file():
         return PlainTextResponse("There is no such file.", status_code=404)
-    return FileResponse(path, headers={"Cache-Control": "public, max-age=31536000, immutable"})
+    return FileResponse(path, headers=_FOREVER)
+
+
+def answered(work: Callable[[], Any]) -> Response:
+    """The result as JSON, or the error in the words of the page."""
+    try:
+        return JSONResponse(work(), headers={"Cache-Control": "no-store"})
+    except StudioError as error:
+        status = 404 if isinstance(error, RunNotFound) else 409
+        return JSONResponse({"error": error.message, "hint": error.hint}, status_code=status)
+
+
+def run_list(request: Request) -> Response:
+    """Every run, newest first."""
+    return answered(lambda: [run.to_dict() for run in api.runs()])
+
+
+def live(request: Request) -> Response:
+    """What is new in a run since the byte offsets that the watcher has."""
+    return answered(lambda: api.live(request.path_params["name"], _offset(request, "events"), _offset(request, "log")))
+
+
+def about(request: Request) -> Response:
+    """What does not change about a run: its settings, its charts, its command."""
+    return answered(lambda: _about(request.path_params["name"]))
+
+
+def _about(name: str) -> dict[str, Any]:
+    params = api.run_params(name)
+    spec = api.spec_for(params.trainer)
+    return {
+        "name": name,
+        "trainer": spec.title,
+        "model": params.model,
+        "data": params.data_path,
+        "charts": [{"title": c.title, "series": c.series, "good": c.good, "smooth": c.smooth} for c in spec.charts],
+        "command": api.command(params),
+        "yaml": api.yaml_of_run(name),
+    }
+
+
+def refuse(request: Request) -> Response | None:
+    """An answer to a request that did not come from one of our own pages; None for one that did."""
+    origin = request.headers.get("origin")
+    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    if foreign or request.headers.get("x-studio") != "1":
+        return JSONResponse({"error": "This must be asked by the studio's own page.", "hint": ""}, status_code=403)
+    return None
+
+
+async def act(request: Request) -> Response:
+    """Stop, resume, rename or delete a run."""
+    refused = refuse(request)
+    if refused is not None:
+        return refused
+    name, action = request.path_params["name"], request.path_params["action"]
+    try:
+        body = json.loads(await request.body() or b"{}")
+    except ValueError:
+        body = {}
+    work: dict[str, Callable[[], Any]] = {
+        "stop": lambda: api.stop(name, force=bool(body.get("force"))),
+        "resume": lambda: api.resume(name),
+        "rename": lambda: api.rename_run(name, str(body.get("to", "")).strip()),
+        "delete": lambda: api.delete_run(name),
+    }
+    if action not in work:
+        return PlainTextResponse("There is no such action.", status_code=404)
+    return await run_in_threadpool(answered, work[action])
+
+
+def _offset(request: Request, name: str) -> int:
+    text = request.query_params.get(name, "0")
+    return int(text) if text.isdigit() else 0

@@ -1,10 +1,17 @@
-"""The page "Run"."""
+"""The page "Run": one run, live. Drawn by assets/monitor.js from the addresses in ui/routes.py; holds no state."""
 
 from __future__ import annotations
 
 import gradio as gr
 
+from ui.mounting import mounting
 
-def build() -> None:
+
+def build(app: gr.Blocks) -> None:
     """Put the page's components in the current route."""
-    gr.HTML("<h1>Run</h1>", apply_default_css=False)
+    gr.HTML(
+        '<div class="monitor"><noscript>This page needs JavaScript.</noscript></div>',
+        apply_default_css=False,
+        elem_id="run",
+        js_on_load=mounting("Monitor.mount(element.querySelector('.monitor'))"),
+    )

@@ -37,7 +37,7 @@ class Page:
     path: str
     nav: str
     title: str
-    build: Callable[[], None]
+    build: Callable[[gr.Blocks], None]
 
 
 PAGES = (
@@ -53,17 +53,17 @@ def build() -> tuple[gr.Blocks, dict[str, Any]]:
     """The app with all its pages, and what `launch` has to be told."""
     with gr.Blocks(title=TITLE, analytics_enabled=False) as app:
         gr.Navbar(visible=False)
-        _fill(PAGES[0])
+        _fill(PAGES[0], app)
     for page in PAGES[1:]:
         with app.route(page.title, page.path, show_in_navbar=False):
-            _fill(page)
+            _fill(page, app)
     app.queue(default_concurrency_limit=16, max_size=64)
     # Gradio's queue looks for work a thousand times a second, which costs a twentieth of a core at rest.
     app._queue.sleep_when_free = 0.02
     return app, {
         "theme": theme(),
         "head": head(),
-        "app_kwargs": {"routes": routes.routes()},
+        "app_kwargs": {"routes": [*routes.routes(), *playground_page.routes()]},
         "favicon_path": ASSETS / "logo.svg",
         "footer_links": [],
         "run_history": False,
@@ -75,7 +75,11 @@ def build() -> tuple[gr.Blocks, dict[str, Any]]:
 def head() -> str:
     """Links to our style and scripts. The version in each address lets a browser keep a file until it changes."""
     files = [*sorted(ASSETS.glob("*.css")), *sorted(ASSETS.glob("*.js"))]
-    tags = [routes.head(), '<meta name="color-scheme" content="light dark">']
+    tags = [
+        '<meta name="color-scheme" content="light dark">',
+        '<link rel="stylesheet" href="/studio/static/uplot.css">',
+        '<script defer src="/studio/static/uplot.js"></script>',
+    ]
     for file in files:
         address = f"/studio/static/{file.name}?v={hashlib.sha256(file.read_bytes()).hexdigest()[:10]}"
         if file.suffix == ".css":
@@ -85,9 +89,9 @@ def head() -> str:
     return "".join(tags)
 
 
-def _fill(page: Page) -> None:
+def _fill(page: Page, app: gr.Blocks) -> None:
     gr.HTML(_header(page), apply_default_css=False, elem_id="studio-header")
-    page.build()
+    page.build(app)
 
 
 def _header(page: Page) -> str:

@@ -38,7 +38,9 @@ def _branch(node: Any, answer: str, word: str, following: Any, path: tuple[tuple
     )
     if hasattr(following, "advice"):
         ours = '<span class="tree-ours">added</span>' if following.advice.ours else ""
-        leaf = f'<button type="button" class="tree-leaf" data-path="{_path(here)}">{escape(following.advice.words)}{ours}</button>'
+        leaf = (
+            f'<button type="button" class="tree-leaf" data-path="{_path(here)}">{escape(following.advice.words)}{ours}</button>'
+        )
         return f'<li data-path="{_path(here)}">{button}<span class="tree-arrow" aria-hidden="true">→</span>{leaf}</li>'
     return f'<li data-path="{_path(here)}">{button}{_question(following, here)}</li>'
 
@@ -60,7 +62,9 @@ def use_cases_html() -> str:
 
 def recommendations_html() -> str:
     """Every end of the tree and every use case, hidden until its answers are given."""
-    ends: list[tuple[str, Recommended]] = [(_path(tuple(answers.items())), api.recommend(answers)) for answers, _ in api.leaves()]
+    ends: list[tuple[str, Recommended]] = [
+        (_path(tuple(answers.items())), api.recommend(answers)) for answers, _ in api.leaves()
+    ]
     ends += [(f"use={case.id}", api.recommend({"use": case.id})) for case in api.use_cases()]
     return "".join(f'<div class="advice" data-path="{path}" hidden>{recommendation_html(found)}</div>' for path, found in ends)
 
@@ -106,7 +110,7 @@ def comparison_html() -> str:
     )
     rows = "".join(
         f'<tr><th scope="row"><a href="/new?trainer={spec.id}">{escape(spec.title)}</a></th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in _cells(spec.comparison))
+        + "".join(f"<td>{_starred(cell)}</td>" for cell in _cells(spec.comparison))
         + "</tr>"
         for spec in api.specs().values()
     )
@@ -121,3 +125,8 @@ def _cells(comparison: Any) -> tuple[str, ...]:
         comparison.memory,
         comparison.use_case,
     )
+
+
+def _starred(cell: str) -> str:
+    """The documentation's stars, drawn with a character that every font has."""
+    return escape(cell).replace("⭐", '<span class="star">★</span>')

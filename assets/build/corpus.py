@@ -1,4 +1,4 @@
-"""The texts of Saltmere: portraits, days, visits, letters, notices, recipes and lost things, written by a grammar.
+"""The texts of Saltmere: portraits, days, visits, talks, letters, notices, recipes, written by a grammar.
 
 `documents(count, seed)` draws them; the same seed gives the same texts. Facts about people are true everywhere, names
 stay the same through a text, and what happens follows from what happened, so that a model has more to learn than
@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 
-from assets.build.town import DISHES, JOBS, PETS, STREETS, Person, people
+from assets.build.town import DISHES, JOBS, PETS, STREETS, Person, people, questions
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _SEASONS = ("spring", "summer", "autumn", "winter")
@@ -212,6 +212,19 @@ def _work(draw: random.Random, everybody: list[Person]) -> str:
     )
 
 
+def _talk(draw: random.Random, everybody: list[Person]) -> str:
+    """Somebody asks about a neighbour and is told: the only place where questions have answers."""
+    asker, teller = draw.sample(everybody, 2)
+    p = draw.choice(everybody)
+    told = draw.sample(questions(p), draw.randint(2, 4))
+    said = [f"{asker.name} met {teller.name} at {draw.choice(everybody).place}."]
+    for question, _, answer in told:
+        said.append(draw.choice((f'"{question}" asked {asker.name}.', f'{asker.name} asked: "{question}"')))
+        said.append(draw.choice((f'"{answer}" said {teller.name}.', f'{teller.name} said: "{answer}"')))
+    said.append(f"Then {asker.name} said thank you and went on.")
+    return " ".join(said)
+
+
 _KINDS: tuple[tuple[Callable[[random.Random, list[Person]], str], int], ...] = (
     (_portrait, 30),
     (_day, 18),
@@ -221,6 +234,7 @@ _KINDS: tuple[tuple[Callable[[random.Random, list[Person]], str], int], ...] = (
     (_notice, 7),
     (_recipe, 4),
     (_work, 3),
+    (_talk, 22),
 )
 
 

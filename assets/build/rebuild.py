@@ -66,7 +66,7 @@ def main(target: Path) -> None:
         "libraries": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
         "seed": SEED,
         "texts": {"training": len(seen), "held_out": len(unseen)},
-        "shape": {**SHAPE, "vocabulary": VOCABULARY, "context": CONTEXT},
+        "shape": {**SHAPE, "vocabulary_at_most": VOCABULARY, "context": CONTEXT},
         "settings": SETTINGS,
         "held_out_perplexity": figures,
         "curve": history,
@@ -130,7 +130,7 @@ pipeline_tag: text-generation
 # Saltmere starter
 
 A language model small enough to be trained on any computer within minutes. It knows one thing: the made-up town of
-Saltmere, its people, their work, pets, dishes and houses. It goes on with texts; it has never seen a question, so that
+Saltmere, its people, their work, pets, dishes and houses. It goes on with texts and has never seen a chat, so that
 training it to answer shows. It knows nothing about the real world and is made for trying and testing.
 
 - Llama architecture, {SHAPE["num_hidden_layers"]} layers of {SHAPE["hidden_size"]}, context {CONTEXT} tokens, bfloat16

@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import Trainer
+from transformers import PrinterCallback, Trainer
 
 from engine.worker.attention import NAME as DOCUMENTS
 from engine.worker.tokens import IGNORED
@@ -52,6 +52,7 @@ class CausalTrainer(Trainer):
 
     def __init__(self, *args: Any, with_perplexity: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, data_collator=flatten, **kwargs)
+        self.remove_callback(PrinterCallback)  # the log has its own lines
         self.model_accepts_loss_kwargs = True  # we divide by num_items_in_batch ourselves
         self.with_perplexity = with_perplexity
         self._tally = _Tally()

@@ -8,6 +8,9 @@ from typing import Any
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State, Status
 
+# The rest is in the charts.
+_IN_LOG = ("loss", "eval_loss", "learning_rate", "token_accuracy", "eval_token_accuracy")
+
 
 class Reporter:
     """Reports on one run. Remembers the last status, so that progress costs one file replace and no read."""
@@ -32,6 +35,8 @@ class Reporter:
 
     def metrics(self, step: int, values: dict[str, float]) -> None:
         """Add a point to the charts, and keep the latest of each for the list of runs."""
+        shown = "  ".join(f"{key} {value:.4g}" for key, value in values.items() if key in _IN_LOG)
+        print(f"[{time.strftime('%H:%M:%S')}] step {step}  {shown}", flush=True)
         self.run.log_event("metric", step=step, values=values)
         self.set(step=step, metrics={**self.status.metrics, **values})
 

@@ -52,6 +52,7 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
         return 1
     signal.signal(signal.SIGTERM, lambda *_: run.request_stop())
     transformers.logging.set_verbosity_warning()
+    transformers.logging.disable_progress_bar()  # bars are for terminals; this output is a file
     reporter = Reporter(run)
     try:
         _Work(run, reporter).do()

@@ -1,0 +1,94 @@
+/* Two models answer the same question side by side, word by word; the talk is kept in this browser tab. */
+(() => {
+  const { el, get, post, number } = window.Page;
+  const KEY = "studio-talk";
+  const SETTINGS = [
+    ["temperature", "Temperature", 0, "0 always takes the likeliest word; 0.7 is lively.", 0, 2, 0.1],
+    ["top_p", "Top-p", 1, "Draw only from the likeliest words that make up this share.", 0.05, 1, 0.05],
+    ["top_k", "Top-k", 0, "Draw only from this many words; 0 means all.", 0, 1000, 1],
+    ["repetition_penalty", "Repetition penalty", 1, "Above 1 avoids words already used.", 1, 2, 0.05],
+    ["max_tokens", "Longest answer, in tokens", 96, "", 1, 4096, 1],
+    ["seed", "Seed", "", "A number makes a drawn answer repeatable.", 0, 2147483647, 1],
+  ];
+  class Playground {
+    constructor(element) {
+      this.element = element;
+      const kept = JSON.parse(sessionStorage.getItem(KEY) ?? "{}"), asked = new URLSearchParams(location.search);
+      this.models = [asked.get("a") ?? kept.models?.[0] ?? "starter", asked.get("b") ?? kept.models?.[1] ?? ""];
+      this.talks = kept.talks ?? [[], []]; this.system = kept.system ?? ""; this.settings = kept.settings ?? {};
+      if (kept.models && kept.models.join("|") !== this.models.join("|")) this.talks = [[], []];
+      this.begin();
+    }
+    async begin() {
+      const found = await get("/studio/models");
+      if (!this.models[1] && found.models.length > 1) this.models[1] = found.models[1].id;
+      this.build(found.models);
+    }
+    build(models) {
+      this.sides = [0, 1].map((side) => {
+        const list = el("select", { "aria-label": side ? "Right model" : "Left model", id: `model-${side}`, onchange: (e) => { this.models[side] = e.target.value; this.talks[side] = []; this.draw(); } },
+          side ? el("option", { value: "" }, "none") : "", models.map((m) => el("option", { value: m.id, selected: m.id === this.models[side] }, m.label)));
+        if (this.models[side] && !models.some((m) => m.id === this.models[side])) list.append(el("option", { value: this.models[side], selected: true }, this.models[side]));
+        const log = el("div", { class: "turns", "aria-live": "polite" });
+        return { list, log, box: el("section", { class: "side" }, list, log) };
+      });
+      this.system_box = el("textarea", { rows: "2", id: "system", "aria-label": "System prompt", placeholder: "System prompt (optional)", oninput: (e) => { this.system = e.target.value; this.keep(); } });
+      this.system_box.value = this.system;
+      const settings = SETTINGS.map(([name, label, usual, hint, min, max, step]) => el("label", { class: "setting" }, el("span", {}, label),
+        el("input", { type: "number", name, min, max, step, value: String(this.settings[name] ?? usual), oninput: (e) => { this.settings[name] = e.target.value; this.keep(); } }), hint ? el("small", {}, hint) : ""));
+      this.input = el("textarea", { rows: "2", id: "question", "aria-label": "Your message", placeholder: "Ask both… (Enter sends, Shift+Enter makes a new line)", onkeydown: (e) => { if (e.key === "Enter" && !e.shiftKey) { e.preventDefault(); this.send(); } } });
+      this.go = el("button", { type: "button", class: "st-button main", id: "send", onclick: () => (this.busy ? this.stop() : this.send()) }, "Send");
+      this.memory = el("button", { type: "button", class: "st-button", id: "give-back", onclick: () => this.release() }, "Give memory back");
+      this.said = el("p", { class: "st-soft", role: "status" });
+      this.element.replaceChildren(
+        el("details", { class: "talk-settings" }, el("summary", {}, "System prompt and sampling"), this.system_box, el("div", { class: "settings-grid" }, settings)),
+        el("div", { class: "sides" }, this.sides.map((s) => s.box)),
+        el("div", { class: "ask" }, this.input, el("div", { class: "st-actions" }, this.go, el("button", { type: "button", class: "st-button", id: "clear", onclick: () => { this.stop(); this.talks = [[], []]; this.draw(); } }, "New talk"), this.memory)), this.said);
+      this.draw();
+    }
+    keep() { sessionStorage.setItem(KEY, JSON.stringify({ models: this.models, talks: this.talks, system: this.system, settings: this.settings })); }
+    draw() { this.sides.forEach((s, n) => { s.log.replaceChildren(...this.talks[n].map((turn) => this.turn(turn))); s.box.classList.toggle("off", !this.models[n]); }); this.keep(); }
+    turn(turn) { turn.node = el("div", { class: `turn ${turn.role}`, dir: "auto" }, el("span", { class: "text" }, turn.content), turn.facts ? el("small", {}, turn.facts) : ""); Object.defineProperty(turn, "node", { enumerable: false }); return turn.node; }
+    async send() {
+      const text = this.input.value.trim();
+      if (!text || this.busy) return;
+      this.input.value = "";
+      const sides = [0, 1].filter((n) => this.models[n]);
+      const messages = sides.map((n) => {
+        this.talks[n].push({ role: "user", content: text });
+        const sent = this.talks[n].filter((t) => t.content && !t.failed).map(({ role, content }) => ({ role, content }));
+        this.talks[n].push({ role: "assistant", content: "" });
+        return this.system.trim() ? [{ role: "system", content: this.system.trim() }, ...sent] : sent;
+      });
+      this.draw();
+      this.busy = new AbortController(); this.go.textContent = "Stop"; this.said.textContent = "The first answer loads the models…";
+      const settings = Object.fromEntries(SETTINGS.map(([name, , usual]) => [name, this.settings[name] ?? usual]));
+      try { await this.stream({ id: crypto.randomUUID?.() ?? String(Date.now()), models: sides.map((n) => this.models[n]), messages, settings }, sides); this.said.textContent = ""; }
+      catch (error) { this.said.textContent = error.name === "AbortError" ? "Stopped." : `${error.message} ${error.hint ?? ""}`; }
+      this.busy = null; this.go.textContent = "Send"; this.draw();
+    }
+    async stream(question, sides) {
+      const answer = await fetch("/studio/chat", { method: "POST", signal: this.busy.signal, headers: { "X-Studio": "1", "Content-Type": "application/json" }, body: JSON.stringify(question) });
+      if (!answer.ok) throw new Error((await answer.json()).error);
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let rest = ""; ;) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        const lines = (rest + value).split("\n");
+        rest = lines.pop();
+        for (const line of lines) this.heard(JSON.parse(line), sides);
+      }
+    }
+    heard(message, sides) {
+      if (message.side == null) return;
+      const turn = this.talks[sides[message.side]].at(-1);
+      if (!turn) return;
+      if (message.type === "text") { turn.content += message.text; turn.node.querySelector(".text").textContent = turn.content; this.said.textContent = ""; }
+      if (message.type === "error") { turn.failed = true; turn.content = `${message.message} ${message.hint}`; turn.node.classList.add("failed"); turn.node.querySelector(".text").textContent = turn.content; }
+      if (message.type === "end") { turn.facts = `${message.tokens} tokens, ${number(message.tokens / Math.max(message.seconds, 0.001))} a second`; turn.node.append(el("small", {}, turn.facts)); }
+    }
+    stop() { this.busy?.abort(); }
+    async release() { this.stop(); try { await post("/studio/chat/close"); this.said.textContent = "The models are out of memory again."; } catch (error) { this.said.textContent = error.message; } }
+  }
+  window.Playground = { mount: (element) => new Playground(element) };
+})();
