@@ -92,7 +92,7 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     saved = evaluated if valid else each
     choose("save_steps", saved, f"A checkpoint every {_steps(saved)}" + (", at each measurement." if valid else "."))
     choose("precision", *_precision(params, device))
-    choose("attention", *_attention(device, model))
+    choose("attention", *_attention(params, device, model))
     choose("gradient_checkpointing", *_checkpointing(device, model))
 
     filled = params.model_copy(update=values)
@@ -112,22 +112,26 @@ def presets(trainer: str) -> dict[str, dict[str, Any]]:
 
 
 def _check_device(params: LLMTrainingParams, device: Device) -> None:
-    if params.quantization != "none" and not device.quantization:
+    on_cpu = _on_cpu(params, device)
+    if params.quantization != "none" and (on_cpu or not device.quantization):
         raise DeviceError(
-            f"quantization={params.quantization} needs an NVIDIA GPU and the package bitsandbytes; this machine trains on "
-            f"{device.name}.",
+            f"quantization={params.quantization} needs an NVIDIA GPU and the package bitsandbytes; this run would train on "
+            f"{'the CPU' if on_cpu else device.name}.",
             hint="Set quantization to none (--quantization none).",
         )
     if params.device not in ("auto", "cpu", device.kind):
         raise DeviceError(f"There is no {params.device} device here, only {device.kind}.", hint="Use --device auto.")
-    on_cpu = params.device == "cpu" or device.kind == "cpu"
     if params.precision == "fp16" and on_cpu:
         raise DeviceError("fp16 needs a GPU.", hint="Leave precision empty, so that the right one is chosen.")
-    if params.attention == "flash_attention_2" and not device.flash_attention:
+    if params.attention == "flash_attention_2" and (on_cpu or not device.flash_attention):
         raise DeviceError(
             "flash_attention_2 needs an NVIDIA GPU (Ampere or newer) and the package flash-attn.",
             hint="Leave attention empty, so that the right one is chosen.",
         )
+
+
+def _on_cpu(params: LLMTrainingParams, device: Device) -> bool:
+    return params.device == "cpu" or device.kind == "cpu"
 
 
 def _held_out(rows: int, own_file: int | None) -> tuple[float, str]:
@@ -193,10 +197,11 @@ def _precision(params: LLMTrainingParams, device: Device) -> tuple[str, str]:
     return "fp32", f"{device.name} has no bfloat16 units, so plain 32-bit numbers are the fastest."
 
 
-def _attention(device: Device, model: ModelFacts) -> tuple[str, str]:
-    if device.flash_attention:
+def _attention(params: LLMTrainingParams, device: Device, model: ModelFacts) -> tuple[str, str]:
+    on_cpu = _on_cpu(params, device)
+    if device.flash_attention and not on_cpu:
         return "flash_attention_2", "flash-attn is installed and the GPU can use it."
-    if device.kind == "cpu" and not model.sliding_window:
+    if on_cpu and not model.sliding_window:
         return "documents", "Each row attends to itself only and no padding is computed."
     return "sdpa", "PyTorch's own attention fits this model and device."
 

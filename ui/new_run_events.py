@@ -247,10 +247,9 @@ class Events:
             plan = self._planned(given)
             review = review_view.review_html(plan, api.estimate(plan, api.data_facts(params)))
             ready = True
-        except StudioError:
-            if not held.get("data_path"):
-                error = StudioError("No data is chosen yet.", hint="Choose a file or a sample in the first step.")
-            review = data_view.failure_html(error)
+        except StudioError as error:
+            nothing = StudioError("No data is chosen yet.", hint="Choose a file or a sample in the first step.")
+            review = data_view.failure_html(error if held.get("data_path") else nothing)
         start = gr.update(interactive=ready)
         widgets = self.form.shown(given, everything, plan)
         return [kept, review, command, yaml, start, *widgets, *self.form.groups_shown(given, everything)]

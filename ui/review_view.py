@@ -49,7 +49,8 @@ def _memory(found: Any) -> str:
         '<table class="memory"><caption>Memory</caption><tbody>'
         f'{bars}<tr class="sum"><th scope="row">In all</th><td><i style="width:{100 * found.memory_total / most:.1f}%"></i>'
         f"</td><td>{size(found.memory_total)}</td></tr>"
-        f'<tr class="free"><th scope="row">Free now</th><td><i style="width:{min(100, 100 * found.memory_free / most):.1f}%"></i></td>'
+        f'<tr class="free"><th scope="row">Free now</th>'
+        f'<td><i style="width:{min(100, 100 * found.memory_free / most):.1f}%"></i></td>'
         f"<td>{size(found.memory_free)}</td></tr></tbody></table>"
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +29,20 @@ from engine.runs.status import ENDED, LAUNCH_GRACE_S, State, Status, truth
 def runs_root() -> Path:
     """Where runs live: AITRAINING_HOME, else ./runs."""
     return Path(os.environ.get("AITRAINING_HOME") or "runs").expanduser().resolve()
+
+
+def make_root(root: Path) -> None:
+    """Make the runs folder if it is not there.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"The folder {root} cannot be written: {error.strerror}.", hint="Set AITRAINING_HOME to another folder."
+        ) from error
 
 
 class RunDirectory:
@@ -57,7 +72,7 @@ class RunDirectory:
             RunNotFound: there is none, or the name could point outside the runs folder.
         """
         run = cls((root or runs_root()) / name)
-        if not re.match(NAME_PATTERN, name) or not run.status_file.is_file():
+        if not re.fullmatch(NAME_PATTERN, name) or not run.status_file.is_file():
             raise RunNotFound(f"There is no run called {name!r}.", hint="The Runs page lists those there are.")
         return run
 
@@ -70,8 +85,8 @@ class RunDirectory:
             RunError: the runs folder cannot be written.
         """
         run = cls((root or runs_root()) / name)
+        make_root(run.path.parent)
         try:
-            run.path.parent.mkdir(parents=True, exist_ok=True)
             run.path.mkdir()
         except FileExistsError:
             raise RunNameTaken(f"A run called {name!r} exists.", hint="Choose another name.") from None
@@ -152,6 +167,6 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, value: Any, default: Callable[[Any], Any] | None = None) -> None:
     """Replace a file by the JSON of `value` in one step: a reader sees the old text or the new, never half of it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     part.write_text(json.dumps(value, indent=1, ensure_ascii=False, default=default), encoding="utf-8")
     os.replace(part, path)

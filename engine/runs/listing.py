@@ -71,7 +71,7 @@ def rename(run: RunDirectory, new: str) -> None:
         RunNameTaken: another run has that name.
         RunError: the name cannot be a folder's.
     """
-    if not re.match(NAME_PATTERN, new):
+    if not re.fullmatch(NAME_PATTERN, new):
         raise RunError(f"{new!r} cannot be a run's name.", hint="Use letters, digits, dots, dashes; begin with a letter.")
     _refuse_active(run)
     target = run.path.parent / new

@@ -14,7 +14,7 @@ from pathlib import Path
 from engine.errors import RunActive, RunError
 from engine.params import LLMTrainingParams
 from engine.runs import launcher
-from engine.runs.directory import RunDirectory, runs_root
+from engine.runs.directory import RunDirectory, make_root, runs_root
 from engine.runs.lock import FileLock
 from engine.runs.status import ENDED, State
 
@@ -67,6 +67,7 @@ def resume(run: RunDirectory) -> None:
             started=None,
             ended=None,
             pid=None,
+            pid_started=None,
         )
         _mark_waiting(run)
 
@@ -84,7 +85,7 @@ def dispatch(root: Path) -> list[str]:
         for marker in _waiting(root):
             run = RunDirectory(root / marker.name.split("-", 1)[1])
             marker.unlink()
-            if run.status_file.is_file() and run.written_status().state is State.QUEUED:
+            if _still_queued(run):
                 (_folder(root, ".active") / run.name).touch()
                 launcher.start_worker(run)
                 return [run.name]
@@ -95,8 +96,11 @@ def dispatch(root: Path) -> list[str]:
 
 def position(name: str, root: Path | None = None) -> int | None:
     """How many runs wait before this one; None when it does not wait."""
-    names = [marker.name.split("-", 1)[1] for marker in _waiting(root or runs_root())]
-    return names.index(name) if name in names else None
+    root = root or runs_root()
+    names = [marker.name.split("-", 1)[1] for marker in _waiting(root)]
+    if name not in names or not _still_queued(RunDirectory(root / name)):
+        return None
+    return sum(_still_queued(RunDirectory(root / other)) for other in names[: names.index(name)])
 
 
 def recover(root: Path) -> None:
@@ -118,11 +122,20 @@ def _device_busy(root: Path) -> bool:
     busy = False
     for marker in _folder(root, ".active").iterdir():
         run = RunDirectory(root / marker.name)
-        if run.status_file.is_file() and (run.alive or not run.status().ended_state):
+        # a run that waits again (it was resumed) is not at work: its old marker must not keep it from starting
+        if run.status_file.is_file() and (run.alive or not (run.status().ended_state or _still_queued(run))):
             busy = True
         else:
             marker.unlink(missing_ok=True)
     return busy
+
+
+def _still_queued(run: RunDirectory) -> bool:
+    """Whether it waits to be started; a marker alone does not say so, since a run may be stopped while it waits."""
+    if not run.status_file.is_file():
+        return False
+    written = run.written_status()
+    return written.state is State.QUEUED and written.launched is None
 
 
 def _mark_waiting(run: RunDirectory) -> None:
@@ -141,7 +154,7 @@ def _folder(root: Path, name: str) -> Path:
 
 
 def _lock(root: Path) -> FileLock:
-    root.mkdir(parents=True, exist_ok=True)
+    make_root(root)
     return FileLock(root / ".queue.lock")
 
 

@@ -134,9 +134,11 @@ class _Work:
             trained.append(tokens.trained)
         if not lengths:
             lengths, trained = [1], [0]
+        # as the page counts them: rows that are yet to be split, and held-out rows only where they are a file of their own
+        own_file = self.params.valid_path is not None
         return DataFacts(
-            rows=data["train_rows"] + data["valid_rows"],
-            valid_rows=data["valid_rows"],
+            rows=data["train_rows"] + (0 if own_file else data["valid_rows"]),
+            valid_rows=data["valid_rows"] if own_file else None,
             tokens_mean=float(np.mean(lengths)),
             tokens_p95=int(np.percentile(lengths, 95)),
             tokens_max=int(max(lengths)),

@@ -1,0 +1,277 @@
+"""The shapes that rows come in, as people and well-known data sets write them, and what each one becomes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import engine.data
+from engine.data import Problem
+from engine.errors import DataError
+
+USER = {"role": "user", "content": "When does the harbour open?"}
+ANSWER = {"role": "assistant", "content": "At six."}
+WORSE = {"role": "assistant", "content": "Who knows."}
+
+
+def _file(folder: Path, *records: Any) -> Path:
+    path = folder / "data.jsonl"
+    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+def _rows(path: Path, kind: Any, **how: Any) -> list[Any]:
+    return [row for _, row in engine.data.rows(path, kind, **how)]
+
+
+@pytest.mark.parametrize("key", ["text", "value"])
+def test_content_as_a_list_of_parts(key: str, tmp_path: Path) -> None:
+    """OpenAI and others write content as parts; the parts of text are joined."""
+    parts = [{"type": "text", key: "When does "}, {"type": "text", key: "the harbour open?"}]
+    answer = [{"type": "text", key: "At six."}]
+    turns = [{"role": "user", "content": parts}, {"role": "assistant", "content": answer}]
+    assert _rows(_file(tmp_path, {"messages": turns}), "chat") == [{"messages": [USER, ANSWER]}]
+
+
+def test_a_picture_in_the_content_is_refused(tmp_path: Path) -> None:
+    """A conversation about a picture makes no sense without it, so the row is told and not mended."""
+    picture = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
+    path = _file(tmp_path, {"messages": [USER, ANSWER]}, {"messages": [picture, ANSWER]})
+    good, bad = _rows(path, "chat")
+    assert good == {"messages": [USER, ANSWER]}
+    assert isinstance(bad, Problem) and (bad.row, bad.rule) == (2, "not text") and "image_url" in bad.message
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_text_column_with_json_in_a_string(wrapped: bool, tmp_path: Path) -> None:
+    turns: Any = {"messages": [USER, ANSWER]} if wrapped else [USER, ANSWER]
+    path = _file(tmp_path, {"text": json.dumps(turns)})
+    assert engine.data.inspect(path).form == "messages"
+    assert _rows(path, "chat") == [{"messages": [USER, ANSWER]}]
+
+
+def test_preference_as_from_value_objects(tmp_path: Path) -> None:
+    record = {
+        "conversations": [{"from": "human", "value": USER["content"]}],
+        "chosen": {"from": "gpt", "value": "At six."},
+        "rejected": {"from": "gpt", "value": "Who knows."},
+    }
+    path = _file(tmp_path, record)
+    how = {"form": "preference", "mapping": {"prompt": "conversations"}}
+    assert _rows(path, "preference", **how) == [{"prompt": [USER], "chosen": [ANSWER], "rejected": [WORSE]}]
+    assert _rows(path, "chat", **how) == [{"messages": [USER, ANSWER]}]
+
+
+def test_preference_as_from_value_objects_needs_no_mapping(tmp_path: Path) -> None:
+    """LLaMA-Factory's own example of preference data is written like this."""
+    record = {
+        "conversations": [{"from": "human", "value": USER["content"]}],
+        "chosen": {"from": "gpt", "value": "At six."},
+        "rejected": {"from": "gpt", "value": "Who knows."},
+    }
+    assert _rows(_file(tmp_path, record), "preference") == [{"prompt": [USER], "chosen": [ANSWER], "rejected": [WORSE]}]
+
+
+@pytest.mark.parametrize("given", [None, "text", "turns", "system"])
+def test_whole_dialogues_do_not_double_the_prompt(given: str | None, tmp_path: Path) -> None:
+    """UltraFeedback repeats the question inside of both answers, beside a column of its own or without one."""
+    record: dict[str, Any] = {"chosen": [USER, ANSWER], "rejected": [USER, WORSE]}
+    if given is not None:
+        record["prompt"] = {"text": USER["content"], "turns": [USER], "system": [USER]}[given]
+    if given == "system":
+        record["system"] = "Be brief."
+    (row,) = _rows(_file(tmp_path, record), "preference")
+    assert row["chosen"] == [ANSWER] and row["rejected"] == [WORSE]
+    assert [turn for turn in row["prompt"] if turn["role"] != "system"] == [USER]
+    assert (row["prompt"][0]["role"] == "system") == (given == "system")
+
+
+def test_whole_dialogues_of_several_turns(tmp_path: Path) -> None:
+    """Everything before the place where the two part is the prompt."""
+    before = [{"role": "system", "content": "Be brief."}, USER, ANSWER, {"role": "user", "content": "And closes?"}]
+    record = {"chosen": [*before, {"role": "assistant", "content": "At ten."}], "rejected": [*before, WORSE]}
+    (row,) = _rows(_file(tmp_path, record), "preference")
+    assert row == {"prompt": before, "chosen": [{"role": "assistant", "content": "At ten."}], "rejected": [WORSE]}
+
+
+def test_text_answers_that_begin_with_the_prompt(tmp_path: Path) -> None:
+    question = "When does the harbour open?"
+    record = {"prompt": question, "chosen": question + " At six.", "rejected": question + " Who knows."}
+    assert _rows(_file(tmp_path, record), "preference") == [
+        {"prompt": question, "chosen": "At six.", "rejected": "Who knows."}
+    ]
+
+
+def test_equal_answers_are_refused(tmp_path: Path) -> None:
+    path = _file(tmp_path, {"prompt": "Why?", "chosen": "So.", "rejected": "So."})
+    (problem,) = _rows(path, "preference")
+    assert isinstance(problem, Problem) and problem.rule == "same answers"
+
+
+def test_openai_preference(tmp_path: Path) -> None:
+    record = {
+        "input": {"messages": [USER], "tools": [], "parallel_tool_calls": True},
+        "preferred_output": [ANSWER],
+        "non_preferred_output": [WORSE],
+    }
+    path = _file(tmp_path, record)
+    assert engine.data.inspect(path).kind == "preference"
+    assert _rows(path, "preference") == [{"prompt": [USER], "chosen": [ANSWER], "rejected": [WORSE]}]
+    assert _rows(path, "prompts")[0]["prompt"] == [USER]
+
+
+def test_tools_as_a_json_string(tmp_path: Path) -> None:
+    """And arguments as a JSON string: chat templates want objects."""
+    tools = [{"type": "function", "function": {"name": "opening", "parameters": {"type": "object"}}}]
+    call = {"id": "1", "type": "function", "function": {"name": "opening", "arguments": '{"place": "harbour"}'}}
+    asks = {"role": "assistant", "content": None, "tool_calls": [call]}
+    (row,) = _rows(_file(tmp_path, {"messages": [USER, asks], "tools": json.dumps(tools)}), "chat")
+    assert row["tools"] == tools
+    assert row["messages"][1]["tool_calls"][0]["function"] == {"name": "opening", "arguments": {"place": "harbour"}}
+    bad = _rows(_file(tmp_path, {"messages": [USER, ANSWER], "tools": "[{broken"}), "chat")
+    assert isinstance(bad[0], Problem) and bad[0].rule == "bad tools"
+
+
+def test_every_known_role(tmp_path: Path) -> None:
+    record = {
+        "conversations": [
+            {"from": "system", "value": "Be brief."},
+            {"from": "human", "value": "When?"},
+            {"from": "function_call", "value": '{"name": "opening", "arguments": {"place": "harbour"}}'},
+            {"from": "observation", "value": "06:00"},
+            {"from": "gpt", "value": "At six."},
+            {"from": "Human", "value": "Sure?"},
+            {"from": "tool", "value": "yes"},
+            {"from": "assistant", "value": "Yes."},
+        ]
+    }
+    (row,) = _rows(_file(tmp_path, record), "chat")
+    roles = [turn["role"] for turn in row["messages"]]
+    assert roles == ["system", "user", "assistant", "tool", "assistant", "user", "tool", "assistant"]
+    assert row["messages"][2]["tool_calls"][0]["function"] == {"name": "opening", "arguments": {"place": "harbour"}}
+
+
+def test_an_unknown_role_is_told(tmp_path: Path) -> None:
+    path = _file(tmp_path, {"messages": [USER, {"role": "narrator", "content": "He spoke."}]})
+    (problem,) = _rows(path, "chat")
+    assert isinstance(problem, Problem) and problem.rule == "unknown role" and "narrator" in problem.message
+
+
+def test_capitals_in_column_names(tmp_path: Path) -> None:
+    path = _file(tmp_path, {"Question": "Why?", "Answer": "So."})
+    assert _rows(path, "chat") == [{"prompt": "Why?", "completion": "So."}]
+    assert engine.data.inspect(path).mapping == {"prompt": "Question", "completion": "Answer"}
+
+
+def test_alpaca(tmp_path: Path) -> None:
+    """The input follows the instruction; an instruction that is empty leaves the input as the question."""
+    path = _file(
+        tmp_path,
+        {"instruction": "Translate.", "input": "Brot", "output": "Bread"},
+        {"instruction": "Say hello.", "input": "", "output": "Hello"},
+        {"instruction": "", "input": "What is cod?", "output": "A fish."},
+        {"instruction": "", "input": "", "output": "Nothing."},
+    )
+    assert engine.data.inspect(path).form == "alpaca"
+    *good, bad = _rows(path, "chat")
+    assert good == [
+        {"prompt": "Translate.\n\nBrot", "completion": "Bread"},
+        {"prompt": "Say hello.", "completion": "Hello"},
+        {"prompt": "What is cod?", "completion": "A fish."},
+    ]
+    assert isinstance(bad, Problem) and bad.rule == "empty instruction"
+
+
+def test_gzipped_transcripts_as_preference(tmp_path: Path) -> None:
+    """Anthropic's hh-rlhf: gzipped lines with two transcripts that part at the last answer."""
+    before = "\n\nHuman: Hello\n\nAssistant: Hi, how can I help?\n\nHuman: When does the harbour open?\n\nAssistant:"
+    path = tmp_path / "train.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps({"chosen": before + " At six.", "rejected": before + " Who knows."}).encode()))
+    (row,) = _rows(path, "preference")
+    assert [turn["role"] for turn in row["prompt"]] == ["user", "assistant", "user"] and row["prompt"][-1] == USER
+    assert (row["chosen"], row["rejected"]) == ([ANSWER], [WORSE])
+
+
+def test_gzipped_transcripts_as_chat(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl.gz"
+    text = "\n\nHuman: When does the harbour open?\n\nAssistant: At six."
+    path.write_bytes(gzip.compress(json.dumps({"text": text}).encode()))
+    assert engine.data.inspect(path).form == "transcript"
+    assert _rows(path, "chat") == [{"messages": [USER, ANSWER]}]
+
+
+TEXTS = [
+    "Dear {{name}}, your {order} is {{ ready }} {% if x %}.",
+    "متى يفتح الميناء؟",
+    "港は何時に開きますか。「六時です」",
+    "👩‍👩‍👧‍👦 🇯🇵 ❤️ é e\u0301 \u200b\u00a0end",
+    "<|im_start|>user [INST] </s> stays text",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_is_never_changed(text: str, tmp_path: Path) -> None:
+    """No template is filled in, nothing is normalised, nothing is taken for markup, on the way into the file too."""
+    assert _rows(_file(tmp_path, {"text": text}), "text") == [{"text": text}]
+    path = _file(tmp_path, {"question": text, "answer": text + "!"})
+    assert _rows(path, "chat") == [{"prompt": text, "completion": text + "!"}]
+    engine.data.prepare(path, "chat", tmp_path / "out")
+    written = (tmp_path / "out" / "train.jsonl").read_text(encoding="utf-8")
+    assert json.loads(written) == {"prompt": text, "completion": text + "!"}
+
+
+def test_sharegpt(tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": USER["content"]}, {"from": "gpt", "value": "At six."}]
+    path = _file(tmp_path, {"id": "x_0", "system": "Be brief.", "conversations": turns})
+    system = {"role": "system", "content": "Be brief."}
+    assert _rows(path, "chat") == [{"messages": [system, USER, ANSWER]}]
+
+
+def test_a_mapping_of_columns(tmp_path: Path) -> None:
+    """What the person says wins over what the names say."""
+    path = _file(tmp_path, {"question": "wrong", "q_text": "Why not?", "a_text": "Because it is so.", "n": 4})
+    made = _rows(path, "chat", form="qa", mapping={"prompt": "q_text", "completion": "a_text"})
+    assert made == [{"prompt": "Why not?", "completion": "Because it is so."}]
+
+
+@pytest.mark.parametrize("mapping", [{"prompt": "nowhere"}, {"colour": "question"}, {"completion": ""}])
+def test_a_mapping_that_cannot_be(mapping: dict[str, str], tmp_path: Path) -> None:
+    """A column or a role that does not exist, or a needed role that is left out: the hint names what there is."""
+    path = _file(tmp_path, {"question": "Why?", "answer": "So."})
+    with pytest.raises(DataError) as caught:
+        _rows(path, "chat", form="qa", mapping=mapping)
+    assert caught.value.hint
+
+
+def test_conversations_without_an_answer_serve_prompts(tmp_path: Path) -> None:
+    path = _file(tmp_path, {"messages": [USER]}, {"messages": [USER, ANSWER]})
+    assert [row["prompt"] for row in _rows(path, "prompts")] == [[USER], [USER]]
+    bad, good = _rows(path, "chat")
+    assert isinstance(bad, Problem) and bad.rule == "no answer" and good == {"messages": [USER, ANSWER]}
+
+
+@pytest.mark.parametrize("label", [True, 1, "good", "👍", "Yes"])
+def test_feedback(label: Any, tmp_path: Path) -> None:
+    path = _file(tmp_path, {"prompt": "Why?", "completion": "So.", "label": label})
+    assert _rows(path, "feedback") == [{"prompt": "Why?", "completion": "So.", "label": True}]
+    bad = _file(tmp_path, {"prompt": "Why?", "completion": "So.", "label": False})
+    assert _rows(bad, "chat") == []  # a thumbs down is nothing to learn from
+
+
+def test_a_form_that_cannot_serve_the_kind(tmp_path: Path) -> None:
+    path = _file(tmp_path, {"text": "Only text is here."})
+    with pytest.raises(DataError, match="plain text") as caught:
+        _rows(path, "preference")
+    assert caught.value.hint
+
+
+def test_columns_that_say_nothing(tmp_path: Path) -> None:
+    """Nobody can tell what three columns of text mean: the page asks, and shows the rows that there are."""
+    path = _file(tmp_path, *[{"alpha": f"some words {i}", "beta": "more words here", "gamma": "and more words"} for i in range(7)])
+    looked = engine.data.inspect(path)
+    assert (looked.form, looked.kind, looked.rows) == ("", None, 7)
+    assert len(looked.raw) == 7
