@@ -25,7 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        args = _parser(words).parse_args(words)
+        args, unknown = _parser(words).parse_known_args(words)
+        if unknown:  # told by the command's own parser, which knows the nearest right flag
+            args.refuse(f"unrecognized arguments: {' '.join(unknown)}")
         return args.handle(args)
     except ParamError as error:
         print(f"aitraining: {error}", file=sys.stderr)
@@ -46,7 +48,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
     def command(name: str, about: str, handle: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
-        sub.set_defaults(handle=handle)
+        sub.set_defaults(handle=handle, refuse=lambda message: sub.error(message))
         return sub
 
     app = command("app", "Serve the page on http://127.0.0.1:7860 (PORT chooses another port).", _app)

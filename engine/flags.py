@@ -130,7 +130,8 @@ def _explained(parser: argparse.ArgumentParser, cls: type[LLMTrainingParams]) ->
     def error(message: str) -> NoReturn:
         prefix = "unrecognized arguments: "
         if message.startswith(prefix):
-            message = " ".join(_unknown_flag(word, cls) for word in message[len(prefix) :].split() if word.startswith("-"))
+            flags = [_unknown_flag(word, cls) for word in message[len(prefix) :].split() if word.startswith("-")]
+            message = " ".join(flags) or message
         print(f"{parser.prog}: {message}", file=sys.stderr)
         print(f"`{parser.prog} --trainer {cls.model_fields['trainer'].default} --help` lists every flag.", file=sys.stderr)
         raise SystemExit(2)

@@ -75,9 +75,9 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     valid = data.valid_rows if data.valid_rows is not None else round(rows * fraction)
     train = rows if data.valid_rows is not None else max(1, rows - valid)
 
-    choose("max_length", *_max_length(data, model))
+    length = choose("max_length", *_max_length(data, model))
     # The default trainer's rows are documents, which are cut into blocks: its batch counts blocks.
-    places = _places(params, data, train)
+    places = _places(params, data, train, length)
     batch = choose("batch_size", *_batch_size(params, places))
     per_epoch = max(1, math.ceil(places / (batch * params.gradient_accumulation)))
     total = max(1, math.ceil(per_epoch * params.epochs))
@@ -96,7 +96,7 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     choose("gradient_checkpointing", *_checkpointing(device, model))
 
     filled = params.model_copy(update=values)
-    tokens = batch * params.gradient_accumulation * min(data.tokens_mean, filled.max_length or data.tokens_mean)
+    tokens = batch * params.gradient_accumulation * min(train * data.tokens_mean / places, length)
     return Plan(filled, reasons, train, valid, per_epoch, total, tokens)
 
 
@@ -157,10 +157,9 @@ def _max_length(data: DataFacts, model: ModelFacts) -> tuple[int, str]:
     return length, f"The longest row has {data.tokens_max} tokens; {length} is {limit}, so longer rows are cut."
 
 
-def _places(params: LLMTrainingParams, data: DataFacts, rows: int) -> int:
+def _places(params: LLMTrainingParams, data: DataFacts, rows: int, length: int) -> int:
     if spec_for(params.trainer).rows != "text":
         return rows
-    length = params.max_length or min(4096, max(32, data.tokens_max))
     return max(1, math.ceil(rows * data.tokens_mean / length))
 
 

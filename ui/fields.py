@@ -23,20 +23,35 @@ _YES_NO = {"yes": True, "no": False}
 
 @dataclass(frozen=True)
 class Field:
-    """A parameter with its place in the form. `trainers` are the ids of the trainers that have it."""
+    """A parameter with its places in the forms: `forms` and `infos` by the ids of the trainers that have it."""
 
     name: str
-    info: FieldInfo
-    form: Form
-    trainers: frozenset[str]
+    infos: dict[str, FieldInfo]
+    forms: dict[str, Form]
+
+    @property
+    def trainers(self) -> frozenset[str]:
+        return frozenset(self.forms)
+
+    @property
+    def info(self) -> FieldInfo:
+        """As the first trainer declares it: type and default are the same for all."""
+        return next(iter(self.infos.values()))
+
+    @property
+    def form(self) -> Form:
+        return next(iter(self.forms.values()))
 
     @property
     def default(self) -> Any:
         return self.info.get_default(call_default_factory=True)
 
-    @property
-    def label(self) -> str:
-        return self.form.label or self.name.replace("_", " ").capitalize()
+    def label(self, trainer: str | None = None) -> str:
+        form = self.forms.get(trainer or "", self.form)
+        return form.label or self.name.replace("_", " ").capitalize()
+
+    def sentence(self, trainer: str | None = None) -> str:
+        return self.infos.get(trainer or "", self.info).description or ""
 
     @property
     def choices(self) -> list[str] | None:
@@ -64,17 +79,16 @@ def fields() -> dict[str, Field]:
     found: dict[str, Field] = {}
     for spec in api.specs().values():
         for name, info in spec.params.model_fields.items():
-            known = found.get(name)
-            trainers = (known.trainers if known else frozenset()) | {spec.id}
-            found[name] = Field(name, known.info if known else info, api.form_of(spec.params, name), trainers)
+            field = found.setdefault(name, Field(name, {}, {}))
+            field.infos[spec.id], field.forms[spec.id] = info, api.form_of(spec.params, name)
     return found
 
 
 def widget(field: Field) -> Any:
     """The component that asks for `field`; to be called where it should stand."""
     common: dict[str, Any] = {
-        "label": field.label,
-        "info": field.info.description,
+        "label": field.label(),
+        "info": field.sentence(),
         "elem_id": f"field-{field.name}",
         "interactive": True,
     }

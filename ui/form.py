@@ -103,10 +103,14 @@ class SettingsForm:
         field = self.fields[name]
         if name in ("trainer", "model", "data_path", "data_format", "column_mapping"):
             return gr.skip()
-        look: dict[str, Any] = {"visible": self.visible(name, held, everything)}
+        sentence = field.sentence(held["trainer"])
+        look: dict[str, Any] = {
+            "visible": self.visible(name, held, everything),
+            "label": field.label(held["trainer"]),
+            "info": sentence,
+        }
         if field.form.auto:
-            reason = f" Chosen: {reasons[name]}" if name in reasons else ""
-            look["info"] = f"{field.info.description}{reason}"
+            look["info"] = f"{sentence} Chosen: {reasons[name]}" if name in reasons else sentence
             if field.choices is None:
                 value = to_widget(field, chosen.get(name)) if name in reasons else ""
                 look["placeholder"] = f"automatic: {value}" if value else "automatic"
@@ -114,12 +118,10 @@ class SettingsForm:
 
     def visible(self, name: str, held: dict[str, Any], everything: bool) -> bool:
         """Whether a parameter matters to this trainer, with these other values, at this level of detail."""
-        field = self.fields[name]
-        if held["trainer"] not in field.trainers:
+        form = self.fields[name].forms.get(held["trainer"])
+        if form is None or (form.advanced and not everything and name != "drop_bad_rows"):
             return False
-        if field.form.advanced and not everything and name != "drop_bad_rows":
-            return False
-        return all(to_parameter(self.fields[other], held[other]) in wanted for other, wanted in field.form.when.items())
+        return all(to_parameter(self.fields[other], held[other]) in wanted for other, wanted in form.when.items())
 
     def groups_shown(self, given: tuple[Any, ...], everything: bool) -> list[Any]:
         """Updates for the groups: one without a single visible field is not shown."""

@@ -36,7 +36,8 @@ class Page:
         trainers = [(spec.title, spec.id) for spec in api.specs().values()]
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=300, elem_classes="choose"):
-                self.upload = gr.File(label="Drop your file here", elem_id="upload", height=150)
+                # open for files once the draft is there: what is dropped before would be lost under it
+                self.upload = gr.File(label="Drop your file here", elem_id="upload", height=150, interactive=False)
                 self.sample = gr.Dropdown(
                     [("none", ""), *((f"{s.title} ({s.rows:,} rows)", s.id) for s in api.samples())],
                     value="",

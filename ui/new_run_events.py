@@ -29,7 +29,7 @@ class Events:
     def connect(self, app: gr.Blocks) -> None:
         """Register every event of the page."""
         p, inputs = self.page, self.form.components
-        opened = app.load(self.open, [p.draft], [p.draft, p.note, p.steps, p.everything, p.sample, *inputs], **_PRIVATE)
+        opened = app.load(self.open, [p.draft], [p.draft, p.note, p.steps, p.everything, p.sample, p.upload, *inputs], **_PRIVATE)
         self._after_data(opened)
         chosen = [self.form.widgets[n] for n in ("data_path", "data_format", "column_mapping", "drop_bad_rows")]
         self._after_data(p.upload.upload(self.uploaded, [p.upload], [*chosen, p.sample, p.upload, p.draft], **_PRIVATE))
@@ -124,6 +124,7 @@ class Events:
             gr.Tabs(selected=found.get("step", 0)),
             found.get("everything", False),
             _sample_of(values.get("data_path", "")),
+            gr.update(interactive=True),
             *filled,
         ]
 
@@ -173,7 +174,9 @@ class Events:
         except StudioError as error:
             shown = data_view.failure_html(error)
             return [kept, shown, hidden, hidden, hidden, trainer, "", preset, gr.skip(), *nothing]
-        trainer, note = self._trainer_for(seen, kept, trainer)
+        wished, (trainer, note) = trainer, self._trainer_for(seen, kept, trainer)
+        if trainer != wished:  # chosen by this file, so the next file may choose again
+            kept = {**kept, "values": {**kept.get("values", {}), "auto": True}}
         view = data_view.file_html(seen)
         try:
             seen = api.inspect_data(path, trainer, form=form, mapping=mapping)

@@ -49,7 +49,8 @@ class Checks:
         if self.long:
             made.append(f"{self.long} rows have more than {_LONG:,} characters; most of such a row is cut away.")
         if 0 < self.rows < 20:
-            made.append(f"{self.rows} rows are very few: good for a try, too few to learn more than those rows.")
+            few = "One row is" if self.rows == 1 else f"{self.rows} rows are"
+            made.append(f"{few} very few: good for a try, too few to learn more than that.")
         return made
 
 

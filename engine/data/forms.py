@@ -42,7 +42,7 @@ FORMS = {
             "preference",
             "a better and a worse answer to each prompt",
             (
-                Role("prompt", "Prompt", False, ("prompt", "question", "query", "instruction", "input")),
+                Role("prompt", "Prompt", False, ("prompt", "question", "query", "instruction", "input", "conversations")),
                 Role(
                     "chosen",
                     "Better answer",
@@ -137,7 +137,9 @@ FORMS = {
     )
 }
 
-TRANSCRIPT = re.compile(r"(?:^|\n)\s*(Human|User|H|Q)\s*:.*?\n\s*(Assistant|AI|A)\s*:", re.DOTALL | re.IGNORECASE)
+# Two searches and not one pattern with a gap in it, which takes quadratic time on a long text of questions only.
+_ASKS = re.compile(r"(?:^|\n)[ \t\r]*(Human|User|H|Q)[ \t]*:", re.IGNORECASE)
+_ANSWERS = re.compile(r"\n[ \t\r]*(Assistant|AI|A)[ \t]*:", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -199,12 +201,17 @@ def _fits(form: str, mapping: dict[str, str], rows: list[dict[str, Any]]) -> boo
         return bool(found) and sum(turns_of(v) is not None for v in found) * 2 > len(found)
     if form == "transcript":
         found = values("text")
-        return bool(found) and sum(isinstance(v, str) and bool(TRANSCRIPT.search(v)) for v in found) * 2 > len(found)
+        return bool(found) and sum(isinstance(v, str) and _is_transcript(v) for v in found) * 2 > len(found)
     if form == "feedback":
         return bool(values("label")) and all(truth_of(v) is not None for v in values("label"))
     if form in ("qa", "alpaca", "prompts", "text"):
         return all(not isinstance(v, (list, dict)) for role in mapping for v in values(role)) or form == "prompts"
     return True
+
+
+def _is_transcript(value: str) -> bool:
+    asks = _ASKS.search(value)
+    return asks is not None and _ANSWERS.search(value, asks.end()) is not None
 
 
 def truth_of(value: Any) -> bool | None:

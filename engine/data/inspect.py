@@ -12,7 +12,7 @@ from typing import Any
 from engine.data.checks import Checks
 from engine.data.convert import derivation
 from engine.data.forms import FORMS, Role
-from engine.data.readers import read
+from engine.data.readers import parquet_rows, read
 from engine.data.records import Problem, Record
 from engine.data.source import Member
 from engine.data.stream import Layout, check_serves, converted, format_name, layout
@@ -103,6 +103,8 @@ def inspect(
             lengths.append(characters(row))
             if len(examples) < limit:
                 examples.append((number, row))
+    else:
+        looked_at = sum(1 for _ in itertools.islice(_records(how), check_rows))
     rows, exact = _count(how, looked_at, check_rows)
     first = how.files[0]
     return Inspection(
@@ -174,9 +176,11 @@ def _count(how: Layout, looked_at: int, check_rows: int) -> tuple[int, bool]:
     """Rows in all: counted while they fit in the look, else estimated from the bytes that the looked-at rows took."""
     if looked_at < check_rows:
         return looked_at, True
+    if all(file.format == "parquet" and not file.compression for file in how.files):
+        return sum(parquet_rows(file) for file in how.files), True
     size = sum(file.size or 0 for file in how.files)
-    taken = _bytes_of(how.files[0], check_rows)
-    return (int(looked_at * size / taken) if size and taken else looked_at), False
+    taken = _bytes_of(how.files[0], check_rows) if size else 0
+    return max(looked_at, int(looked_at * size / taken) if taken else 0), False
 
 
 def _bytes_of(file: Member, rows: int) -> int:

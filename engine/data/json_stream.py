@@ -65,7 +65,8 @@ class JsonStream:
     def value(self) -> Any:
         """The next value, whole."""
         self.peek()
-        self._forget()
+        if self._at > max(_CHUNK, len(self._buffer) // 2):  # not for every value: what is left may be large
+            self._forget()
         size = _CHUNK
         while True:
             try:
@@ -73,11 +74,13 @@ class JsonStream:
             except RecursionError:
                 raise BrokenJson("it is nested too deeply", self.line) from None
             except json.JSONDecodeError as error:
-                if len(self._buffer) > LARGEST_VALUE:
+                if len(self._buffer) - self._at > LARGEST_VALUE:
                     raise BrokenJson(f"one value is larger than {LARGEST_VALUE >> 20} MB", self.line) from None
                 if not self._more(size):
                     raise BrokenJson(error.msg, self.line) from None
                 size *= 2  # so that a large value is not parsed again for every chunk
+            except ValueError:  # a number of thousands of digits
+                raise BrokenJson("a number has too many digits", self.line) from None
             else:
                 # a number at the end of the buffer may go on in the next chunk
                 if end < len(self._buffer) or not self._more(size):

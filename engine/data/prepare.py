@@ -80,7 +80,9 @@ def prepare(
     dropped = sum(counts.values())
     _refuse(how, checks.rows, dropped, problems, drop_bad_rows)
     keys = [_place(key, seed) for key in _keys(everything)]
-    kept = _smallest(keys, max_samples) if max_samples and max_samples < len(keys) else None
+    kept = None
+    if max_samples and max_samples < len(keys):  # places of rows and not keys, which copies share
+        kept = set(heapq.nsmallest(max_samples, range(len(keys)), key=keys.__getitem__))
     own = _own_valid(how, valid_path, kind, form, mapping)
     rows = min(len(keys), max_samples or len(keys))
     share = 0.0 if own is not None else held_out_fraction(rows) if valid_fraction is None else valid_fraction
@@ -133,26 +135,33 @@ def _refuse(how: Layout, usable: int, dropped: int, problems: list[Problem], dro
 
 def _split(everything: Path, out_dir: Path, keys: list[int], kept: set[int] | None, valid: int, seed: int) -> tuple[int, int]:
     """Deal the rows out, in their order in the file; returns how many went to each side."""
-    places = [key for key in keys if kept is None or key in kept]
-    # at least one row stays to train on, even when all of them are copies of one
-    held = _smallest([_place(key, seed + 1) for key in places], valid) if valid else set()
+    places = [_place(key, seed + 1) for row, key in enumerate(keys) if kept is None or row in kept]
+    held = _held_out(places, min(valid, len(places) - 1))
     counts = [0, 0]
     with (
         everything.open(encoding="utf-8") as lines,
         (out_dir / "train.jsonl").open("w", encoding="utf-8") as train,
         (out_dir / "valid.jsonl").open("w", encoding="utf-8") as aside,
     ):
-        for line, key in zip(lines, keys, strict=True):
-            if kept is not None and key not in kept:
+        for row, (line, key) in enumerate(zip(lines, keys, strict=True)):
+            if kept is not None and row not in kept:
                 continue
-            is_held = _place(key, seed + 1) in held and counts[1] < len(places) - 1
+            is_held = _place(key, seed + 1) in held
             (aside if is_held else train).write(line)
             counts[is_held] += 1
     return counts[0], counts[1]
 
 
-def _smallest(keys: list[int], count: int) -> set[int]:
-    return set(heapq.nsmallest(count, keys))
+def _held_out(places: list[int], count: int) -> set[int]:
+    """Places of at most `count` rows to hold out; a row that has more copies than there is room for is trained on."""
+    chosen = heapq.nsmallest(count, set(places))
+    among = set(chosen)
+    copies, held = Counter(place for place in places if place in among), set[int]()
+    for place in chosen:
+        if copies[place] <= count:
+            held.add(place)
+            count -= copies[place]
+    return held
 
 
 def _place(key: int, seed: int) -> int:
@@ -196,7 +205,8 @@ def _write_own(rows: Iterator[tuple[int, Any]], target: Path, train: Path) -> tu
 
 def _write(target: Path, rows: Iterable[dict[str, Any]]) -> int:
     count = 0
-    with target.open("w", encoding="utf-8") as file:
+    # broken bytes in a text are refused before; in a column that is only carried along they become question marks
+    with target.open("w", encoding="utf-8", errors="replace") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
             count += 1

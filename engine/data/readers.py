@@ -39,6 +39,7 @@ ROW_LISTS = frozenset(
 # Paragraphs of a plain text are joined into documents of about this many characters.
 _DOCUMENT = 2000
 _LARGEST_COLUMNS_FILE = 512 << 20
+_HEADER = "The first line names the columns."
 
 
 def read(member: Member) -> Rows:
@@ -79,6 +80,9 @@ def _json(member: Member) -> Rows:
                 yield from (_record(number, value) for number, value in enumerate(stream.items(), 1))
             else:
                 yield from _json_object(stream, member)
+                number = 1
+                while stream.peek() == "{":  # objects one after another, without an array around them
+                    yield _record(number := number + 1, stream.value())
         except BrokenJson as error:
             raise DataError(
                 f"{member.name} is not JSON: line {error.line}: {error}.",
@@ -91,6 +95,8 @@ def _json_object(stream: JsonStream, member: Member) -> Rows:
     values: dict[str, Any] = {}
     stream.take("{")
     while stream.peek() != "}":
+        if stream.peek() != '"':
+            stream.take('"')  # says what is there instead of a name
         key = stream.value()
         stream.take(":")
         if stream.peek() == "[" and str(key).lower() not in ROW_LISTS:
@@ -104,6 +110,7 @@ def _json_object(stream: JsonStream, member: Member) -> Rows:
             stream.take(",")
         elif stream.peek() != "}":
             stream.take("}")
+    stream.take("}")
     columns = [v for v in values.values() if isinstance(v, list)]
     if columns and len(columns) == len(values) and len({len(c) for c in columns}) == 1 and not set(values) <= ROW_LISTS:
         for number, row in enumerate(zip(*columns, strict=True), 1):
@@ -129,11 +136,15 @@ def _listed(stream: JsonStream, member: Member) -> Any:
 def _csv(member: Member) -> Rows:
     csv.field_size_limit(LARGEST_VALUE)
     with text_of(member) as file:
-        delimiter = _delimiter(file)
+        delimiter = _delimiter(file.read(1 << 16))
+    with text_of(member) as file:  # opened again, for what comes out of an archive cannot be wound back
         reader = csv.reader(file, delimiter=delimiter, strict=False)
-        header = _header(next(reader, []))
+        try:
+            header = _header(next(reader, []))
+        except csv.Error as error:
+            raise DataError(f"The header line of {member.name} cannot be read: {error}.", hint=_HEADER) from None
         if len(header) == 1 and not header[0].strip():
-            raise DataError(f"{member.name} has no header line.", hint="The first line names the columns.")
+            raise DataError(f"{member.name} has no header line.", hint=_HEADER)
         while True:
             number = reader.line_num + 1
             try:
@@ -152,10 +163,8 @@ def _csv(member: Member) -> Rows:
                 yield Record(number, dict(zip(header, cells, strict=True)))
 
 
-def _delimiter(file: TextIO) -> str:
+def _delimiter(start: str) -> str:
     """The mark between cells: the one that splits the first rows into the most columns of equal number."""
-    start = file.read(1 << 16)
-    file.seek(0)
     lines = start.splitlines(keepends=True)
 
     def columns(mark: str) -> tuple[int, int]:
@@ -195,8 +204,16 @@ def _parquet(member: Member) -> Rows:
                 for row in batch.to_pylist():
                     number += 1
                     yield Record(number, row)
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{member.name} is a damaged Parquet file: {error}.", hint="Make it again.") from None
+
+
+def parquet_rows(member: Member) -> int:
+    """How many rows a Parquet file says it has."""
+    import pyarrow.parquet
+
+    with member.open() as opened:
+        return pyarrow.parquet.ParquetFile(opened).metadata.num_rows
 
 
 def _text(member: Member) -> Rows:

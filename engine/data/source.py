@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from engine.errors import DataError
 
@@ -74,7 +74,8 @@ def members(path: str | Path) -> list[Member]:
 
 def text_of(member: Member) -> io.TextIOWrapper:
     """The member as text; bytes that its encoding does not know become lone surrogates, so that their rows can be told."""
-    return io.TextIOWrapper(member.open(), encoding=member.encoding, errors="surrogateescape", newline="")
+    errors = "replace" if member.encoding.startswith("utf-16") else "surrogateescape"  # which UTF-16 cannot escape to
+    return io.TextIOWrapper(member.open(), encoding=member.encoding, errors=errors, newline="")
 
 
 def _folder(path: Path) -> list[Member]:
@@ -83,7 +84,10 @@ def _folder(path: Path) -> list[Member]:
     if not files:
         names = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
         raise DataError(f"The folder {path.name} holds no data files ({names}).", hint=f"Expected {EXPECTED}.")
-    return [member for file in files if file.stat().st_size for member in _unpacked(file)]
+    files = [p for p in files if p.stat().st_size]
+    if not files:
+        raise DataError(f"The files in {path.name} are all empty.", hint=f"Expected {EXPECTED}.")
+    return [member for file in files for member in _unpacked(file)]
 
 
 def _unpacked(path: Path) -> list[Member]:
@@ -91,7 +95,7 @@ def _unpacked(path: Path) -> list[Member]:
         start = file.read(4)
     if start[:2] == b"\x1f\x8b":
         name = path.name.removesuffix(".gz")
-        return [_known(Member(name, lambda: _Bounded(gzip.open(path, "rb"), path.name), None, "gzip"))]  # type: ignore[arg-type]
+        return [_known(Member(name, lambda: _bounded(lambda: gzip.open(path, "rb"), path.name), None, "gzip"))]
     if start[:4] == b"PK\x03\x04":
         return _zipped(path)
     return [_known(Member(path.name, lambda: path.open("rb"), path.stat().st_size))]
@@ -121,13 +125,20 @@ def _zipped(path: Path) -> list[Member]:
 
 
 def _opener(path: Path, inside: str) -> Callable[[], BinaryIO]:
-    return lambda: io.BufferedReader(zipfile.ZipFile(path).open(inside))  # type: ignore[arg-type]
+    return lambda: _bounded(lambda: zipfile.ZipFile(path).open(inside), path.name)
+
+
+def _bounded(opener: Callable[[], IO[bytes]], name: str) -> BinaryIO:
+    try:
+        return io.BufferedReader(_Bounded(opener(), name))  # type: ignore[arg-type, return-value]
+    except (RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:  # a password, a rare way of packing
+        raise DataError(f"{name} cannot be unpacked: {error}.", hint="Unpack it yourself, and use what is inside.") from None
 
 
 class _Bounded(io.BufferedIOBase):
-    """A gzip stream that says in plain words when it is damaged, and that ends a bomb."""
+    """A gzip or zip stream that says in plain words when it is damaged, and that ends a bomb."""
 
-    def __init__(self, stream: gzip.GzipFile, name: str) -> None:
+    def __init__(self, stream: IO[bytes], name: str) -> None:
         self._stream, self._name, self._given = stream, name, 0
 
     def readable(self) -> bool:
@@ -136,9 +147,9 @@ class _Bounded(io.BufferedIOBase):
     def read(self, size: int | None = -1, /) -> bytes:
         try:
             data = self._stream.read(size if size is not None else -1)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
             raise DataError(
-                f"{self._name} is a gzip file that ends too early or is damaged ({error}).",
+                f"{self._name} is a packed file that ends too early or is damaged ({error}).",
                 hint="Fetch or make it again.",
             ) from None
         self._given += len(data)
@@ -166,7 +177,7 @@ def _known(member: Member) -> Member:
         if start.startswith(magic):
             raise DataError(f"{member.name} is {what}, not a data set.", hint=f"Expected {EXPECTED}.")
     encoding, note = _encoding(start, member.name)
-    text = start.decode(encoding, "surrogateescape").lstrip("\ufeff")
+    text = start.decode(encoding, "replace").lstrip("\ufeff")
     return replace(member, encoding=encoding, note=note, format=_format(member.name, text))
 
 

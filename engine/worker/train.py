@@ -156,14 +156,17 @@ class _Work:
         job.train(resume_from_checkpoint=self._checkpoint())
         self._measure_last(job, callback)
         self._check_learned(job, callback, before)
-        if chosen.params.keep_best and best.file.is_file() and self.reporter.status.best_step != job.state.global_step:
+        saved_step = job.state.global_step
+        if chosen.params.keep_best and best.file.is_file() and self.reporter.status.best_step != saved_step:
             best.restore(job.model)
+            saved_step = self.reporter.status.best_step or 0
         self.reporter.phase(State.SAVING, "Saving the model")
         card = model_card(self.run, self.spec, self.params, chosen, self.reporter.status)
         save_model(self.run, job.model, tokenizer, chosen.params, source, card)
         self.run.log_event("saved", step=self.reporter.status.step, path="model")
-        best.forget()
-        self._end(callback, job)
+        self._end(callback, job, saved_step)
+        if self.reporter.status.state is State.DONE:
+            best.forget()  # a run that was stopped may go on, and then end worse than it was
 
     def _checkpoint(self) -> str | None:
         """The last complete checkpoint, for a run that goes on."""
@@ -190,16 +193,16 @@ class _Work:
                 cause="unchanged",
             )
 
-    def _end(self, callback: RunCallback, job: Any) -> None:
+    def _end(self, callback: RunCallback, job: Any, saved_step: int) -> None:
         steps = job.state.global_step
         if callback.stopped and steps < job.state.max_steps:
-            reason = f"Stopped on request at step {steps} of {job.state.max_steps}. The model as it was then is saved."
+            reason = f"Stopped on request at step {steps} of {job.state.max_steps}. {_saved(saved_step)}"
             self.reporter.set(state=State.STOPPED, reason=reason, cause="stopped", ended=time.time(), phase="", step=steps)
             return
         reason = ""
         if callback.stopped_early:
             best = self.reporter.status.best_step
-            reason = f"Stopped early at step {steps}: the held-out loss was lowest at step {best}, and that model is saved."
+            reason = f"Stopped early at step {steps}: the held-out loss was lowest at step {best}. {_saved(saved_step)}"
         self.reporter.set(state=State.DONE, reason=reason, ended=time.time(), phase="", step=steps, resumable=False)
 
     def _answers(self, tokenizer: Any) -> SampleAnswers:
@@ -220,6 +223,10 @@ class _Work:
             return SampleAnswers(shown, shown, tokenizer, self.params.sample_tokens)
         given = [prompt_text(row, tokenizer) for row in rows]
         return SampleAnswers([_last_question(row) for row in rows], given, tokenizer, self.params.sample_tokens)
+
+
+def _saved(step: int) -> str:
+    return f"The model as it was at step {step} is saved."
 
 
 def _last_question(row: dict[str, Any]) -> str:

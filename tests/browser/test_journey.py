@@ -27,6 +27,11 @@ def wait_for_end(page: Page) -> str:
 _ENDED = re.compile("done|failed|stopped|interrupted")
 
 
+def wait_for_points(page: Page, count: int) -> None:
+    loss = "document.querySelector('.monitor')?.monitor?.board.curves.loss"
+    page.wait_for_function(f"{loss}?.[0].length >= {count}", timeout=60_000)
+
+
 def drawn_points(page: Page, key: str) -> int:
     return page.evaluate(f"document.querySelector('.monitor').monitor?.board.curves[{json.dumps(key)}]?.[0].length ?? 0")
 
@@ -43,13 +48,15 @@ def test_a_sample_is_trained_in_four_clicks_and_can_be_talked_to(page: Page, ser
     click("#try-sample")
     expect(page.locator("#token-view .example").first).to_be_visible()
     expect(page.locator("#token-view mark.trained").nth(1)).to_contain_text("<|im_end|>")
-    expect(page.locator("#command")).to_contain_text("aitraining llm --trainer sft --model starter --data-path sample:neighbours")
+    expect(page.locator("#command")).to_contain_text(
+        "aitraining llm --trainer sft --model starter --data-path sample:neighbours"
+    )
     click("#to-review")
     expect(page.locator("#review-view")).to_contain_text("It fits on this machine")
     expect(page.locator("#start")).to_be_enabled()
     click("#start")
     page.wait_for_url("**/run?id=*")
-    page.wait_for_function("document.querySelector('.monitor')?.monitor?.board.curves.loss?.[0].length >= 3", timeout=60_000)
+    wait_for_points(page, 3)
     assert clicks <= 4
     assert wait_for_end(page) == "done"
     losses = page.evaluate("document.querySelector('.monitor').monitor.board.curves.eval_loss[1]")
@@ -93,7 +100,7 @@ def test_an_uploaded_spreadsheet_answers_the_questions_and_is_trained(page: Page
     expect(page.locator("#start")).to_be_enabled()
     page.click("#start")  # rows are never left out without having been asked
     expect(page.locator(".toast-body")).to_contain_text("1 row cannot be used")
-    page.click("#step-0-button") if page.locator("#step-0-button").count() else page.get_by_role("tab").first.click()
+    page.get_by_role("tab", name="1 · Data").click()
     page.click("#drop-rows")
     expect(page.locator("#drop-rows")).to_be_hidden()
     page.click("#to-review")
@@ -126,14 +133,18 @@ def test_reload_and_a_killed_server_lose_nothing(page: Page, tmp_path: Path) -> 
         expect(page.locator("#start")).to_be_enabled()
         page.click("#start")
         page.wait_for_url("**/run?id=*")
-        page.wait_for_function("document.querySelector('.monitor')?.monitor?.board.curves.loss?.[0].length >= 5", timeout=60_000)
+        page.wait_for_function(
+            "document.querySelector('.monitor')?.monitor?.board.curves.loss?.[0].length >= 5", timeout=60_000
+        )
         page.reload()
-        page.wait_for_function("document.querySelector('.monitor')?.monitor?.board.curves.loss?.[0].length >= 5")
+        wait_for_points(page, 5)
         own.kill()
         expect(page.locator(".run-head .st-pill")).to_have_text("reconnecting")
         before = drawn_points(page, "loss")
         own.start()
-        page.wait_for_function(f"document.querySelector('.monitor').monitor.board.curves.loss[0].length > {before}", timeout=60_000)
+        page.wait_for_function(
+            f"document.querySelector('.monitor').monitor.board.curves.loss[0].length > {before}", timeout=60_000
+        )
         page.click("#stop")
         assert wait_for_end(page) == "stopped"
         steps = page.evaluate("document.querySelector('.monitor').monitor.board.curves.loss[0]")

@@ -69,7 +69,6 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "json lines in utf-16": ("qa.jsonl", lambda: _lines().encode("utf-16")),
     "json lines in latin-1": ("qa.jsonl", lambda: _lines().encode("latin-1")),
     "csv": ("qa.csv", lambda: _table(",").encode()),
-    "csv without an ending in its name": ("qa", lambda: _table(",").encode()),
     "tsv": ("qa.tsv", lambda: _table("\t").encode()),
     "tsv called csv": ("qa.csv", lambda: _table("\t").encode()),
     "semicolon csv with a mark, as Excel saves it": ("qa.csv", lambda: _table(";").encode("utf-8-sig")),
@@ -95,7 +94,7 @@ def _gzipped(path: Path, content: bytes) -> Path:
 
 
 def _zipped(path: Path, content: bytes) -> Path:
-    inside, path = path.name if "." in path.name else path.name + ".csv", path.with_name("packed.zip")
+    inside, path = path.name, path.with_name("packed.zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("folder/" + inside, content)
         archive.writestr("__MACOSX/folder/._" + inside, b"\0\1\2")  # what a Mac adds, and nobody wants
@@ -123,9 +122,7 @@ def test_every_format_gives_the_same_rows(name: str, pack: Callable[[Path, bytes
 @pytest.mark.parametrize("pack", PACKINGS)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
 @pytest.mark.parametrize("name", ["book.txt", "book.md"])
-def test_plain_text_is_documents(
-    name: str, encoding: str, pack: Callable[[Path, bytes], Path], tmp_path: Path
-) -> None:
+def test_plain_text_is_documents(name: str, encoding: str, pack: Callable[[Path, bytes], Path], tmp_path: Path) -> None:
     path = pack(tmp_path / name, TEXT.encode(encoding))
     assert [row for _, row in engine.data.rows(path, "text")] == [TEXT_ROW]
 
@@ -164,6 +161,11 @@ def test_utf16_emoji_where_the_first_look_ends(tmp_path: Path) -> None:
         text = "a" * (32_764 + shift) + "😀" * 9
         path = _plain(tmp_path / "book.txt", text.encode("utf-16"))
         assert [row for _, row in engine.data.rows(path, "text")] == [{"text": text}]
+
+
+def test_a_table_without_an_ending_in_its_name(tmp_path: Path) -> None:
+    path = _plain(tmp_path / "download", b"question;answer\nWhy?;So.\nWhen?;At six.\n")
+    assert list(engine.data.rows(path, "chat"))[1] == (3, {"prompt": "When?", "completion": "At six."})
 
 
 def test_encodings_are_named(tmp_path: Path) -> None:

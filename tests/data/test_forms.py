@@ -101,9 +101,7 @@ def test_whole_dialogues_of_several_turns(tmp_path: Path) -> None:
 def test_text_answers_that_begin_with_the_prompt(tmp_path: Path) -> None:
     question = "When does the harbour open?"
     record = {"prompt": question, "chosen": question + " At six.", "rejected": question + " Who knows."}
-    assert _rows(_file(tmp_path, record), "preference") == [
-        {"prompt": question, "chosen": "At six.", "rejected": "Who knows."}
-    ]
+    assert _rows(_file(tmp_path, record), "preference") == [{"prompt": question, "chosen": "At six.", "rejected": "Who knows."}]
 
 
 def test_equal_answers_are_refused(tmp_path: Path) -> None:
@@ -271,7 +269,9 @@ def test_a_form_that_cannot_serve_the_kind(tmp_path: Path) -> None:
 
 def test_columns_that_say_nothing(tmp_path: Path) -> None:
     """Nobody can tell what three columns of text mean: the page asks, and shows the rows that there are."""
-    path = _file(tmp_path, *[{"alpha": f"some words {i}", "beta": "more words here", "gamma": "and more words"} for i in range(7)])
+    path = _file(
+        tmp_path, *[{"alpha": f"some words {i}", "beta": "more words here", "gamma": "and more words"} for i in range(7)]
+    )
     looked = engine.data.inspect(path)
     assert (looked.form, looked.kind, looked.rows) == ("", None, 7)
     assert len(looked.raw) == 7

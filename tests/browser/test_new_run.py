@@ -1,0 +1,139 @@
+"""The page "New run" in a real browser: errors beside the field, presets, YAML, mapping, second tab, hostile files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Server
+
+pytestmark = pytest.mark.browser
+
+
+def opened(page: Page, server: Server, step: str | None = None) -> None:
+    page.goto(f"{server.url}/new?trainer=sft&data=sample:neighbours")
+    expect(page.locator("#token-view .example").first).to_be_visible()
+    expect(page.locator("#command")).to_contain_text("sample:neighbours")
+    if step:
+        page.get_by_role("tab", name=step).click()
+
+
+def typed(page: Page, name: str, text: str) -> None:
+    box = page.locator(f"#field-{name} textarea, #field-{name} input").first
+    box.click()
+    page.keyboard.press("Control+A")
+    page.keyboard.type(text)
+
+
+def test_a_wrong_value_is_said_beside_its_box(page: Page, server: Server) -> None:
+    opened(page, server, "3 · Settings")
+    typed(page, "epochs", "many")
+    expect(page.locator("#field-epochs")).to_contain_text("must be a number")
+    typed(page, "epochs", "4")
+    expect(page.locator("#field-epochs")).not_to_contain_text("must be a number")
+    expect(page.locator("#command")).to_contain_text("--epochs 4")
+    expect(page.locator("#field-batch_size")).to_contain_text("in 4 passes")  # the reason follows
+
+
+def test_fields_appear_when_they_matter(page: Page, server: Server) -> None:
+    opened(page, server, "3 · Settings")
+    expect(page.locator("#field-lora_r")).to_be_hidden()
+    page.locator("#field-peft input").check()
+    expect(page.locator("#field-lora_r")).to_be_visible()
+    expect(page.locator("#field-lora_alpha")).to_be_hidden()
+    page.locator("#show-all input").check()
+    expect(page.locator("#field-lora_alpha")).to_be_visible()
+    page.locator("#field-train_on_prompt input").check()
+    expect(page.locator("#command")).to_contain_text("--train-on-prompt")
+    page.get_by_role("tab", name="1 · Data").click()
+    expect(page.locator("#token-view mark.trained").nth(1)).to_contain_text("user")  # the preview follows
+    page.get_by_label("Default/Generic CLM Training").check()
+    expect(page.locator("#command")).to_contain_text("--trainer default")
+    page.get_by_role("tab", name="3 · Settings").click()
+    expect(page.locator("#field-train_on_prompt")).to_be_hidden()
+    expect(page.locator("#field-cross_documents")).to_be_visible()
+
+
+def test_presets_and_yaml_fill_the_form(page: Page, server: Server) -> None:
+    opened(page, server, "3 · Settings")
+    page.get_by_label("Best quality").check()
+    expect(page.locator("#command")).to_contain_text("--epochs 8")
+    page.get_by_text("Settings as YAML").click()
+    expect(page.locator("#yaml-text")).to_contain_text("epochs: 8")
+    page.locator("#yaml-text .cm-content").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("trainer: default\nmodel: starter\ndata_path: sample:harbour-almanac\nlr: 3e-4\n")
+    page.click("#read-yaml")
+    expect(page.locator("#command")).to_contain_text("--trainer default --model starter --data-path sample:harbour-almanac")
+    expect(page.locator("#command")).to_contain_text("--lr 0.0003")
+    page.locator("#yaml-text .cm-content").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("trainer: default\ndata_path: x\nepochz: 3")
+    page.click("#read-yaml")
+    expect(page.locator("#yaml")).to_contain_text("epochz")
+    expect(page.locator("#yaml [role=alert]")).to_contain_text("epochs")  # the nearest right one is named
+
+
+def test_columns_that_say_nothing_can_be_mapped(page: Page, server: Server, tmp_path: Path) -> None:
+    odd = tmp_path / "odd.csv"
+    odd.write_text("n,foo,bar,baz\n" + "".join(f"{n},Ask {n}?,Say {n}.,x{n}\n" for n in range(25)))
+    page.goto(f"{server.url}/new?trainer=sft")
+    page.set_input_files("#upload input[type=file]", str(odd))
+    expect(page.locator("#file-view")).to_contain_text("foo was taken as the question")
+    page.get_by_text("How the rows are read").click()
+    choose(page, "role-0", "bar")
+    choose(page, "role-1", "baz")
+    expect(page.locator("#token-view mark.trained").nth(1)).to_contain_text("x0")
+    expect(page.locator("#command")).to_contain_text("--column-mapping")
+
+
+def choose(page: Page, field: str, option: str) -> None:
+    page.locator(f"#{field} input").click()
+    page.locator(f"#{field} [role=option]", has_text=option).first.click()
+
+
+def test_two_tabs_start_one_run(page: Page, server: Server) -> None:
+    opened(page, server, "4 · Review and start")
+    expect(page.locator("#start")).to_be_enabled()
+    second = page.context.new_page()
+    second.goto(page.url)
+    expect(second.locator("#command")).to_contain_text("sample:neighbours")
+    second.get_by_role("tab", name="4 · Review and start").click()
+    expect(second.locator("#start")).to_be_enabled()
+    page.click("#start")
+    second.click("#start")
+    page.wait_for_url("**/run?id=*")
+    second.wait_for_url("**/run?id=*")
+    assert page.url == second.url
+    page.click("#stop")
+    expect(page.locator(".run-head .st-pill")).to_have_text("stopped", timeout=90_000)
+
+
+BROKEN = {
+    "empty.json": b"",
+    "picture.json": b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20,
+    "deep.json": b"[" * 100_000,
+    "cut.jsonl.gz": b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03abc",
+}
+
+
+def test_broken_files_get_a_sentence_and_run_nothing(page: Page, server: Server, tmp_path: Path) -> None:
+    page.goto(f"{server.url}/new?trainer=sft")
+    for name, content in BROKEN.items():
+        file = tmp_path / name
+        file.write_bytes(content)
+        page.set_input_files("#upload input[type=file]", str(file))
+        expect(page.locator("#file-view [role=alert]")).to_be_visible()
+        expect(page.locator("#file-view")).to_contain_text(name)
+
+    hostile = tmp_path / "hostile.jsonl"
+    nasty = "<script>window.hacked=1</script><img src=x onerror='window.hacked=1'>{{ 7*7 }}"
+    hostile.write_text("".join(json.dumps({"prompt": f"{nasty} {n}", "completion": nasty}) + "\n" for n in range(30)))
+    page.set_input_files("#upload input[type=file]", str(hostile))
+    expect(page.locator("#token-view mark.trained").nth(1)).to_contain_text("<script>window.hacked=1</script>")
+    expect(page.locator("#token-view mark.trained").nth(1)).to_contain_text("{{ 7*7 }}")
+    assert page.evaluate("window.hacked") is None
+    assert server.answers()

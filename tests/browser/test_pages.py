@@ -1,0 +1,137 @@
+"""The other pages: the tree keeps its answers, runs can be renamed and deleted, phones and dark rooms, keyboards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from engine.params import LLMTrainingParams
+from engine.runs.directory import RunDirectory
+from engine.runs.status import State, Status
+from tests.browser.conftest import Server
+
+pytestmark = pytest.mark.browser
+
+
+def finished(server: Server, name: str, points: int = 300) -> RunDirectory:
+    """A run's directory as a worker leaves it, written by hand."""
+    params = LLMTrainingParams(trainer="sft", data_path="sample:neighbours").model_dump(mode="json")
+    run = RunDirectory.create(params, name, server.home)
+    with run.events_file.open("w") as file:
+        for step in range(1, points + 1):
+            values = {"loss": 5 / step + 0.1, "learning_rate": 1e-4, "grad_norm": 1.0, "token_accuracy": step / points}
+            file.write(json.dumps({"t": 1000.0 + step, "type": "metric", "step": step, "values": values}) + "\n")
+    run.write_status(Status(State.DONE, step=points, total_steps=points, created=1.0, started=2.0, ended=60.0))
+    return run
+
+
+def test_the_tree_keeps_its_answers(page: Page, server: Server) -> None:
+    page.goto(server.url)
+    page.click('.tree-answer[data-path="labeled=yes"]')
+    page.click('.tree-answer[data-path="labeled=yes&pairs=no"]')
+    expect(page.locator(".advice:visible")).to_have_count(1)
+    expect(page.locator(".advice:visible h2")).to_have_text("Use SFT")
+    page.reload()
+    expect(page.locator(".advice:visible h2")).to_have_text("Use SFT")
+    page.click('.tree-answer[data-path="labeled=no"]')
+    expect(page.locator(".advice:visible")).to_have_count(0)
+    page.go_back()
+    expect(page.locator(".advice:visible h2")).to_have_text("Use SFT")
+    page.click('.case[data-path="use=safety"]')
+    expect(page.locator(".advice:visible h2")).to_have_text("DPO or PPO with safety rewards")
+    page.locator(".advice:visible .st-button.main").click()
+    page.wait_for_url("**/new?trainer=*")
+
+
+def test_runs_are_renamed_and_deleted_only_after_asking(page: Page, server: Server) -> None:
+    run = finished(server, "old-name")
+    page.goto(f"{server.url}/runs")
+    page.get_by_label("Rename old-name").click()
+    page.get_by_label("Rename old-name", exact=True).last.fill("../escape")
+    page.get_by_role("button", name="Rename", exact=True).last.click()
+    expect(page.locator("[role=alert]")).to_contain_text("cannot be a run's name")
+    page.get_by_label("Rename old-name").click()
+    page.locator("dialog input").fill("new-name")
+    page.locator("dialog .main").click()
+    expect(page.locator('[data-run="new-name"]')).to_be_visible()
+    assert not run.path.exists()
+    page.get_by_label("Delete new-name").click()
+    page.locator("dialog button", has_text="Cancel").click()
+    assert (server.home / "new-name").is_dir()
+    page.get_by_label("Delete new-name").click()
+    page.locator("dialog .main").click()
+    expect(page.locator('[data-run="new-name"]')).to_have_count(0)
+    assert not (server.home / "new-name").exists()
+
+
+def test_zoom_survives_new_points_and_a_long_run_stays_small(page: Page, server: Server) -> None:
+    run = finished(server, "long-run", points=100_000)
+    page.goto(f"{server.url}/run?id=long-run")
+    page.wait_for_function("document.querySelector('.monitor')?.monitor?.board.curves.loss?.[0].length > 1000")
+    kept = page.evaluate("document.querySelector('.monitor').monitor.board.curves.loss[0].length")
+    assert kept <= 8100, "thinned for the screen"
+    chart = page.locator(".chart:not([hidden]) .u-over").first
+    box = chart.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 100, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 220, box["y"] + 60, steps=5)
+    page.mouse.up()
+    zoomed = (
+        "(() => { const s = document.querySelector('.monitor').monitor.board.charts[0].u.scales.x; return [s.min, s.max]; })()"
+    )
+    page.wait_for_function(f"{zoomed}[1] < 60000")
+    before = page.evaluate(zoomed)
+    run.log_event("metric", step=100_001, values={"loss": 0.09})
+    page.evaluate("document.querySelector('.monitor').monitor.soon()")
+    page.wait_for_function("document.querySelector('.monitor').monitor.board.curves.loss[0].at(-1) === 100001")
+    assert page.evaluate(zoomed) == before
+    took = page.evaluate(
+        "(() => { const t = performance.now(); document.querySelector('.monitor').monitor.board.draw();"
+        " return performance.now() - t; })()"
+    )
+    assert took < 200, f"redrawing took {took:.0f} ms"
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("path", ["/", "/new?trainer=sft&data=sample:neighbours", "/runs", "/playground", "/run?id=phone-run"])
+def test_a_phone_shows_every_page_without_sideways_scrolling(chromium, server: Server, path: str, dark: bool) -> None:
+    if not (server.home / "phone-run").exists():
+        finished(server, "phone-run")
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark" if dark else "light")
+    page = context.new_page()
+    page.goto(f"{server.url}{path}")
+    expect(page.locator("h1")).to_be_visible()
+    page.wait_for_timeout(1500)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    context.close()
+
+
+def test_arrow_keys_move_in_a_radio_group(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/new?trainer=sft&data=sample:neighbours")
+    expect(page.locator("#token-view .example").first).to_be_visible()
+    page.locator("#field-trainer input[value=sft]").focus()
+    page.keyboard.press("ArrowUp")
+    expect(page.locator("#field-trainer input[value=default]")).to_be_checked()
+    expect(page.locator("#command")).to_contain_text("--trainer default")
+
+
+def test_an_unknown_run_says_so(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/run?id=nobody")
+    expect(page.locator("[role=alert]")).to_contain_text("There is no run called")
+
+
+def test_a_foreign_page_cannot_act(page: Page, server: Server) -> None:
+    finished(server, "mine")
+    page.goto(server.url)
+    plain = page.request.post(f"{server.url}/studio/runs/mine/delete")
+    foreign = page.request.post(
+        f"{server.url}/studio/runs/mine/delete", headers={"X-Studio": "1", "Origin": "https://evil.example"}
+    )
+    assert (plain.status, foreign.status) == (403, 403)
+    for path in ("/studio/static/..%2F..%2Fpyproject.toml", "/studio/static/index.json", "/gradio_api/file=/etc/passwd"):
+        assert page.request.get(f"{server.url}{path}").status in (403, 404)
+    assert Path(server.home / "mine").is_dir()

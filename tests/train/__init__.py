@@ -1,0 +1,1 @@
+"""Real trainings and what they rest on."""
