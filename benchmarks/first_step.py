@@ -45,7 +45,7 @@ def rows_file(folder: Path) -> Path:
 
     target = folder / "rows.jsonl"
     with target.open("w", encoding="utf-8") as file:
-        for _, row in rows(data_file("sample:sft"), "chat"):
+        for _, row in rows(data_file("sample:neighbours"), "chat"):
             if isinstance(row, dict):
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return target

@@ -16,9 +16,7 @@ from engine.plan import DataFacts, plan, presets
 from engine.registry import parse, specs
 
 CPU = Device(kind="cpu", name="A processor", cores=4, memory_total=16 << 30, memory_free=8 << 30, bf16=False)
-GPU = Device(
-    "cuda", "A card", 8, 80 << 30, 78 << 30, bf16=True, flash_attention=True, quantization=True
-)
+GPU = Device("cuda", "A card", 8, 80 << 30, 78 << 30, bf16=True, flash_attention=True, quantization=True)
 SMALL = ModelFacts("starter", "starter", "LlamaForCausalLM", 3_000_000, 192, 6, 6, 1393, 512, 512, "BF16", 6_000_000, True)
 LARGE = replace(SMALL, reference="large", parameters=8_000_000_000, context=131_072)
 

@@ -178,9 +178,7 @@ def test_a_side_whose_model_is_missing_does_not_take_the_other_with_it(session: 
     assert messages[-1]["type"] == "done"
 
 
-def test_closing_the_iterator_stops_the_answer(
-    session: ChatSession, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_closing_the_iterator_stops_the_answer(session: ChatSession, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     long = ask("long", tiny_model, max_tokens=200, temperature=5, seed=7)
     whole = next(m["tokens"] for m in session.answer(long) if m["type"] == "end")
     assert whole > 30, "this seed ends too early to tell"

@@ -227,9 +227,7 @@ def with_checkpoint(run: RunDirectory) -> None:
     (run.checkpoints_dir / "checkpoint-1" / "trainer_state.json").write_text("{}")
 
 
-def test_a_stopped_run_goes_on_when_it_is_resumed(
-    runs_root: Path, workers: list[Any], wait_until: Callable[..., None]
-) -> None:
+def test_a_stopped_run_goes_on_when_it_is_resumed(runs_root: Path, workers: list[Any], wait_until: Callable[..., None]) -> None:
     run = queue.enqueue(params("run"))
     queue.dispatch(runs_root)
     wait_until(lambda: run.status().state is State.TRAINING)
