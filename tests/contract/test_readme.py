@@ -1,0 +1,64 @@
+"""The README is true: its file tree is the repository's, its commands parse, its pictures are there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+from engine.cli import parser
+from engine.params import LLMTrainingParams
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def tracked() -> list[str]:
+    done = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [line for line in done.stdout.splitlines() if (ROOT / line).exists()]
+
+
+def named_in_tree() -> dict[str, list[str]]:
+    """Folder -> the names that the README's tree gives for it."""
+    block = README.split("## The tree")[1].split("```")[1]
+    found: dict[str, list[str]] = {}
+    folder = ""
+    for line in block.strip().splitlines():
+        head, _, _ = line.partition("  #")
+        if not line.startswith(" "):
+            folder = head.strip().rstrip("/") + "/"
+        found.setdefault(folder, []).extend(w for w in head.split() if w.endswith((".py", ".js", ".css", "/")) and w != folder)
+    return found
+
+
+def test_the_tree_names_every_source_file_and_no_other() -> None:
+    named = {folder + name for folder, names in named_in_tree().items() for name in names if not name.endswith("/")}
+    real = {
+        path
+        for path in tracked()
+        if path.startswith(("engine/", "ui/", "assets/", "benchmarks/"))
+        and path.endswith((".py", ".js", ".css"))
+        and not path.endswith("__init__.py")
+    }
+    assert named - real == set(), "named but not there"
+    assert real - named == set(), "there but not named"
+
+
+def test_its_pictures_are_there() -> None:
+    for picture in re.findall(r"\]\((docs/[^)]+)\)", README):
+        assert (ROOT / picture).is_file(), picture
+
+
+def test_its_commands_parse() -> None:
+    commands = [line.split("#")[0].strip() for line in README.splitlines() if line.startswith("aitraining ")]
+    assert len(commands) >= 4
+    for command in commands:
+        words = shlex.split(command)[1:]
+        if "--help" not in words:
+            parser().parse_args(words)
+
+
+def test_its_python_is_accepted() -> None:
+    made = LLMTrainingParams(trainer="sft", model="starter", data_path="sample:neighbours")
+    assert made.trainer in README
