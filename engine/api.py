@@ -6,10 +6,8 @@ Everything here takes and returns plain values and frozen dataclasses; every fai
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +25,8 @@ from engine.spec import Chart, Form, RowKind, TrainerSpec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.advisor import Advice, Question, Recommendation
+    from engine.advice import Advice, Question
+    from engine.advisor import Recommendation
     from engine.chat import ChatSession
     from engine.data import Inspection, RowForm
     from engine.device import Device
@@ -314,32 +313,16 @@ def chat() -> ChatSession:
 
 # ---- the app's own lifetime ----------------------------------------------------------------------------------------
 
-_closing = threading.Event()
-
 
 def open_app() -> None:
     """Warm the standby worker up and start what is queued, in the background, until `close_app`."""
-    from engine.runs import queue, standby
+    from engine.lifetime import open_app as begin
 
-    _closing.clear()
-    queue.recover(runs_root())
-    if os.environ.get("AITRAINING_STANDBY", "1") != "0":
-        threading.Thread(target=standby.ensure_standby, name="standby", daemon=True).start()
-    threading.Thread(target=_dispatch_forever, name="dispatch", daemon=True).start()
+    begin()
 
 
 def close_app() -> None:
     """Stop dispatching and let the standby go; runs go on."""
-    from engine.preview import close_preview
-    from engine.runs import standby
+    from engine.lifetime import close_app as end
 
-    _closing.set()
-    close_preview()
-    standby.close_standby()
-
-
-def _dispatch_forever() -> None:
-    from engine.runs import queue
-
-    while not _closing.wait(1.0):
-        queue.dispatch(runs_root())
+    end()

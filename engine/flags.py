@@ -26,11 +26,17 @@ _UNSET = argparse.SUPPRESS  # a flag that was not given leaves no attribute, so 
 
 
 def known_trainer(words: Sequence[str]) -> str:
-    """The trainer that the words name (flag or config file), read before the real parsing; else plain SFT."""
+    """The trainer that the words name (flag or config file), read before the real parsing; else plain SFT.
+
+    `--preview-trainer` shows another trainer's flags in the help and changes nothing else.
+    """
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     peek.add_argument("--trainer")
+    peek.add_argument("--preview-trainer", "--preview_trainer")
     peek.add_argument("--config")
     found, _ = peek.parse_known_args(list(words))
+    if found.preview_trainer and {"-h", "--help"} & set(words):
+        return spec_for(found.preview_trainer).id
     named = found.trainer or (_config(found.config).get("trainer") if found.config else None)
     return named if named in specs() else _FALLBACK_TRAINER
 
@@ -43,6 +49,13 @@ def add_flags(parser: argparse.ArgumentParser, trainer: str) -> None:
     groups: dict[str, Any] = {}
     general = parser.add_argument_group("Settings file")
     general.add_argument("--config", dest="_config_file", metavar="FILE", help="YAML settings; flags given here win.")
+    general.add_argument(
+        "--preview-trainer",
+        "--preview_trainer",
+        dest="_preview_trainer",
+        metavar="TRAINER",
+        help="With --help: show this trainer's settings. Changes nothing about the run.",
+    )
     for name, field in cls.model_fields.items():
         title = form_of(cls, name).group.replace("Trainer", f"The {trainer} trainer's own")
         group = groups.get(title) or groups.setdefault(title, parser.add_argument_group(title))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -11,6 +10,7 @@ import gradio as gr
 from engine import api
 from engine.errors import ParamError, StudioError
 from ui import data_view, draft, review_view
+from ui.new_run_data import DataStep, sample_of
 from ui.words import count
 
 if TYPE_CHECKING:
@@ -24,21 +24,23 @@ class Events:
     """Connects the page's components."""
 
     def __init__(self, page: Page) -> None:
-        self.page, self.form = page, page.form
+        self.page, self.form, self.data = page, page.form, DataStep(page)
 
     def connect(self, app: gr.Blocks) -> None:
         """Register every event of the page."""
         p, inputs = self.page, self.form.components
-        opened = app.load(self.open, [p.draft], [p.draft, p.note, p.steps, p.everything, p.sample, p.upload, *inputs], **_PRIVATE)
+        opened = app.load(
+            self.open, [p.draft], [p.draft, p.note, p.steps, p.everything, p.sample, p.upload, *inputs], **_PRIVATE
+        )
         self._after_data(opened)
         chosen = [self.form.widgets[n] for n in ("data_path", "data_format", "column_mapping", "drop_bad_rows")]
-        self._after_data(p.upload.upload(self.uploaded, [p.upload], [*chosen, p.sample, p.upload, p.draft], **_PRIVATE))
-        self._after_data(p.sample.input(self.sampled, [p.sample], [*chosen, p.draft], **_PRIVATE))
+        self._after_data(p.upload.upload(self.data.uploaded, [p.upload], [*chosen, p.sample, p.upload, p.draft], **_PRIVATE))
+        self._after_data(p.sample.input(self.data.sampled, [p.sample], [*chosen, p.draft], **_PRIVATE))
         path = self.form.widgets["data_path"]
-        self._after_data(path.submit(self.named, [path], [*chosen, p.sample, p.draft], **_PRIVATE))
-        self._after_data(gr.on([self.form.widgets["trainer"].input], self.trained_by, [p.draft], [p.draft], **_PRIVATE))
+        self._after_data(path.submit(self.data.named, [path], [*chosen, p.sample, p.draft], **_PRIVATE))
+        self._after_data(gr.on([self.form.widgets["trainer"].input], self.data.trained_by, [p.draft], [p.draft], **_PRIVATE))
         self._after_data(self.form.widgets["data_format"].input(lambda: "", None, [chosen[2]], **_PRIVATE))
-        mapped = gr.on([role.input for role in p.roles], self.mapped, [*inputs, *p.roles], [chosen[2]], **_PRIVATE)
+        mapped = gr.on([role.input for role in p.roles], self.data.mapped, [*inputs, *p.roles], [chosen[2]], **_PRIVATE)
         self._after_data(mapped)
         drop = p.drop.click(lambda: True, None, [chosen[3]], **_PRIVATE)
         self._after_data(drop)
@@ -82,7 +84,7 @@ class Events:
         """Look at the data again, then at its tokens, then plan."""
         p, inputs = self.page, self.form.components
         looked = event.then(
-            self.look,
+            self.data.look,
             [p.draft, *inputs],
             [
                 *(p.draft, p.file_view, p.drop, p.reading, p.held_out, self.form.widgets["trainer"], p.trainer_note),
@@ -123,102 +125,10 @@ class Events:
             data_view.failure_html(StudioError(note)) if note else "",
             gr.Tabs(selected=found.get("step", 0)),
             found.get("everything", False),
-            _sample_of(values.get("data_path", "")),
+            sample_of(values.get("data_path", "")),
             gr.update(interactive=True),
             *filled,
         ]
-
-    # ---- data
-
-    def uploaded(self, file: str | None) -> list[Any]:
-        """Take a dropped file into the studio's own store."""
-        if not file:
-            return [gr.skip()] * 7
-        path = api.store_upload(file, str(file).rsplit("/", 1)[-1])
-        return [path, "", "", True, "", None, gr.skip()]
-
-    def sampled(self, sample: str) -> list[Any]:
-        return [f"{api.SAMPLE_PREFIX}{sample}" if sample else "", "", "", True, gr.skip()]
-
-    def named(self, path: str) -> list[Any]:
-        return [path.strip(), "", "", True, _sample_of(path), gr.skip()]
-
-    def trained_by(self, kept: dict[str, Any]) -> dict[str, Any]:
-        """The person has chosen a training: the file no longer decides it."""
-        return {**kept, "values": {**kept.get("values", {}), "auto": False}}
-
-    def mapped(self, *given: Any) -> str:
-        """What the person changed about which column is which, as the parameter holds it."""
-        held, columns = self.form.values(given[: len(self.form.names)]), given[len(self.form.names) :]
-        seen = api.inspect_data(held["data_path"], None, form=held.get("data_format"))
-        roles = [role.name for role in seen.roles]
-        changed = {
-            role: column or ""
-            for role, column in zip(roles, columns, strict=False)
-            if seen.mapping.get(role, "") != (column or "")
-        }
-        return json.dumps(changed) if changed else ""
-
-    def look(self, kept: dict[str, Any], *given: Any) -> list[Any]:
-        """Show what the file holds, and let it choose the training where nobody has."""
-        held = self.form.values(given)
-        path, trainer = str(held.get("data_path") or ""), held["trainer"]
-        hidden = gr.update(visible=False)
-        nothing = [gr.update(visible=False) for _ in self.page.roles]
-        preset = gr.update(choices=list(api.presets(trainer)))
-        if not path:
-            return [kept, gr.skip(), hidden, hidden, hidden, trainer, "", preset, gr.skip(), *nothing]
-        form, mapping = held.get("data_format"), held.get("column_mapping")
-        try:
-            seen = api.inspect_data(path, None, form=form, mapping=mapping)
-        except StudioError as error:
-            shown = data_view.failure_html(error)
-            return [kept, shown, hidden, hidden, hidden, trainer, "", preset, gr.skip(), *nothing]
-        wished, (trainer, note) = trainer, self._trainer_for(seen, kept, trainer)
-        if trainer != wished:  # chosen by this file, so the next file may choose again
-            kept = {**kept, "values": {**kept.get("values", {}), "auto": True}}
-        view = data_view.file_html(seen)
-        try:
-            seen = api.inspect_data(path, trainer, form=form, mapping=mapping)
-            view = data_view.file_html(seen)
-        except StudioError as error:
-            view = data_view.failure_html(error) + view
-        bad = sum(seen.problem_counts.values())
-        fresh = kept.get("looked") != path
-        drops = bool(held.get("drop_bad_rows"))
-        if fresh:  # rows are never left out without having been asked
-            drops, kept = not bad, {**kept, "looked": path}
-        leave = gr.update(visible=bool(bad) and not drops, value=f"Leave {'this row' if bad == 1 else f'these {bad} rows'} out")
-        reading = gr.update(visible=True, open=not seen.form or bool(mapping))
-        split = gr.update(visible=True)
-        preset = gr.update(choices=list(api.presets(trainer)))
-        return [kept, view, leave, reading, split, trainer, note, preset, drops, *self._roles(seen)]
-
-    def _trainer_for(self, seen: Any, kept: dict[str, Any], trainer: str) -> tuple[str, str]:
-        """The training, and a note when the file chose it or speaks against it."""
-        found = api.recommend({}, seen.kinds) if seen.kinds else None
-        fits = api.spec_for(trainer).rows in seen.kinds
-        auto = kept.get("values", {}).get("auto")
-        if found is None or found.start is None:
-            return trainer, ""
-        if auto or not fits:
-            why = "The file answers the questions" if auto else f"These rows do not suit {api.spec_for(trainer).title}"
-            note = f"{why}: <strong>{found.advice.words}</strong>. {found.note} {found.advice.reason}"
-            return found.start, f'<p class="st-note">{note}</p>'
-        return trainer, ""
-
-    def _roles(self, seen: Any) -> list[Any]:
-        columns = [("nothing", ""), *((column.name, column.name) for column in seen.columns)]
-        shown: list[Any] = [
-            gr.update(
-                visible=True,
-                label=role.label + ("" if role.required else " (optional)"),
-                choices=columns,
-                value=seen.mapping.get(role.name, ""),
-            )
-            for role in seen.roles[: len(self.page.roles)]
-        ]
-        return shown + [gr.update(visible=False)] * (len(self.page.roles) - len(shown))
 
     # ---- model, tokens, plan
 
@@ -280,7 +190,7 @@ class Events:
         # what the file says about bad rows is a choice that was made
         kept = {**kept, "looked": params.data_path, "values": {**kept.get("values", {}), "auto": False}}
         note = '<p class="st-note">These settings are now in the form.</p>'
-        return [note, _sample_of(params.data_path), kept, *self.form.filled(values)]
+        return [note, sample_of(params.data_path), kept, *self.form.filled(values)]
 
     def judge(self, kept: Any, everything: Any, *given: Any) -> list[Any]:
         return [gr.validate(True, ""), gr.validate(True, ""), *self.form.judge(*given)]
@@ -314,9 +224,3 @@ class Events:
             raise StudioError(
                 f"{count(bad, 'row')} cannot be used.", hint="Leave them out (step 1, Data), or correct the file."
             )
-
-
-def _sample_of(path: str) -> str:
-    name = str(path or "").removeprefix(api.SAMPLE_PREFIX)
-    known = str(path or "").startswith(api.SAMPLE_PREFIX) and any(s.id == name for s in api.samples())
-    return name if known else ""

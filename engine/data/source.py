@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, cast
 
 from engine.errors import DataError
 
@@ -95,7 +95,7 @@ def _unpacked(path: Path) -> list[Member]:
         start = file.read(4)
     if start[:2] == b"\x1f\x8b":
         name = path.name.removesuffix(".gz")
-        return [_known(Member(name, lambda: _bounded(lambda: gzip.open(path, "rb"), path.name), None, "gzip"))]
+        return [_known(Member(name, lambda: _bounded(lambda: cast("IO[bytes]", gzip.open(path)), path.name), None, "gzip"))]
     if start[:4] == b"PK\x03\x04":
         return _zipped(path)
     return [_known(Member(path.name, lambda: path.open("rb"), path.stat().st_size))]

@@ -62,7 +62,7 @@ def test_importing_loads_no_heavy_library(module: str) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
 def test_files_stay_small_and_named_by_a_noun(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 320
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 330
     assert path.stem not in {"utils", "helpers", "common", "manager", "misc"}
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or path.name == "__init__.py"
 

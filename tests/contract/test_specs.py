@@ -48,7 +48,7 @@ def test_the_comparison_row_is_the_documented_one(spec) -> None:
 def test_a_trainer_is_one_file(spec) -> None:
     """No other source file spells its id, apart from the decision tree, whose leaves are ids."""
     allowed = {
-        ROOT / "engine" / "advisor.py",
+        ROOT / "engine" / "advice.py",
         ROOT / "engine" / "flags.py",
         ROOT / "engine" / "trainers" / f"{spec.id}.py",
     }

@@ -31,7 +31,15 @@ MULTI_CHATML: Pieces = [
     ("\n", False),
 ]
 # Answers whose edges are easy to get wrong: white space, nothing at all, text that looks like the template's own.
-ODD_ANSWERS = [" with a space before", "with a newline after\n", "two\n\nparagraphs", "", "assistant", "Ümläute, 漢字 and 🐟", "User: no"]
+ODD_ANSWERS = [
+    " with a space before",
+    "with a newline after\n",
+    "two\n\nparagraphs",
+    "",
+    "assistant",
+    "Ümläute, 漢字 and 🐟",
+    "User: no",
+]
 
 
 @pytest.fixture

@@ -78,7 +78,9 @@ def test_default_learns_a_manner_of_writing(runs_root: Path) -> None:
 def test_three_rows_are_enough_and_the_command_says_so_with_zero(runs_root: Path, tiny_model: Path, tmp_path: Path) -> None:
     data = jsonl(tmp_path / "three.jsonl", qa(3))
     words = [sys.executable, "-m", "engine.cli", "llm", "--trainer", "sft", "--model", str(tiny_model), "--data-path", data]
-    done = subprocess.run([*words, "--project-name", "three"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [*words, "--project-name", "three"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert f"The model is in {runs_root / 'three' / 'model'}" in done.stdout
     run = run_of(runs_root, "three")

@@ -1,0 +1,119 @@
+"""The data step of the page "New run": taking a file in, showing what it holds, letting it choose the training."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from engine import api
+from engine.errors import StudioError
+from ui import data_view
+
+if TYPE_CHECKING:
+    from ui.new_run import Page
+
+
+class DataStep:
+    """Handlers of the data step."""
+
+    def __init__(self, page: Page) -> None:
+        self.page, self.form = page, page.form
+
+    def uploaded(self, file: str | None) -> list[Any]:
+        """Take a dropped file into the studio's own store."""
+        if not file:
+            return [gr.skip()] * 7
+        path = api.store_upload(file, str(file).rsplit("/", 1)[-1])
+        return [path, "", "", True, "", None, gr.skip()]
+
+    def sampled(self, sample: str) -> list[Any]:
+        return [f"{api.SAMPLE_PREFIX}{sample}" if sample else "", "", "", True, gr.skip()]
+
+    def named(self, path: str) -> list[Any]:
+        return [path.strip(), "", "", True, sample_of(path), gr.skip()]
+
+    def trained_by(self, kept: dict[str, Any]) -> dict[str, Any]:
+        """The person has chosen a training: the file no longer decides it."""
+        return {**kept, "values": {**kept.get("values", {}), "auto": False}}
+
+    def mapped(self, *given: Any) -> str:
+        """What the person changed about which column is which, as the parameter holds it."""
+        held, columns = self.form.values(given[: len(self.form.names)]), given[len(self.form.names) :]
+        seen = api.inspect_data(held["data_path"], None, form=held.get("data_format"))
+        roles = [role.name for role in seen.roles]
+        changed = {
+            role: column or ""
+            for role, column in zip(roles, columns, strict=False)
+            if seen.mapping.get(role, "") != (column or "")
+        }
+        return json.dumps(changed) if changed else ""
+
+    def look(self, kept: dict[str, Any], *given: Any) -> list[Any]:
+        """Show what the file holds, and let it choose the training where nobody has."""
+        held = self.form.values(given)
+        path, trainer = str(held.get("data_path") or ""), held["trainer"]
+        hidden = gr.update(visible=False)
+        nothing = [gr.update(visible=False) for _ in self.page.roles]
+        preset = gr.update(choices=list(api.presets(trainer)))
+        if not path:
+            return [kept, gr.skip(), hidden, hidden, hidden, trainer, "", preset, gr.skip(), *nothing]
+        form, mapping = held.get("data_format"), held.get("column_mapping")
+        try:
+            seen = api.inspect_data(path, None, form=form, mapping=mapping)
+        except StudioError as error:
+            shown = data_view.failure_html(error)
+            return [kept, shown, hidden, hidden, hidden, trainer, "", preset, gr.skip(), *nothing]
+        wished, (trainer, note) = trainer, self._trainer_for(seen, kept, trainer)
+        if trainer != wished:  # chosen by this file, so the next file may choose again
+            kept = {**kept, "values": {**kept.get("values", {}), "auto": True}}
+        view = data_view.file_html(seen)
+        try:
+            seen = api.inspect_data(path, trainer, form=form, mapping=mapping)
+            view = data_view.file_html(seen)
+        except StudioError as error:
+            view = data_view.failure_html(error) + view
+        bad = sum(seen.problem_counts.values())
+        fresh = kept.get("looked") != path
+        drops = bool(held.get("drop_bad_rows"))
+        if fresh:  # rows are never left out without having been asked
+            drops, kept = not bad, {**kept, "looked": path}
+        leave = gr.update(visible=bool(bad) and not drops, value=f"Leave {'this row' if bad == 1 else f'these {bad} rows'} out")
+        reading = gr.update(visible=True, open=not seen.form or bool(mapping))
+        split = gr.update(visible=True)
+        preset = gr.update(choices=list(api.presets(trainer)))
+        return [kept, view, leave, reading, split, trainer, note, preset, drops, *self._roles(seen)]
+
+    def _trainer_for(self, seen: Any, kept: dict[str, Any], trainer: str) -> tuple[str, str]:
+        """The training, and a note when the file chose it or speaks against it."""
+        found = api.recommend({}, seen.kinds) if seen.kinds else None
+        fits = api.spec_for(trainer).rows in seen.kinds
+        auto = kept.get("values", {}).get("auto")
+        if found is None or found.start is None:
+            return trainer, ""
+        if auto or not fits:
+            why = "The file answers the questions" if auto else f"These rows do not suit {api.spec_for(trainer).title}"
+            note = f"{why}: <strong>{found.advice.words}</strong>. {found.note} {found.advice.reason}"
+            return found.start, f'<p class="st-note">{note}</p>'
+        return trainer, ""
+
+    def _roles(self, seen: Any) -> list[Any]:
+        columns = [("nothing", ""), *((column.name, column.name) for column in seen.columns)]
+        shown: list[Any] = [
+            gr.update(
+                visible=True,
+                label=role.label + ("" if role.required else " (optional)"),
+                choices=columns,
+                value=seen.mapping.get(role.name, ""),
+            )
+            for role in seen.roles[: len(self.page.roles)]
+        ]
+        return shown + [gr.update(visible=False)] * (len(self.page.roles) - len(shown))
+
+
+def sample_of(path: str) -> str:
+    """The sample that a data path stands for; "" for anything else."""
+    name = str(path or "").removeprefix(api.SAMPLE_PREFIX)
+    known = str(path or "").startswith(api.SAMPLE_PREFIX) and any(s.id == name for s in api.samples())
+    return name if known else ""
