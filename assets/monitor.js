@@ -108,7 +108,6 @@
         el("ol", {}, given.map((s, i) => el("li", { class: i && given[i - 1].answer === s.answer ? "same" : "" }, el("span", { class: "at" }, s.step ? `step ${s.step}` : "before"), el("span", { dir: "auto" }, s.answer || "(nothing)")))))));
       this.parts.samples.parentElement.hidden = false;
       for (const list of this.parts.samples.querySelectorAll("ol")) list.scrollTop = list.scrollHeight; // the newest answers
-      for (const list of this.parts.samples.querySelectorAll("ol")) list.scrollTop = list.scrollHeight;
     }
     soon() { clearTimeout(this.timer); this.tick(); }
     async tick() {

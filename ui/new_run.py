@@ -46,8 +46,8 @@ class Page:
                     interactive=True,
                 )
                 path = gr.Textbox(
-                    label="Or a file on this machine",
-                    info="A path to a file or folder; also sample:NAME.",
+                    label="Or a file on this machine, or a Hub id",
+                    info="A path to a file or folder, or a Hugging Face data set like org/name.",
                     elem_id="field-data_path",
                     max_lines=1,
                 )

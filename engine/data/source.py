@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
+from engine.data.hub import fetched, looks_like_id
 from engine.errors import DataError
 
 EXPECTED = "a table (CSV, TSV, Parquet), JSON, JSON Lines, or plain text; .gz and .zip of these are read too"
@@ -57,12 +58,14 @@ class Member:
 
 
 def members(path: str | Path) -> list[Member]:
-    """The data files at a path: itself, what a .gz or .zip holds, or the files of a folder.
+    """The data files at a path: itself, what a .gz or .zip holds, the files of a folder, or of a Hub data set.
 
     Raises:
         DataError: there is nothing, or nothing that holds rows.
     """
-    path = Path(path).expanduser()
+    asked, path = str(path), Path(path).expanduser()
+    if not path.exists() and looks_like_id(asked):
+        path = fetched(asked)
     if path.is_dir():
         return _folder(path)
     if not path.is_file():

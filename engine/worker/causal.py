@@ -19,7 +19,9 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import PrinterCallback, Trainer
 
+from engine.runs.status import State
 from engine.worker.attention import NAME as DOCUMENTS
+from engine.worker.reporter import Reporter
 from engine.worker.tokens import IGNORED
 
 
@@ -50,11 +52,11 @@ def flatten(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 class CausalTrainer(Trainer):
     """transformers' Trainer with the loss above, token-weighted held-out metrics, and what the charts need in each log."""
 
-    def __init__(self, *args: Any, with_perplexity: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, reporter: Reporter | None = None, with_perplexity: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, data_collator=flatten, **kwargs)
         self.remove_callback(PrinterCallback)  # the log has its own lines
         self.model_accepts_loss_kwargs = True  # we divide by num_items_in_batch ourselves
-        self.with_perplexity = with_perplexity
+        self.reporter, self.with_perplexity = reporter, with_perplexity
         self._tally = _Tally()
 
     def compute_loss(
@@ -83,6 +85,9 @@ class CausalTrainer(Trainer):
         """Mean loss and accuracy over all trained tokens of the held-out rows."""
         assert self.model is not None
         was_training, began = self.model.training, time.monotonic()
+        before = self.reporter.status if self.reporter else None
+        if self.reporter:
+            self.reporter.set(state=State.EVALUATING, phase="Measuring on held-out rows")
         self.model.eval()
         total, right, count = 0.0, 0, 0
         with torch.no_grad(), self.compute_loss_context_manager():
@@ -100,6 +105,8 @@ class CausalTrainer(Trainer):
                 metrics[f"{metric_key_prefix}_perplexity"] = math.exp(min(total / count, 50.0))
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        if self.reporter and before:
+            self.reporter.set(state=before.state, phase=before.phase)
         self._tally.pause(time.monotonic() - began)
         return metrics
 

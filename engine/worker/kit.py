@@ -20,6 +20,7 @@ from engine.models import resolve
 from engine.params import LLMTrainingParams
 from engine.plan import Plan
 from engine.runs.directory import RunDirectory
+from engine.runs.status import State
 from engine.spec import TrainerSpec
 from engine.worker.callbacks import RunCallback
 from engine.worker.models import load_causal
@@ -84,6 +85,7 @@ class Kit:
             processing_class=self.tokenizer,
             callbacks=[self.callback],
             with_perplexity="perplexity" in charted,
+            reporter=self.reporter,
         )
 
     def arguments(self, *, has_valid: bool, **overrides: Any) -> TrainingArguments:
@@ -126,6 +128,7 @@ class Kit:
         return TrainingArguments(**{**values, **overrides})
 
     def _tokenised(self, make: Callable[[Row], Tokens], max_length: int | None) -> Rows:
+        self.reporter.phase(State.PREPARING, "Tokenising")
         train = self._tokenise_file("train", make, max_length)
         if not len(train):
             raise DataError(

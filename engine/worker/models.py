@@ -16,6 +16,22 @@ from engine.worker import attention
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def download(source: ModelSource) -> None:
+    """Fetch a Hub model into the Hub's own cache, without weights that could run code.
+
+    Raises:
+        ModelError: it cannot be had.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    wanted = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+    try:
+        snapshot_download(source.reference, allow_patterns=wanted, ignore_patterns=["*/*"])
+    except (HfHubHTTPError, OSError) as error:
+        raise _not_loaded(source, "model", error) from error
+
+
 def load_tokenizer(source: ModelSource) -> Any:
     """The model's tokenizer, with a padding token if it has none.
 

@@ -32,7 +32,7 @@ from engine.worker.callbacks import RunCallback
 from engine.worker.card import model_card
 from engine.worker.failures import explained
 from engine.worker.kit import Kit, read_rows, row_tokens
-from engine.worker.models import load_tokenizer
+from engine.worker.models import download, load_tokenizer
 from engine.worker.reporter import Reporter
 from engine.worker.saving import save_model
 from engine.worker.templates import choose_template
@@ -88,8 +88,11 @@ class _Work:
             device=found.name if self.params.device != "cpu" else "CPU",
         )
         self._prepare_data()
-        self.reporter.phase(State.PREPARING, "Counting tokens")
         source = resolve(self.params.model)
+        if source.path is None:
+            self.reporter.phase(State.PREPARING, "Downloading the model")
+            download(source)
+        self.reporter.phase(State.PREPARING, "Counting tokens")
         tokenizer = load_tokenizer(source)
         note = choose_template(tokenizer, self.params.chat_template) if self.spec.rows != "text" else ""
         if note:

@@ -1,0 +1,59 @@
+"""A file much larger than what is looked at: the look stays quick and small, for nothing is read whole."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+_SIZE = 200 << 20
+
+# Runs by itself, so that the peak is that of the look and not of the tests before it.
+_LOOK = """
+import json, resource, sys, time
+import engine.data
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+began = time.monotonic()
+seen = engine.data.inspect(sys.argv[1])
+took = time.monotonic() - began
+grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(json.dumps({"kb": grown, "seconds": took, "rows": seen.rows, "exact": seen.rows_exact,
+                  "kind": seen.kind, "torch": "torch" in sys.modules}))
+"""
+
+
+def _write(path: Path, head: str, between: str, tail: str) -> int:
+    """Rows of about 400 bytes up to 200 MB; returns how many."""
+    texts = [f"Sentence {i} of the story of the harbour. " * (5 + i % 7) for i in range(997)]
+    rows = [json.dumps({"question": text[:60], "answer": text}) for text in texts]
+    block = between.join(rows)
+    blocks = _SIZE // len(block)
+    with path.open("w", encoding="utf-8") as file:
+        file.write(head)
+        for place in range(blocks):
+            file.write((between if place else "") + block)
+        file.write(tail)
+    return blocks * len(rows)
+
+
+@pytest.mark.parametrize("name,parts", [("big.jsonl", ("", "\n", "\n")), ("big.json", ("[", ",\n", "]"))])
+def test_a_look_at_200_mb_is_small_and_quick(name: str, parts: tuple[str, str, str], tmp_path: Path) -> None:
+    path = tmp_path / name
+    try:
+        rows = _write(path, *parts)
+        done = subprocess.run([sys.executable, "-c", _LOOK, str(path)], capture_output=True, text=True, timeout=60)
+    finally:
+        path.unlink(missing_ok=True)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["kb"] < 150 * 1024
+    assert seen["seconds"] < 5
+    assert seen["kind"] == "chat" and not seen["exact"]
+    assert abs(seen["rows"] - rows) < rows * 0.1
+    assert not seen["torch"]  # the page must not wait for it
