@@ -105,7 +105,7 @@
       const prompts = new Map();
       for (const s of this.samples) (prompts.get(s.prompt) ?? prompts.set(s.prompt, []).get(s.prompt)).push(s);
       this.parts.samples.replaceChildren(...[...prompts].map(([prompt, given]) => el("article", { class: "answer" }, el("h3", { dir: "auto" }, prompt),
-        el("ol", {}, given.map((s, i) => el("li", { class: i && given[i - 1].answer === s.answer ? "same" : "" }, el("span", { class: "at" }, s.step ? `step ${s.step}` : "before"), el("span", { dir: "auto" }, s.answer || "(nothing)")))))));
+        el("ol", { tabindex: "0", "aria-label": "Answers, the oldest first" }, given.map((s, i) => el("li", { class: i && given[i - 1].answer === s.answer ? "same" : "" }, el("span", { class: "at" }, s.step ? `step ${s.step}` : "before"), el("span", { dir: "auto" }, s.answer || "(nothing)")))))));
       this.parts.samples.parentElement.hidden = false;
       for (const list of this.parts.samples.querySelectorAll("ol")) list.scrollTop = list.scrollHeight; // the newest answers
     }

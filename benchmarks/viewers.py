@@ -37,8 +37,11 @@ class Viewer(threading.Thread):
         events = log = 0
         while True:
             self.watching.wait()
-            with urllib.request.urlopen(f"{self.address}/live?events={events}&log={log}", timeout=10) as reply:
-                news = json.load(reply)
+            try:
+                with urllib.request.urlopen(f"{self.address}/live?events={events}&log={log}", timeout=10) as reply:
+                    news = json.load(reply)
+            except OSError:
+                return  # the server has ended, and with it the measurement
             events, log = news["events"], news["log"]
             time.sleep(1)
 

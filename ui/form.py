@@ -10,6 +10,7 @@ import gradio as gr
 from engine import api
 from engine.errors import ParamError
 from ui.fields import Field, fields, to_parameter, to_widget, widget
+from ui.reach import refuse_foreign
 
 # Asked for in the steps before the settings, or not by a widget of its own.
 ELSEWHERE = ("trainer", "model", "data_path", "data_format", "column_mapping", "valid_path", "valid_fraction", "drop_bad_rows")
@@ -70,7 +71,9 @@ class SettingsForm:
         Raises:
             ParamError: some cannot be used.
         """
-        return api.validate({k: v for k, v in self.values(given).items() if v not in (None, "") or self._may_be_empty(k)})
+        chosen = {k: v for k, v in self.values(given).items() if v not in (None, "") or self._may_be_empty(k)}
+        refuse_foreign(chosen)
+        return api.validate(chosen)
 
     def _may_be_empty(self, name: str) -> bool:
         return self.fields[name].is_lines or self.fields[name].is_tick

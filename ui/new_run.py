@@ -63,7 +63,9 @@ class Page:
                 self.token_view = gr.HTML("", apply_default_css=False, elem_id="token-view")
                 with gr.Row(visible=False, elem_id="held-out") as self.held_out:
                     self.form.put("valid_fraction")
-                    self.form.put("valid_path")
+                    with gr.Column(min_width=200):
+                        self.form.put("valid_path")
+                        self.held_out_file = gr.UploadButton("Upload held-out rows", size="sm", elem_id="held-out-file")
                     self.form.put("drop_bad_rows")
                 with gr.Row(elem_classes="onward"):
                     self.skip = gr.Button("All the rest as recommended: review", elem_id="to-review", size="lg")

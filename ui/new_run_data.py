@@ -10,6 +10,7 @@ import gradio as gr
 from engine import api
 from engine.errors import StudioError
 from ui import data_view
+from ui.reach import refuse_foreign
 
 if TYPE_CHECKING:
     from ui.new_run import Page
@@ -28,6 +29,10 @@ class DataStep:
         path = api.store_upload(file, str(file).rsplit("/", 1)[-1])
         return [path, "", "", True, "", None, gr.skip()]
 
+    def held_out(self, file: str) -> str:
+        """Take a file of held-out rows into the studio's own store."""
+        return api.store_upload(file, file.rsplit("/", 1)[-1])
+
     def sampled(self, sample: str) -> list[Any]:
         return [f"{api.SAMPLE_PREFIX}{sample}" if sample else "", "", "", True, gr.skip()]
 
@@ -41,6 +46,7 @@ class DataStep:
     def mapped(self, *given: Any) -> str:
         """What the person changed about which column is which, as the parameter holds it."""
         held, columns = self.form.values(given[: len(self.form.names)]), given[len(self.form.names) :]
+        refuse_foreign(held)
         seen = api.inspect_data(held["data_path"], None, form=held.get("data_format"))
         roles = [role.name for role in seen.roles]
         changed = {
@@ -61,6 +67,7 @@ class DataStep:
             return [kept, gr.skip(), hidden, hidden, hidden, trainer, "", preset, gr.skip(), *nothing]
         form, mapping = held.get("data_format"), held.get("column_mapping")
         try:
+            refuse_foreign(held)
             seen = api.inspect_data(path, None, form=form, mapping=mapping)
         except StudioError as error:
             shown = data_view.failure_html(error)

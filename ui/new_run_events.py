@@ -11,6 +11,7 @@ from engine import api
 from engine.errors import ParamError, StudioError
 from ui import data_view, draft, review_view
 from ui.new_run_data import DataStep, sample_of
+from ui.reach import refuse_foreign
 from ui.words import count
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Events:
         self._after_data(opened)
         chosen = [self.form.widgets[n] for n in ("data_path", "data_format", "column_mapping", "drop_bad_rows")]
         self._after_data(p.upload.upload(self.data.uploaded, [p.upload], [*chosen, p.sample, p.upload, p.draft], **_PRIVATE))
+        own = p.held_out_file.upload(self.data.held_out, [p.held_out_file], [self.form.widgets["valid_path"]], **_PRIVATE)
+        self._after_data(own)
         self._after_data(p.sample.input(self.data.sampled, [p.sample], [*chosen, p.draft], **_PRIVATE))
         path = self.form.widgets["data_path"]
         self._after_data(path.submit(self.data.named, [path], [*chosen, p.sample, p.draft], **_PRIVATE))
@@ -135,7 +138,9 @@ class Events:
     def model(self, *given: Any) -> str:
         """Size, context and licence of the chosen model."""
         try:
-            return review_view.model_html(api.model_facts(str(self.form.values(given)["model"])))
+            held = self.form.values(given)
+            refuse_foreign(held)
+            return review_view.model_html(api.model_facts(str(held["model"])))
         except StudioError as error:
             return data_view.failure_html(error)
 

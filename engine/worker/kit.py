@@ -100,7 +100,9 @@ class Kit:
             "gradient_accumulation_steps": p.gradient_accumulation,
             "learning_rate": p.lr,
             "lr_scheduler_type": "constant_with_warmup" if p.scheduler == "constant" else p.scheduler,
-            "warmup_steps": p.warmup_ratio,  # transformers reads a number below one as a share of all steps
+            # transformers reads a number below one as a share of all steps and rounds it up: less than one step is none,
+            # or the only step of a short run would be one of size zero
+            "warmup_steps": p.warmup_ratio if p.warmup_ratio * self.plan.total_steps >= 1 else 0,
             "weight_decay": p.weight_decay,
             "max_grad_norm": p.max_grad_norm,
             "optim": p.optimizer,

@@ -1,0 +1,39 @@
+"""A page that is served to others reads no file that was not given to it; on one's own machine it reads what one can."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.errors import ParamError
+from ui.reach import refuse_foreign
+
+
+def test_on_this_machine_every_path_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AITRAINING_HOST", raising=False)
+    refuse_foreign({"data_path": "/etc/passwd"})
+
+
+@pytest.mark.parametrize("name", ["data_path", "valid_path", "model"])
+@pytest.mark.parametrize("path", ["/etc/passwd", "../../etc/passwd", "~/secrets.csv", "/nowhere/at/all"])
+def test_a_served_page_names_no_foreign_file(runs_root: Path, monkeypatch: pytest.MonkeyPatch, name: str, path: str) -> None:
+    monkeypatch.setenv("AITRAINING_HOST", "0.0.0.0")
+    with pytest.raises(ParamError, match="served to others"):
+        refuse_foreign({name: path})
+
+
+def test_a_link_out_of_the_uploads_is_foreign(runs_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AITRAINING_HOST", "0.0.0.0")
+    (runs_root / ".uploads").mkdir(parents=True)
+    (runs_root / ".uploads" / "link").symlink_to("/etc/passwd")
+    with pytest.raises(ParamError):
+        refuse_foreign({"data_path": str(runs_root / ".uploads" / "link")})
+
+
+def test_a_served_page_keeps_samples_runs_uploads_and_the_hub(runs_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AITRAINING_HOST", "0.0.0.0")
+    (runs_root / ".uploads").mkdir(parents=True)
+    (runs_root / ".uploads" / "rows.csv").write_text("text\nx\n")
+    for path in ("sample:neighbours", "org/name", str(runs_root / ".uploads" / "rows.csv")):
+        refuse_foreign({"data_path": path, "model": "starter"})
