@@ -18,7 +18,7 @@ from engine import LLMTrainingParams, api, train
 from engine.errors import RunError, TrainingError
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
-from tests.train.helpers import all_events, held_out_loss, jsonl, qa, series
+from tests.train.toys import all_events, held_out_loss, jsonl, qa, series
 
 pytestmark = pytest.mark.slow
 

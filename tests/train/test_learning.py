@@ -20,7 +20,7 @@ from engine.runs.status import State
 from engine.worker.answers import stop_tokens
 from engine.worker.models import load_tokenizer
 from engine.worker.tokens import prompt_text
-from tests.train.helpers import all_events, held_out_loss, jsonl, qa, series
+from tests.train.toys import all_events, held_out_loss, jsonl, qa, series
 
 pytestmark = pytest.mark.slow
 
