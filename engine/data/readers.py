@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
@@ -140,7 +141,10 @@ def _csv(member: Member) -> Rows:
     with text_of(member) as file:  # opened again, for what comes out of an archive cannot be wound back
         reader = csv.reader(file, delimiter=delimiter, strict=False)
         try:
-            header = _header(next(reader, []))
+            first = next(reader, [])
+            if "".join(first).strip("\ufeff").lower().startswith("sep=") and len(first) <= 2:
+                first = next(reader, [])  # Excel's own first line, which names the separator
+            header = _header(first)
         except csv.Error as error:
             raise DataError(f"The header line of {member.name} cannot be read: {error}.", hint=_HEADER) from None
         if len(header) == 1 and not header[0].strip():
@@ -166,6 +170,9 @@ def _csv(member: Member) -> Rows:
 def _delimiter(start: str) -> str:
     """The mark between cells: the one that splits the first rows into the most columns of equal number."""
     lines = start.splitlines(keepends=True)
+    named = re.match(r"\ufeff?sep=(.)\s*$", lines[0], re.IGNORECASE) if lines else None
+    if named and named.group(1) in ",;\t|":
+        return named.group(1)
 
     def columns(mark: str) -> tuple[int, int]:
         rows = [row for row in csv.reader(lines[:30], delimiter=mark) if row]

@@ -20,6 +20,7 @@ from engine.errors import DataError
 
 EXPECTED = "a table (CSV, TSV, Parquet), JSON, JSON Lines, or plain text; .gz and .zip of these are read too"
 _SUFFIXES = {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".txt", ".md", ".text", ".gz", ".zip"}
+_ABOUT = {"readme", "license", "licence", "changelog", "notice", "contributing"}
 _PEEK = 1 << 16
 # A zip of text shrinks about five to twenty times; a thousand times is a bomb.
 _LARGEST_UNPACKED = 64 << 30
@@ -84,6 +85,8 @@ def text_of(member: Member) -> io.TextIOWrapper:
 def _folder(path: Path) -> list[Member]:
     files = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in _SUFFIXES)
     files = [p for p in files if not any(part.startswith(".") for part in p.relative_to(path).parts)]
+    # what describes the folder is no row of it, unless there is nothing else
+    files = [p for p in files if p.stem.lower() not in _ABOUT] or files
     if not files:
         names = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
         raise DataError(f"The folder {path.name} holds no data files ({names}).", hint=f"Expected {EXPECTED}.")

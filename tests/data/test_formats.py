@@ -214,3 +214,16 @@ def test_the_estimate_of_a_long_file_is_close(tmp_path: Path) -> None:
     path.write_text("".join(_json({"text": f"Row {i} " + "word " * (i % 7)}) + "\n" for i in range(3000)))
     looked = engine.data.inspect(path, check_rows=500)
     assert not looked.rows_exact and 2700 < looked.rows < 3300
+
+
+def test_excels_line_that_names_the_separator_is_no_header(tmp_path: Path) -> None:
+    file = tmp_path / "export.csv"
+    file.write_bytes("\ufeffsep=;\r\nQuestion;Answer\r\nWho, me?;Yes, you.\r\nWho else?;Nobody.\r\n".encode())
+    seen = engine.data.inspect(file, "chat")
+    assert next(row for _, row in seen.examples) == {"prompt": "Who, me?", "completion": "Yes, you."}
+
+
+def test_a_readme_beside_the_rows_is_no_row(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# About these rows")
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 2)
+    assert engine.data.inspect(tmp_path, "chat").rows == 2
