@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.cli import _parser
 from engine.params import LLMTrainingParams
+from engine.reference import reference
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -59,6 +60,11 @@ def test_its_commands_parse() -> None:
         words = shlex.split(command)[1:]
         if "--help" not in words:
             _parser(words).parse_args(words)
+
+
+def test_the_settings_page_is_what_the_parameters_say() -> None:
+    """Otherwise: python -m engine.reference > docs/settings.md"""
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == reference()
 
 
 def test_its_python_is_accepted() -> None:
