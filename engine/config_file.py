@@ -13,6 +13,7 @@ from engine.registry import parse, specs
 
 # Far above any real settings file; keeps a pasted gigabyte or a thousand brackets from costing anything.
 _LARGEST = 64_000
+_LINE_ENDS = ("\x85", "\u2028", "\u2029")
 
 
 def to_yaml(params: LLMTrainingParams) -> str:
@@ -56,7 +57,10 @@ def read_mapping(text: str) -> dict[str, Any]:
 
 
 def _one(name: str, value: Any) -> str:
-    return yaml.safe_dump({name: value}, allow_unicode=True, sort_keys=False, width=1000).rstrip("\n")
+    readable = yaml.safe_dump({name: value}, allow_unicode=True, sort_keys=False, width=1000)
+    if any(mark in readable for mark in _LINE_ENDS):  # YAML would read these as ends of lines; escaped they stay
+        readable = yaml.safe_dump({name: value}, allow_unicode=False, sort_keys=False, width=1000)
+    return readable.rstrip("\n")
 
 
 class _Loader(yaml.SafeLoader):

@@ -79,7 +79,7 @@ def _cpu() -> Device:
         cores=_cores(),
         memory_total=total,
         memory_free=min(memory.available, total),
-        bf16=not apple and any(flag in _cpu_flags() for flag in _CPU_BF16),
+        bf16=not apple and not _held_back() and any(flag in _cpu_flags() for flag in _CPU_BF16),
     )
 
 
@@ -96,6 +96,11 @@ def _memory_limit() -> int | None:
             continue
         return int(text) if text.isdigit() else None
     return None
+
+
+def _held_back() -> bool:
+    """Whether oneDNN, which does PyTorch's matrix products on a CPU, was told not to use the bfloat16 units."""
+    return os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in ("SSE41", "AVX", "AVX2", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
 @cache
