@@ -196,18 +196,18 @@ def model_facts(reference: str) -> ModelFacts:
     return facts(reference)
 
 
-def device() -> Device:
-    """What this machine trains on."""
+def device(wish: str = "auto") -> Device:
+    """What this machine trains on; with `cpu` its processor, whatever else is there."""
     from engine.device import device as probe
 
-    return probe()
+    return probe(wish)
 
 
 def plan(params: LLMTrainingParams, data: DataFacts) -> Plan:
     """`params` with every automatic setting chosen, and the reason for each."""
     from engine.plan import plan as choose
 
-    return choose(params, data, model_facts(params.model), device())
+    return choose(params, data, model_facts(params.model), device(params.device))
 
 
 def presets(trainer: str) -> dict[str, dict[str, Any]]:
@@ -222,7 +222,7 @@ def estimate(chosen: Plan, data: DataFacts) -> Estimate:
     from engine.estimate import estimate as work_out
 
     params = chosen.params
-    return work_out(chosen, data, model_facts(params.model), device(), spec_for(params.trainer))
+    return work_out(chosen, data, model_facts(params.model), device(params.device), spec_for(params.trainer))
 
 
 # ---- runs ----------------------------------------------------------------------------------------------------------
@@ -242,9 +242,9 @@ def start(params: LLMTrainingParams, *, request_id: str | None = None) -> str:
 
 def stop(name: str, *, force: bool = False) -> None:
     """Finish the step, save and end; `force` ends the process at once."""
-    from engine.runs import launcher
+    from engine.runs import queue
 
-    launcher.stop(RunDirectory.open(name), force=force)
+    queue.stop(RunDirectory.open(name), force=force)
 
 
 def resume(name: str) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -31,55 +32,67 @@ class Device:
     quantization: bool = False
 
 
-def device() -> Device:
-    """The device that `auto` means here, with the memory that is free now (asked at most every two seconds)."""
-    return _probe(int(time.monotonic() / 2))
+def device(wish: str = "auto") -> Device:
+    """The device that `wish` means here, with the memory that is free now (asked at most every two seconds)."""
+    found = _probe(int(time.monotonic() / 2))
+    return found if wish != "cpu" or found.kind == "cpu" else _cpu()
 
 
 @lru_cache(maxsize=1)
 def _probe(_tick: int) -> Device:
-    return _nvidia() or _cpu()
+    return _nvidia() or (_apple() if platform.system() == "Darwin" and platform.machine() == "arm64" else _cpu())
 
 
 def _nvidia() -> Device | None:
-    if not shutil.which("nvidia-smi"):
+    """The first GPU that programs may use; None where there is none, or PyTorch was built without CUDA."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if (visible is not None and visible.strip() in ("", "-1")) or not shutil.which("nvidia-smi") or not _torch_knows_cuda():
         return None
+    chosen = ["-i", visible.split(",")[0].strip()] if visible else []
     asked = "name,memory.total,memory.free,compute_cap"
-    done = subprocess.run(
-        ["nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader,nounits"],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader,nounits", *chosen],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None  # a driver that hangs would hang the training too
     if done.returncode != 0 or not done.stdout.strip():
         return None
-    name, total, free, capability = (cell.strip() for cell in done.stdout.splitlines()[0].split(","))
-    new = float(capability) >= 8.0
+    name, total, free, capability = (cell.strip() for cell in done.stdout.splitlines()[0].rsplit(",", 3))
+    new = float(capability) >= 8.0 if capability.replace(".", "").isdigit() else False
+    memory = psutil.virtual_memory()  # a GPU that shares the machine's memory names none of its own
     return Device(
         kind="cuda",
         name=name,
         cores=_cores(),
-        memory_total=int(total) << 20,
-        memory_free=int(free) << 20,
+        memory_total=int(total) << 20 if total.isdigit() else memory.total,
+        memory_free=int(free) << 20 if free.isdigit() else memory.available,
         bf16=new,
         flash_attention=new and _installed("flash_attn"),
         quantization=_installed("bitsandbytes"),
     )
 
 
+def _apple() -> Device:
+    """Apple's GPU, which shares the machine's memory."""
+    return replace(_cpu(), kind="mps", bf16=False)
+
+
 def _cpu() -> Device:
-    apple = platform.system() == "Darwin" and platform.machine() == "arm64"
     memory = psutil.virtual_memory()
     limit = _memory_limit()
     total = min(memory.total, limit or memory.total)
     return Device(
-        kind="mps" if apple else "cpu",
+        kind="cpu",
         name=_cpu_name(),
         cores=_cores(),
         memory_total=total,
         memory_free=min(memory.available, total),
-        bf16=not apple and not _held_back() and any(flag in _cpu_flags() for flag in _CPU_BF16),
+        bf16=not _held_back() and any(flag in _cpu_flags() for flag in _CPU_BF16),
     )
 
 
@@ -121,6 +134,16 @@ def _cpu_name() -> str:
         return platform.processor() or platform.machine()
     named = next((line for line in lines if line.startswith("model name")), "")
     return named.partition(":")[2].strip() or platform.machine()
+
+
+@cache
+def _torch_knows_cuda() -> bool:
+    """Whether the installed PyTorch was built for NVIDIA's GPUs, read off its version file without importing it."""
+    from importlib.util import find_spec
+
+    spec = find_spec("torch")
+    file = Path(spec.origin).with_name("version.py") if spec and spec.origin else None
+    return bool(file and file.is_file() and re.search(r"^cuda[^=]*= *['\"]", file.read_text(), re.MULTILINE))
 
 
 def _installed(package: str) -> bool:

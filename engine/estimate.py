@@ -1,9 +1,7 @@
 """Memory, time and disk of a planned run, before it is started, item by item. No torch.
 
-Memory follows Rajbhandari et al. 2020 (ZeRO, section 3.1) for weights, gradients and Adam's moments, and Korthikanti et
-al. 2022 (equation 1) for activations, reduced to what fused attention keeps. Time is work divided by speed: six floating
-point operations for each weight and token of a step (Kaplan et al. 2020, section 2.1), and the speed of this machine as
-its last finished runs had it, or a cautious guess for its kind.
+Time is work divided by speed: six floating point operations for each weight and token of a step (Kaplan et al. 2020,
+section 2.1), and the speed of this machine as its last finished runs had it, or a cautious guess for its kind.
 """
 
 from __future__ import annotations
@@ -13,18 +11,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.device import Device
+from engine.memory import BASE, activations_per_token, held, logits_per_token, trained_weights
 from engine.models import ModelFacts
-from engine.plan import DataFacts, Plan
+from engine.plan import DataFacts, Plan, row_tokens, trained_share
 from engine.runs.directory import RunDirectory, runs_root
 from engine.runs.listing import list_runs
 from engine.spec import TrainerSpec
 
 # Floating point operations per second that training reached, with small matrices and all that is no multiplication.
 _SPEED = {"cpu": 8e9, "mps": 1.5e12, "cuda": 4e13}
-# Libraries, the interpreter and the allocator's slack.
-_BASE = {"cpu": 700 << 20, "mps": 900 << 20, "cuda": 1200 << 20}
 _START_S = 3.0
-_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+# A full backward pass costs twice the forward; with frozen weights half of that is left out.
+_LORA_SHARE = 2 / 3
+# Token ids and labels on disk.
+_TOKEN_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -70,45 +70,23 @@ def estimate(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spe
     )
 
 
-def _adapter_weights(plan: Plan, model: ModelFacts) -> int:
-    """Weights of a LoRA adapter on every linear layer: rank times the sides of seven matrices a layer."""
-    per_layer = 4 * 2 * model.hidden + 3 * (model.hidden + model.intermediate)
-    return plan.params.lora_r * per_layer * model.layers
-
-
 def _memory(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spec: TrainerSpec) -> list[tuple[str, int]]:
     p = plan.params
-    fast = _BYTES[p.precision or "fp32"]
-    trained = _adapter_weights(plan, model) if p.peft else model.parameters
-    held = {"none": fast if p.peft else 4, "int8": 1.1, "int4": 0.6}[p.quantization]
-    moments = {"adamw_torch": 8, "adafactor": 0.1, "sgd": 0}[p.optimizer]
-    length = min(data.tokens_p95, p.max_length or data.tokens_p95)
-    row = min(data.tokens_mean, length) if spec.rows != "text" else (p.max_length or length)
-    tokens = int((p.batch_size or 1) * row * spec.copies.sequences)
-    per_token = model.layers * (34 if not p.gradient_checkpointing else 2) * model.hidden * fast / 2
-    if p.gradient_checkpointing:
-        per_token += 34 * model.hidden * fast / 2
-    scored = tokens if spec.rows == "text" else int(tokens * min(1.0, data.trained_mean / max(data.tokens_mean, 1)))
-    frozen = spec.copies.frozen + (spec.copies.frozen_with_lora if p.peft else 0)
+    tokens = (p.batch_size or 1) * row_tokens(p, data, p.max_length or data.tokens_max) * spec.copies.sequences
     kept_best = 4 * model.parameters if not p.peft and p.keep_best and plan.valid_rows else 0
     items = [
-        ("Weights", int(model.parameters * held + (4 * trained if p.peft else 0))),
-        ("Reference or teacher", int(frozen * model.parameters * fast)),
-        ("Gradients", 4 * trained),
-        ("Optimizer", int(moments * trained)),
-        ("Copies in the fast number format", int(model.parameters * 2) if fast == 2 and not p.peft else 0),
-        ("Activations", int(tokens * per_token)),
-        # logits, their fp32 copy, its gradient and the softmax
-        ("Logits", int(scored * model.vocabulary * 14) if spec.copies.vocabulary_head else 0),
+        *held(p, model, spec.copies),
+        ("Activations", int(tokens * activations_per_token(p, model))),
+        ("Logits", int(tokens * trained_share(p, data) * logits_per_token(model, spec.copies))),
         ("Saving the best weights", kept_best if device.kind == "cpu" else 0),
-        ("Python and its libraries", _BASE[device.kind]),
+        ("Python and its libraries", BASE[device.kind]),
     ]
     return [(what, size) for what, size in items if size]
 
 
 def _time(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spec: TrainerSpec) -> tuple[float, str]:
     p = plan.params
-    flops = 6 * model.parameters * (2 / 3 if p.peft else 1) * (4 / 3 if p.gradient_checkpointing else 1)
+    flops = _flops(model.parameters, peft=p.peft) * (4 / 3 if p.gradient_checkpointing else 1)
     per_token = flops * spec.copies.sequences
     measurements = plan.total_steps / (p.eval_steps or plan.total_steps) + 1
     measured = measurements * plan.valid_rows * data.tokens_mean / 3
@@ -138,16 +116,23 @@ def _measured_speed() -> float | None:
 
 def _speed_of(plan: dict[str, Any], metrics: dict[str, float]) -> float | None:
     weights, rate = plan.get("model_parameters"), metrics.get("tokens_per_second")
-    return 6 * weights * rate if weights and rate else None
+    peft = bool((plan.get("params") or {}).get("peft"))
+    return _flops(weights, peft=peft) * rate if weights and rate else None
+
+
+def _flops(weights: int, *, peft: bool) -> float:
+    """Floating point operations of one token, forward and backward."""
+    return 6 * weights * (_LORA_SHARE if peft else 1)
 
 
 def _disk(plan: Plan, model: ModelFacts) -> int:
     """Checkpoints (weights and optimizer), the best weights, and the finished model twice while it is checked."""
     p = plan.params
-    trained = _adapter_weights(plan, model) if p.peft else model.parameters
+    trained = trained_weights(p, model)
     checkpoint = 12 * trained + (1 << 20)
     kept = min(p.save_total_limit + 1, plan.total_steps // max(p.save_steps or plan.total_steps, 1) + 1)
-    return int(kept * checkpoint + 4 * trained + 2 * 2 * model.parameters + (4 * plan.tokens_per_step * plan.steps_per_epoch))
+    tokens = _TOKEN_BYTES * plan.tokens_per_step * plan.steps_per_epoch
+    return int(kept * checkpoint + 4 * trained + 2 * 2 * model.parameters + tokens)
 
 
 def _disk_free() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import traceback
 
 from engine.preview import close_preview
 from engine.runs import queue, standby
@@ -30,4 +31,8 @@ def close_app() -> None:
 
 def _dispatch_forever() -> None:
     while not _closing.wait(1.0):
-        queue.dispatch(runs_root())
+        try:
+            queue.dispatch(runs_root())
+        except Exception:  # one bad moment (a full disk, a folder taken away) must not stop the queue for good
+            traceback.print_exc()
+            _closing.wait(10.0)

@@ -38,7 +38,10 @@ class ModelSource:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Size and shape of a model. `parameters` counts weights, `context` tokens, `bytes_on_disk` its weight files."""
+    """Size and shape of a model.
+
+    `parameters` counts weights, `context` tokens (0: it names no limit), `bytes_on_disk` its weight files.
+    """
 
     reference: str
     kind: str
@@ -182,7 +185,7 @@ def _shaped(
         heads=int(text.get("num_attention_heads") or text.get("n_head") or 1),
         vocabulary=int(text.get("vocab_size") or 0),
         intermediate=int(text.get("intermediate_size") or text.get("n_inner") or 4 * hidden),
-        context=int(text.get("max_position_embeddings") or text.get("n_positions") or 1024),
+        context=int(text.get("max_position_embeddings") or text.get("n_positions") or 0),
         dtype=dtype,
         bytes_on_disk=size,
         has_chat_template=template,

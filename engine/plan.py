@@ -6,11 +6,12 @@ The page shows these choices before Start; the worker makes them again once it h
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from engine.device import Device
-from engine.errors import DeviceError
+from engine.errors import DeviceError, ModelError
+from engine.memory import BASE, activations_per_token, held, logits_per_token
 from engine.models import ModelFacts
 from engine.params import LLMTrainingParams
 from engine.registry import spec_for
@@ -21,6 +22,9 @@ _EVALUATIONS = 10
 # At least this many optimizer steps, or there is hardly a curve: small data gets small batches.
 _STEPS_WANTED = 60
 _BATCHES = (16, 8, 4, 2, 1)
+# Share of the free memory that a plan may use, and of a place that packing usually fills.
+_USED = 0.85
+_FILLED = 0.95
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,6 @@ class Plan:
     steps_per_epoch: int
     total_steps: int
     tokens_per_step: float
-    notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return {**self.__dict__, "params": self.params.model_dump(mode="json")}
@@ -76,9 +79,13 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     train = rows if data.valid_rows is not None else max(1, rows - valid)
 
     length = choose("max_length", *_max_length(data, model))
+    choose("precision", *_precision(device))
+    choose("attention", *_attention(params.model_copy(update=values), device, model))
+    choose("gradient_checkpointing", *_checkpointing(params.model_copy(update=values), device, model))
     # The default trainer's rows are documents, which are cut into blocks: its batch counts blocks.
     places = _places(params, data, train, length)
-    batch = choose("batch_size", *_batch_size(params, places))
+    room = _room(params.model_copy(update=values), data, model, device, length)
+    batch = choose("batch_size", *_batch_size(params, places, room))
     per_epoch = max(1, math.ceil(places / (batch * params.gradient_accumulation)))
     total = max(1, math.ceil(per_epoch * params.epochs))
     total = min(total, params.max_steps or total)
@@ -91,11 +98,8 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     evaluated = params.eval_steps or each
     saved = evaluated if valid else each
     choose("save_steps", saved, f"A checkpoint every {_steps(saved)}" + (", at each measurement." if valid else "."))
-    choose("precision", *_precision(params, device))
-    choose("attention", *_attention(params, device, model))
-    choose("gradient_checkpointing", *_checkpointing(device, model))
-
     filled = params.model_copy(update=values)
+    _check_together(filled, model)
     tokens = batch * params.gradient_accumulation * min(train * data.tokens_mean / places, length)
     return Plan(filled, reasons, train, valid, per_epoch, total, tokens)
 
@@ -130,6 +134,25 @@ def _check_device(params: LLMTrainingParams, device: Device) -> None:
         )
 
 
+def _check_together(filled: LLMTrainingParams, model: ModelFacts) -> None:
+    """Settings that are fine alone and not together, once all are chosen.
+
+    Raises:
+        DeviceError: the attention cannot compute in the precision.
+        ModelError: rows would be longer than the model can read.
+    """
+    if filled.attention == "flash_attention_2" and filled.precision == "fp32":
+        raise DeviceError(
+            "flash_attention_2 computes in bf16 or fp16 only, and this run would use fp32.",
+            hint="Leave precision and attention empty, so that what fits together is chosen.",
+        )
+    if model.context and (filled.max_length or 0) > model.context:
+        raise ModelError(
+            f"{filled.model} reads at most {model.context} tokens at once, and the longest row is set to {filled.max_length}.",
+            hint=f"Set the longest row to {model.context} or less, or leave it empty.",
+        )
+
+
 def _on_cpu(params: LLMTrainingParams, device: Device) -> bool:
     return params.device == "cpu" or device.kind == "cpu"
 
@@ -138,7 +161,7 @@ def _held_out(rows: int, own_file: int | None) -> tuple[float, str]:
     from engine.data import held_out_fraction
 
     if own_file is not None:
-        return 0.0, f"Your own file of {own_file} rows is used to measure with."
+        return 0.0, f"{own_file} rows of a file of their own are used to measure with."
     fraction = held_out_fraction(rows)
     if fraction == 0:
         return 0.0, f"With {rows} rows all are needed for training; nothing is kept aside to measure with."
@@ -147,30 +170,55 @@ def _held_out(rows: int, own_file: int | None) -> tuple[float, str]:
 
 def _max_length(data: DataFacts, model: ModelFacts) -> tuple[int, str]:
     wanted = max(32, 1 << (max(1, data.tokens_max) - 1).bit_length())
-    length = min(wanted, model.context, 4096)
+    length = min(wanted, model.context or 4096, 4096)
     if length >= data.tokens_max:
         return (
             length,
             f"The longest row has {'' if data.exact else 'about '}{data.tokens_max} tokens, so nothing is cut.",
         )
-    limit = f"the model's context of {model.context}" if model.context <= 4096 else "what memory usually allows"
+    limit = f"the model's context of {model.context}" if length == model.context else "what memory usually allows"
     return length, f"The longest row has {data.tokens_max} tokens; {length} is {limit}, so longer rows are cut."
 
 
 def _places(params: LLMTrainingParams, data: DataFacts, rows: int, length: int) -> int:
-    if spec_for(params.trainer).rows != "text":
+    if not _joins_rows(params):
         return rows
-    return max(1, math.ceil(rows * data.tokens_mean / length))
+    filled = 1.0 if spec_for(params.trainer).rows == "text" else _FILLED  # blocks are cut to be full
+    return max(1, math.ceil(rows * data.tokens_mean / (length * filled)))
 
 
-def _batch_size(params: LLMTrainingParams, places: int) -> tuple[int, str]:
+def _joins_rows(params: LLMTrainingParams) -> bool:
+    """Whether a place of the batch holds as many rows as fit into the longest length, and not one."""
+    return spec_for(params.trainer).rows == "text" or bool(getattr(params, "packing", False))
+
+
+def row_tokens(params: LLMTrainingParams, data: DataFacts, length: int) -> float:
+    """Tokens of one place of the batch, on average."""
+    return length if _joins_rows(params) else min(data.tokens_mean, length)
+
+
+def trained_share(params: LLMTrainingParams, data: DataFacts) -> float:
+    """Share of the tokens that are trained, and for which the model's head runs."""
+    return 1.0 if spec_for(params.trainer).rows == "text" else min(1.0, data.trained_mean / max(data.tokens_mean, 1))
+
+
+def _room(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: Device, length: int) -> int:
+    """How many rows' activations and logits fit into the memory that is free."""
+    copies = spec_for(params.trainer).copies
+    free = _USED * device.memory_free - BASE[device.kind] - sum(size for _, size in held(params, model, copies))
+    per_token = activations_per_token(params, model) + trained_share(params, data) * logits_per_token(model, copies)
+    return int(free / max(1.0, row_tokens(params, data, length) * copies.sequences * per_token))
+
+
+def _batch_size(params: LLMTrainingParams, places: int, room: int) -> tuple[int, str]:
     def steps(batch: int) -> int:
         return math.ceil(places * params.epochs / (batch * params.gradient_accumulation))
 
-    for batch in _BATCHES:
-        if steps(batch) >= _STEPS_WANTED or batch == 1:
-            return batch, f"{batch} at a time makes {steps(batch)} steps of {places} rows in {params.epochs:g} passes."
-    raise AssertionError("unreachable: the last batch size is 1")
+    passes = "one pass" if params.epochs == 1 else f"{params.epochs:g} passes"
+    wanted = next(batch for batch in _BATCHES if steps(batch) >= _STEPS_WANTED or batch == 1)
+    batch = next(size for size in _BATCHES if size <= min(wanted, room) or size == 1)
+    made = f"{batch} at a time makes {steps(batch)} steps of {places} rows in {passes}"
+    return batch, made + (f"; {wanted} would not fit into the free memory." if batch < wanted else ".")
 
 
 def _learning_rate(params: LLMTrainingParams, model: ModelFacts) -> tuple[float, str]:
@@ -186,9 +234,7 @@ def _learning_rate(params: LLMTrainingParams, model: ModelFacts) -> tuple[float,
     )
 
 
-def _precision(params: LLMTrainingParams, device: Device) -> tuple[str, str]:
-    if params.device == "cpu" and device.kind != "cpu":
-        return "fp32", "Plain numbers: training was sent to the CPU."
+def _precision(device: Device) -> tuple[str, str]:
     if device.bf16:
         return "bf16", f"{device.name} computes in bfloat16, which is faster and needs less memory."
     if device.kind == "cuda":
@@ -198,16 +244,16 @@ def _precision(params: LLMTrainingParams, device: Device) -> tuple[str, str]:
 
 def _attention(params: LLMTrainingParams, device: Device, model: ModelFacts) -> tuple[str, str]:
     on_cpu = _on_cpu(params, device)
-    if device.flash_attention and not on_cpu:
+    if device.flash_attention and not on_cpu and params.precision != "fp32":  # its kernels know half precision only
         return "flash_attention_2", "flash-attn is installed and the GPU can use it."
     if on_cpu and not model.sliding_window:
         return "documents", "Each row attends to itself only and no padding is computed."
     return "sdpa", "PyTorch's own attention fits this model and device."
 
 
-def _checkpointing(device: Device, model: ModelFacts) -> tuple[bool, str]:
-    # weights, gradients and Adam's two moments in fp32: when they fill half of the memory, activations must be few
-    short = 16 * model.parameters > device.memory_free / 2
+def _checkpointing(params: LLMTrainingParams, device: Device, model: ModelFacts) -> tuple[bool, str]:
+    # when weights, gradients and the optimizer fill half of the memory, activations must be few
+    short = sum(size for _, size in held(params, model, spec_for(params.trainer).copies)) > device.memory_free / 2
     why = "Memory is short for this model" if short else "Memory suffices, so nothing is computed twice"
     return short, why + "."
 

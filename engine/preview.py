@@ -122,10 +122,10 @@ def _facts(key: str) -> DataFacts:
     kind = spec_for(params.trainer).rows
     seen = inspect(data_file(params.data_path), kind, form=params.data_format, mapping=params.column_mapping or None)
     share = seen.usable / max(seen.looked_at, 1)
-    own = inspect(data_file(params.valid_path), kind) if params.valid_path else None
+    own = inspect(data_file(params.valid_path), kind).usable if params.valid_path else seen.held_out
     counted = _inspector.ask(params, 0)["facts"]
     rows = max(1, round(seen.rows * share))
-    return DataFacts(rows=rows, valid_rows=own.usable if own else None, exact=seen.rows_exact, **counted)
+    return DataFacts(rows=rows, valid_rows=own, exact=seen.rows_exact, **counted)
 
 
 def _stamp(path: str) -> float:

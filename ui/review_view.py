@@ -14,7 +14,7 @@ def model_html(facts: Any) -> str:
     rows = (
         ("Weights", f"{weights(facts.parameters)} ({size(facts.bytes_on_disk)} on disk)"),
         ("Architecture", facts.architecture),
-        ("Context", f"{facts.context:,} tokens"),
+        ("Context", f"{facts.context:,} tokens" if facts.context else "no fixed limit"),
         ("Vocabulary", f"{facts.vocabulary:,} tokens"),
         ("Chat template", "its own" if facts.has_chat_template else "none; plain User: and Assistant: lines are used"),
         ("Licence", facts.licence or "not stated"),
@@ -24,7 +24,7 @@ def model_html(facts: Any) -> str:
 
 def review_html(plan: Any, found: Any) -> str:
     """Rows, tokens, steps, time, disk, and memory item by item against what is free."""
-    device = api.device()
+    device = api.device(plan.params.device)
     rows = (
         ("Training", escape(api.spec_for(plan.params.trainer).title)),
         ("Rows", f"{found.train_rows:,} to train on, {found.valid_rows:,} held out to measure with"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ class Inspection:
     looked_at: int
     warnings: list[str]
     lengths: list[int] = field(default_factory=list)
+    held_out: int | None = None  # rows of the files that the data itself names as held out
 
     @property
     def usable(self) -> int:
@@ -130,6 +131,7 @@ def inspect(
         looked_at=looked_at,
         warnings=[*(file.note for file in how.files[:1] if file.note), *checks.warnings()],
         lengths=lengths,
+        held_out=_held_out(how, check_rows) if how.valid_files else None,
     )
 
 
@@ -181,6 +183,11 @@ def _count(how: Layout, looked_at: int, check_rows: int) -> tuple[int, bool]:
     size = sum(file.size or 0 for file in how.files)
     taken = _bytes_of(how.files[0], check_rows) if size else 0
     return max(looked_at, int(looked_at * size / taken) if taken else 0), False
+
+
+def _held_out(how: Layout, check_rows: int) -> int:
+    own = replace(how, files=how.valid_files)
+    return _count(own, sum(1 for _ in itertools.islice(_records(own), check_rows)), check_rows)[0]
 
 
 def _bytes_of(file: Member, rows: int) -> int:

@@ -40,6 +40,7 @@ class Prepared:
     kind: str
     train_rows: int
     valid_rows: int
+    own_valid: bool  # the held-out rows came from files of their own
     dropped: int
     problem_counts: dict[str, int]
     problems: list[Problem]
@@ -104,6 +105,7 @@ def prepare(
         kind=kind,
         train_rows=train,
         valid_rows=valid,
+        own_valid=own is not None,
         dropped=dropped,
         problem_counts=dict(counts),
         problems=problems,

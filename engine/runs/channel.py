@@ -24,9 +24,13 @@ class Channel:
         """Send one message.
 
         Raises:
-            BrokenPipeError: the other side is gone.
+            BrokenPipeError: the other side is gone, or this one was closed.
         """
-        self._socket.sendall(json.dumps(message, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
+        line = json.dumps(message, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+        try:
+            self._socket.sendall(line)
+        except OSError as error:
+            raise BrokenPipeError(str(error)) from error
 
     def receive(self, timeout_s: float | None = None) -> Message | None:
         """The next message; None when the other side is gone.
@@ -36,12 +40,16 @@ class Channel:
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while b"\n" not in self._buffer:
-            if not self.readable(None if deadline is None else max(0.0, deadline - time.monotonic())):
+            try:
+                ready = self.readable(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            except (OSError, ValueError):
+                return None  # closed on our side by another thread
+            if not ready:
                 raise TimeoutError(f"no answer within {timeout_s:.0f} seconds")
             try:
                 data = self._socket.recv(1 << 16)
-            except ConnectionResetError:
-                return None
+            except OSError:
+                return None  # reset by the other side, or closed on ours by another thread
             if not data:
                 return None
             self._buffer += data

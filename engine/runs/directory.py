@@ -7,6 +7,7 @@ model/ (moved into place last, so that its presence means complete)
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -115,8 +116,18 @@ class RunDirectory:
         return FileLock(self.lock_file)
 
     def written_status(self) -> Status:
-        """status.json as it stands."""
-        return Status.from_dict(read_json(self.status_file))
+        """status.json as it stands.
+
+        Raises:
+            RunError: it was damaged (a full disk, a hand that edited it).
+        """
+        try:
+            return Status.from_dict(read_json(self.status_file))
+        except (ValueError, KeyError, AttributeError) as error:
+            raise RunError(
+                f"The state of the run {self.name!r} cannot be read: {self.status_file} is damaged.",
+                hint="Its model, if it has one, is in the folder `model` beside that file.",
+            ) from error
 
     def status(self) -> Status:
         """The state that is true now: what was written, corrected by whether the worker lives."""
@@ -131,10 +142,28 @@ class RunDirectory:
             return False
         if time.time() - written.launched > LAUNCH_GRACE_S:
             return False
-        return not self.pid_file.is_file() or _runs_still(int(self.pid_file.read_text()))
+        pid = self.started_pid
+        return pid is None or _runs_still(pid)
+
+    @property
+    def started_pid(self) -> int | None:
+        """The process that was started for this run; None while it is being started."""
+        try:
+            return int(self.pid_file.read_text())
+        except (OSError, ValueError):
+            return None
+
+    def last_sign_of_life(self) -> float:
+        """When the worker last wrote anything (seconds since 1970); between its writes it touches its lock file."""
+        times = []
+        for path in self.path.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):  # checkpoints come and go while we look
+                if path != self.stop_file:
+                    times.append(path.stat().st_mtime)
+        return max(times, default=0.0)
 
     def write_status(self, status: Status) -> None:
-        write_json(self.status_file, status.to_dict())
+        write_json(self.status_file, events.finite(status.to_dict()))
 
     def update_status(self, **changes: Any) -> Status:
         """Change fields of status.json; only the worker, or whoever queues or ends a run without one, does this."""

@@ -26,7 +26,7 @@ Event = dict[str, Any]
 
 def append(path: Path, kind: str, /, **values: Any) -> None:
     """Append one event as one write, so that a reader never sees two events mixed."""
-    line = json.dumps({"t": round(time.time(), 3), "type": kind, **_finite(values)}, ensure_ascii=False)
+    line = json.dumps({"t": round(time.time(), 3), "type": kind, **finite(values)}, ensure_ascii=False)
     with path.open("ab", buffering=0) as file:
         file.write(line.encode() + b"\n")
 
@@ -53,9 +53,10 @@ def _parsed(lines: Iterable[bytes]) -> Iterable[Event]:
             yield event
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The value with null for every number that JSON cannot hold (NaN and the infinities)."""
     if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
+        return {k: finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -17,10 +17,11 @@ import psutil
 
 from engine.runs import standby
 from engine.runs.channel import Channel
-from engine.runs.directory import RunDirectory
-from engine.runs.status import State, Status
+from engine.runs.directory import RunDirectory, write_json
+from engine.runs.status import Status
 
-# How long a worker has to finish its step and save before it is told to end, and then before it is killed.
+# How long a worker that was asked to stop may be silent before it is told to end, and then before it is killed. One that
+# gives signs of life (it saves a large model, say) is waited for.
 GRACE_S = 60.0
 TERM_S = 5.0
 
@@ -59,7 +60,7 @@ def start_worker(run: RunDirectory) -> int:
     else:
         with run.log_file.open("ab") as log:
             pid = _cold("train", args, output=log).pid
-    run.pid_file.write_text(str(pid))
+    write_json(run.pid_file, pid)
     return pid
 
 
@@ -75,25 +76,20 @@ def open_worker(job: str, args: dict[str, Any]) -> Channel:
 
 
 def stop(run: RunDirectory, *, force: bool = False) -> None:
-    """Ask a run to finish its step, save and end; make sure of it in the background. `force`: end it at once."""
-    status = run.status()
-    if status.ended_state:
+    """Ask a worker to finish its step, save and end; make sure of it in the background. `force`: end it at once."""
+    if run.status().ended_state:
         return
     run.request_stop()
-    if status.state is State.QUEUED and status.launched is None:
-        run.update_status(state=State.STOPPED, ended=time.time(), reason="It was taken out of the queue.", cause="stopped")
-        return
     if force:
         _end(run)
     else:
         threading.Thread(target=_end_later, args=(run,), name=f"stop {run.name}", daemon=True).start()
 
 
-def wait_until_stopped(name: str, timeout_s: float = GRACE_S + 3 * TERM_S) -> Status:
-    """Wait for a run that was asked to stop, ending it by force when it does not; returns its last status."""
+def wait_until_stopped(name: str) -> Status:
+    """Wait for a run that was asked to stop, ending it by force when it falls silent; returns its last status."""
     run = RunDirectory.open(name)
-    if not _gone(run, timeout_s):
-        _end(run)
+    _end_later(run)
     return run.status()
 
 
@@ -121,8 +117,11 @@ def _cold(
 
 
 def _end_later(run: RunDirectory) -> None:
-    if not _gone(run, GRACE_S):
-        _end(run)
+    began = time.time()
+    while not _gone(run, 1.0):
+        if time.time() - max(began, run.last_sign_of_life()) > GRACE_S:
+            _end(run)
+            return
 
 
 def _end(run: RunDirectory) -> None:
@@ -142,7 +141,7 @@ def _end(run: RunDirectory) -> None:
 def _group(run: RunDirectory) -> int | None:
     """The process group of this run's worker; None when it is gone, even if another process has its number now."""
     status = run.written_status()
-    pid = status.pid if status.pid_started else (int(run.pid_file.read_text()) if run.pid_file.is_file() else None)
+    pid = status.pid if status.pid_started else run.started_pid
     if pid is None or run.status().ended_state:
         return None
     try:

@@ -40,8 +40,16 @@ def list_runs(root: Path) -> list[RunSummary]:
     if not root.is_dir():
         return []
     found = [RunDirectory(path) for path in root.iterdir() if not path.name.startswith(".")]
-    summaries = [summary(run) for run in found if run.status_file.is_file() and run.params_file.is_file()]
-    return sorted(summaries, key=lambda s: s.created, reverse=True)
+    summaries = [_readable(run) for run in found if run.status_file.is_file() and run.params_file.is_file()]
+    return sorted((s for s in summaries if s is not None), key=lambda s: s.created, reverse=True)
+
+
+def _readable(run: RunDirectory) -> RunSummary | None:
+    """The run's line; None for a run that was deleted or damaged, which must not hide the others."""
+    try:
+        return summary(run)
+    except (OSError, ValueError, RunError):
+        return None
 
 
 def summary(run: RunDirectory) -> RunSummary:

@@ -29,7 +29,9 @@ def enqueue(params: LLMTrainingParams, *, request_id: str | None = None, root: P
     with _lock(root):
         request = _folder(root, ".requests") / hashlib.sha256((request_id or "").encode()).hexdigest()[:32]
         if request_id and request.is_file():
-            return RunDirectory(root / request.read_text())
+            same = RunDirectory(root / request.read_text())
+            if same.status_file.is_file():  # else it was deleted or renamed, and its name may be another's by now
+                return same
         name = params.project_name or _free_name(root, params)
         run = RunDirectory.create(params.model_dump(mode="json"), name, root)
         if request_id:
@@ -84,14 +86,38 @@ def dispatch(root: Path) -> list[str]:
             return []
         for marker in _waiting(root):
             run = RunDirectory(root / marker.name.split("-", 1)[1])
-            marker.unlink()
             if _still_queued(run):
                 (_folder(root, ".active") / run.name).touch()
-                launcher.start_worker(run)
-                return [run.name]
+                started = _start(run)
+                marker.unlink()
+                if started:
+                    return [run.name]
+            else:
+                marker.unlink()
         return []
     finally:
         lock.release()
+
+
+def stop(run: RunDirectory, *, force: bool = False) -> None:
+    """Take a run that waits out of the queue; ask one that works to finish its step, save and end (`force`: at once)."""
+    with _lock(run.path.parent):
+        if _still_queued(run):
+            reason = "It was taken out of the queue."
+            run.update_status(state=State.STOPPED, ended=time.time(), reason=reason, cause="stopped")
+            return
+    launcher.stop(run, force=force)
+
+
+def _start(run: RunDirectory) -> bool:
+    """Start a run's worker; a run whose worker cannot be started has failed, and the next one gets its turn."""
+    try:
+        launcher.start_worker(run)
+    except OSError as error:
+        reason = f"The training process could not be started: {error}."
+        run.update_status(state=State.FAILED, ended=time.time(), reason=reason, cause="start")
+        return False
+    return True
 
 
 def position(name: str, root: Path | None = None) -> int | None:
@@ -113,8 +139,7 @@ def recover(root: Path) -> None:
             run = RunDirectory(path)
             if path.name.startswith(".") or path.name in marked or not run.status_file.is_file():
                 continue
-            status = run.written_status()
-            if status.state is State.QUEUED and status.launched is None:
+            if _still_queued(run):
                 _mark_waiting(run)
 
 
@@ -123,18 +148,28 @@ def _device_busy(root: Path) -> bool:
     for marker in _folder(root, ".active").iterdir():
         run = RunDirectory(root / marker.name)
         # a run that waits again (it was resumed) is not at work: its old marker must not keep it from starting
-        if run.status_file.is_file() and (run.alive or not (run.status().ended_state or _still_queued(run))):
+        if run.status_file.is_file() and (run.alive or _working(run)):
             busy = True
         else:
             marker.unlink(missing_ok=True)
     return busy
 
 
+def _working(run: RunDirectory) -> bool:
+    try:
+        return not (run.status().ended_state or _still_queued(run))
+    except RunError:
+        return False
+
+
 def _still_queued(run: RunDirectory) -> bool:
     """Whether it waits to be started; a marker alone does not say so, since a run may be stopped while it waits."""
     if not run.status_file.is_file():
         return False
-    written = run.written_status()
+    try:
+        written = run.written_status()
+    except RunError:
+        return False  # damaged: nobody can start it
     return written.state is State.QUEUED and written.launched is None
 
 

@@ -35,7 +35,12 @@ class _Standby:
 
         log = (self.folder / "log").open("wb")
         # One thread and no background threads: forking a process with threads is how fork servers hang.
-        alone = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+        # PyTorch must count GPUs without touching them: a GPU that was touched before the fork is lost to the child.
+        alone = {
+            "OPENBLAS_NUM_THREADS": "1",
+            "JE_ARROW_MALLOC_CONF": "background_thread:false",
+            "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+        }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "engine.worker.standby", self.address],
             stdin=subprocess.PIPE,  # its end tells the server that its owner is gone
@@ -50,7 +55,8 @@ class _Standby:
 
     def wait_until_ready(self) -> None:
         assert self.process.stdout is not None
-        self.ready = self.process.stdout.readline().strip() == b"ready"
+        with contextlib.suppress(ValueError):  # closed by an app that ends while we wait
+            self.ready = self.process.stdout.readline().strip() == b"ready"
 
     def trouble(self) -> str:
         return (self.folder / "log").read_text(errors="replace")[-2000:]

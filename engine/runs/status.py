@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from engine.runs.events import finite
+
 
 class State(StrEnum):
     """Where a run stands. A worker writes all but `interrupted`, which is seen from its lock being free."""
@@ -57,8 +59,9 @@ class Status:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Status:
         """Read a snapshot; keys that a later version wrote are ignored, missing ones take their defaults."""
-        known = {k: v for k, v in values.items() if k in cls.__dataclass_fields__}
-        return cls(**{**known, "state": State(values["state"])})
+        known = {k: v for k, v in finite(values).items() if k in cls.__dataclass_fields__}
+        metrics = {k: v for k, v in (known.get("metrics") or {}).items() if v is not None}
+        return cls(**{**known, "metrics": metrics, "state": State(values["state"])})
 
     @property
     def ended_state(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,9 +12,14 @@ import torch
 class SampleAnswers:
     """Answers a few prompts greedily: same prompt, same weights, same answer."""
 
-    def __init__(self, shown: list[str], given: list[str], tokenizer: Any, max_new_tokens: int) -> None:
-        """`shown` is what the page prints, `given` what the model is given (the chat template applied)."""
-        self.shown, self.given = shown, given
+    def __init__(
+        self, shown: list[str], given: list[str], tokenizer: Any, max_new_tokens: int, stopped: Callable[[], bool] = bool
+    ) -> None:
+        """`shown` is what the page prints, `given` what the model is given (the chat template applied).
+
+        While `stopped()` is true nothing more is written, and nothing half-written is kept.
+        """
+        self.shown, self.given, self.stopped = shown, given, stopped
         self.tokenizer, self.max_new_tokens = tokenizer, max_new_tokens
 
     def answer(self, model: Any) -> list[tuple[str, str]]:
@@ -33,7 +38,10 @@ class SampleAnswers:
                 do_sample=False,
                 pad_token_id=self.tokenizer.pad_token_id,
                 eos_token_id=stop_tokens(model, self.tokenizer),
+                stopping_criteria=[lambda ids, _: torch.full((len(ids),), self.stopped(), device=ids.device)],
             )
+        if self.stopped():
+            return []
         texts = self.tokenizer.batch_decode(made[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
         return [(prompt, text.strip()) for prompt, text in zip(self.shown, texts, strict=True)]
 

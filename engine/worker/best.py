@@ -36,7 +36,9 @@ class BestWeights:
 def fingerprint(model: Any) -> torch.Tensor:
     """Two sums over each trainable tensor: if no bit of it changed, neither did these. Shape (tensors, 2), float64."""
     with torch.no_grad():
-        sums = [(p.detach().double().sum().cpu(), p.detach().double().square().sum().cpu()) for _, p in _trainable(model)]
+        # to the CPU first: Apple's GPUs have no float64
+        wide = (p.detach().cpu().double() for _, p in _trainable(model))
+        sums = [(float(p.sum()), float(p.square().sum())) for p in wide]
     return torch.tensor(sums, dtype=torch.float64)
 
 

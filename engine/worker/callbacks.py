@@ -36,6 +36,7 @@ class RunCallback(TrainerCallback):
         self.resumed_at = state.global_step
         if state.global_step:
             self.reporter.run.log_event("resumed", step=state.global_step)
+            self._remember(state)
         elif args.eval_strategy == "no":
             self._sample(0, model)
 
@@ -46,7 +47,8 @@ class RunCallback(TrainerCallback):
         self.reporter.metrics(state.global_step, values)
         if "loss" in values:
             self.logged_points += 1
-        for key in ("loss", "grad_norm"):
+        # under fp16 a gradient that overflows is usual: that step is left out and the scale lowered
+        for key in ("loss", "grad_norm") if self.params.precision != "fp16" else ("loss",):
             if key in values and not math.isfinite(values[key]):
                 raise TrainingError(
                     f"The {key.replace('_', ' ')} is no longer a number at step {state.global_step}.",
@@ -54,10 +56,29 @@ class RunCallback(TrainerCallback):
                     cause="nan",
                 )
 
+    def _remember(self, state: Any) -> None:
+        """Take up where the checkpoint was: what was measured after it is undone, as are the weights it was best with."""
+        measured = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
+        if measured:
+            self.without_gain = len(measured) - 1 - measured.index(min(measured))
+        if (self.reporter.status.best_step or 0) > state.global_step:
+            self.reporter.set(best_step=None, best_value=None)
+            self.best.forget()
+            self.without_gain = 0
+
+    def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.reporter.beat()
+
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> Any:
-        if args.eval_strategy == "no" and (state.global_step % args.eval_steps == 0 or state.global_step >= state.max_steps):
+        stop = self.reporter.run.stop_requested
+        if (
+            not stop
+            and args.eval_strategy == "no"
+            and (state.global_step % args.eval_steps == 0 or state.global_step >= state.max_steps)
+        ):
             self._sample(state.global_step, model)
-        if self.reporter.run.stop_requested:
+        self.reporter.beat()
+        if stop:
             self.stopped = control.should_training_stop = control.should_save = True
         elif state.global_step % max(1, args.logging_steps) and state.global_step % 10 == 0:
             self.reporter.set(step=state.global_step)
@@ -77,10 +98,12 @@ class RunCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         self.last_measured = state.global_step
-        if not (self.resumed_at and state.global_step == self.resumed_at):
-            self._sample(state.global_step, model)
-        if metrics and "eval_loss" in metrics:
-            self._judge(metrics["eval_loss"], state, control, model)
+        if self.resumed_at and state.global_step == self.resumed_at:
+            return  # measured and judged before the run was interrupted
+        self._sample(state.global_step, model)
+        loss = (metrics or {}).get("eval_loss", math.nan)
+        if math.isfinite(loss):
+            self._judge(loss, state, control, model)
 
     def _sample(self, step: int, model: Any) -> None:
         for prompt, answer in self.answers.answer(model):

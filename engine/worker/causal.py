@@ -8,9 +8,11 @@ divided by the number of trained tokens in the optimizer step, so accumulation c
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,25 @@ def flatten(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def logits_at(model: Any, bare: Any, inputs: dict[str, Any], keep: torch.Tensor) -> torch.Tensor:
+    """Logits (positions, vocabulary) in fp32 at the positions `keep` of a flattened row.
+
+    `bare` is the model without what accelerate may have wrapped around it.
+    """
+    given = {key: inputs[key] for key in ("input_ids", "position_ids")}
+    if bare.config._attn_implementation in (DOCUMENTS, "flash_attention_2"):  # the others make a mask from the positions
+        given.update({key: value for key, value in inputs.items() if key.startswith(("cu_seq_lens", "max_length"))})
+    if _head_chooses(type(bare.get_base_model() if hasattr(bare, "get_base_model") else bare)):
+        return model(**given, use_cache=False, logits_to_keep=keep).logits[0].float()
+    return model(**given, use_cache=False).logits[0, keep].float()
+
+
+@cache
+def _head_chooses(kind: type) -> bool:
+    """Whether this architecture can run its head on chosen positions only."""
+    return "logits_to_keep" in inspect.signature(kind.forward).parameters  # type: ignore[attr-defined]
+
+
 class CausalTrainer(Trainer):
     """transformers' Trainer with the loss above, token-weighted held-out metrics, and what the charts need in each log."""
 
@@ -64,17 +85,14 @@ class CausalTrainer(Trainer):
     ) -> Any:
         total, right, count = self._scores(model, inputs)
         self._tally.add(right, count, inputs["input_ids"].numel())
-        return total / (num_items_in_batch if num_items_in_batch is not None else count)
+        # a block whose documents are one token each has nothing to train: its loss is 0 and not 0/0
+        return total / max(num_items_in_batch if num_items_in_batch is not None else count, 1)
 
     def _scores(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, int]:
         """Sum of the trained tokens' cross entropies, how many the first guess gets right, and how many there are."""
         labels = inputs["labels"][0, 1:]
         keep = (labels != IGNORED).nonzero()[:, 0]
-        given = {key: value for key, value in inputs.items() if key != "labels"}
-        if self.accelerator.unwrap_model(model).config._attn_implementation not in (DOCUMENTS, "flash_attention_2"):
-            # transformers makes the mask between documents from the positions
-            given = {key: given[key] for key in ("input_ids", "position_ids")}
-        logits = model(**given, use_cache=False, logits_to_keep=keep).logits[0].float()
+        logits = logits_at(model, self.accelerator.unwrap_model(model), inputs, keep)
         targets = labels[keep]
         right = (logits.detach().argmax(-1) == targets).sum()
         return cross_entropy(logits, targets, reduction="sum"), right, int(targets.numel())
@@ -92,6 +110,9 @@ class CausalTrainer(Trainer):
         total, right, count = 0.0, 0, 0
         with torch.no_grad(), self.compute_loss_context_manager():
             for batch in self.get_eval_dataloader(eval_dataset):
+                if self._stop_asked():
+                    count = 0  # half a measurement is none
+                    break
                 batch = self._prepare_inputs(batch)
                 if not bool((batch["labels"][0, 1:] != IGNORED).any()):
                     continue
@@ -109,6 +130,12 @@ class CausalTrainer(Trainer):
             self.reporter.set(state=before.state, phase=before.phase)
         self._tally.pause(time.monotonic() - began)
         return metrics
+
+    def _stop_asked(self) -> bool:
+        if self.reporter is None:
+            return False
+        self.reporter.beat()
+        return self.reporter.run.stop_requested
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:

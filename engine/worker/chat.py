@@ -18,13 +18,13 @@ from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogit
 from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
 
 from engine.device import device
-from engine.errors import StudioError
 from engine.models import resolve
 from engine.runs.channel import Channel
 from engine.worker.answers import stop_tokens
 from engine.worker.failures import explained
 from engine.worker.models import load_any, load_tokenizer
 from engine.worker.templates import choose_template
+from engine.worker.tokens import prompt_text
 
 # Two sides, and one to change to and fro.
 _LOADED = 3
@@ -49,7 +49,7 @@ class _Shelf:
     def get(self, reference: str) -> tuple[Any, Any]:
         """(model, tokenizer)."""
         source = resolve(reference)
-        changed = (source.path / "config.json").stat().st_mtime if source.path and source.path.is_dir() else 0
+        changed = max(file.stat().st_mtime for file in source.path.glob("*.json")) if source.path else 0
         key = f"{source.location}@{changed}"
         if key not in self._loaded:
             while len(self._loaded) >= _LOADED:
@@ -60,7 +60,7 @@ class _Shelf:
             kind = found.kind
             dtype = torch.float32 if kind == "cpu" and not found.bf16 else "auto"
             model = load_any(source, dtype=dtype, use_safetensors=True, trust_remote_code=False).eval()
-            self._loaded[key] = (model.to(kind), tokenizer)
+            self._loaded[key] = (model.to(kind if torch.accelerator.is_available() else "cpu"), tokenizer)
         self._loaded.move_to_end(key)
         return self._loaded[key]
 
@@ -77,14 +77,14 @@ def _answer(request: dict[str, Any], shelf: _Shelf, channel: Channel) -> None:
         try:
             model, tokenizer = shelf.get(reference)
             sides[side] = _speak(model, tokenizer, request["messages"][side], request["settings"])
-        except (StudioError, OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # whatever a foreign model or template does, the other side is answered
             _tell_error(tell, side, error)
     while sides:
         stopped = channel.readable(0) and (channel.receive() or {"do": "stop"})["do"] == "stop"
         for side, pieces in list(sides.items()):
             try:
                 piece = None if stopped else next(pieces, None)
-            except (StudioError, ValueError, RuntimeError) as error:
+            except Exception as error:
                 _tell_error(tell, side, error)
                 del sides[side]
                 continue
@@ -105,9 +105,8 @@ def _tell_error(tell: Any, side: int, error: Exception) -> None:
 
 def _speak(model: Any, tokenizer: Any, messages: list[dict[str, str]], settings: dict[str, Any]) -> Iterator[str]:
     """Pieces of text, one for every token ("" while a character is incomplete); ends at the model's end of turn."""
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    if settings.get("raw"):
-        text = messages[-1]["content"]
+    raw = settings.get("raw")
+    text = prompt_text({"text": messages[-1]["content"]} if raw else {"messages": messages}, tokenizer)
     ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"].to(model.device)
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
     room = int(settings.get("max_tokens") or 128)

@@ -11,6 +11,7 @@ The answer to `{"params": …, "limit": n}` is one message:
 from __future__ import annotations
 
 import itertools
+import traceback
 from collections.abc import Iterable
 from typing import Any
 
@@ -43,6 +44,13 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
             answer = preview(parse(request["params"]), int(request["limit"]), tokenizers)
         except StudioError as error:
             answer = {"error": error.message, "hint": error.hint, "kind": type(error).__name__}
+        except Exception as error:  # a foreign tokenizer or template may raise anything; the page is told and may ask again
+            traceback.print_exc()
+            answer = {
+                "error": f"The data cannot be shown as tokens: {error}.",
+                "hint": "Try another model.",
+                "kind": "ModelError",
+            }
         channel.send(answer)
     return 0
 

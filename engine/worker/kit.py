@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -22,13 +24,16 @@ from engine.plan import Plan
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
 from engine.spec import TrainerSpec
+from engine.worker.answers import stop_tokens
 from engine.worker.callbacks import RunCallback
 from engine.worker.models import load_causal
 from engine.worker.reporter import Reporter
 from engine.worker.token_rows import Blocks, Packed, RowWriter, TokenRows
-from engine.worker.tokens import Tokens, chat_tokens, text_tokens
+from engine.worker.tokens import Tokens, chat_tokens, spelt_control_tokens, text_tokens, turn_end
 
 Row = dict[str, Any]
+
+_LOOKED_AT = 200
 
 
 class Rows(NamedTuple):
@@ -45,11 +50,19 @@ class Kit:
         self.run, self.spec, self.plan, self.params = run, spec, plan, plan.params
         self.tokenizer, self.reporter = tokenizer, reporter
         self.callback: RunCallback | None = None
+        self._turn_end: int | None = None
 
     @cached_property
     def model(self) -> Any:
         """The causal model to train, with its adapter if one is wanted."""
         return load_causal(resolve(self.params.model), self.params)
+
+    @cached_property
+    def isolates(self) -> bool:
+        """Whether the model keeps documents apart that lie end to end; models with a recurrent state may not."""
+        from engine.worker.isolation import keeps_apart
+
+        return keeps_apart(self.model)
 
     def text_rows(self) -> Rows:
         """Documents, each with its end-of-text token; `blocks` cuts them."""
@@ -57,18 +70,25 @@ class Kit:
 
     def chat_rows(self, *, train_on_prompt: bool) -> Rows:
         """Conversations with the answers trained, cut at the longest length."""
-        return self._tokenised(
+        rows = self._tokenised(
             lambda row: chat_tokens(row, self.tokenizer, train_on_prompt=train_on_prompt), self.params.max_length
         )
+        self._turn_end = turn_end(itertools.islice(rows.train, _LOOKED_AT), self.tokenizer)
+        return rows
 
     def blocks(self, rows: Rows, *, cross_documents: bool) -> Rows:
         """All documents end to end, cut into blocks of the longest length."""
         length = self.params.max_length or 512
+        if not (cross_documents or self.isolates):
+            self.reporter.warn("This kind of model cannot keep documents apart: text in one block sees what is before it.")
         return Rows(*(part and Blocks(part, length, sees_all=cross_documents) for part in rows))  # type: ignore[arg-type]
 
     def packed(self, rows: Rows, *, cross_documents: bool) -> Rows:
         """Training rows packed into places of the longest length; held-out rows stay as they are."""
         length = self.params.max_length or 512
+        if not (cross_documents or self.isolates):
+            self.reporter.warn("This kind of model cannot keep rows apart, so short rows are not joined.")
+            return rows
         return Rows(Packed(rows.train, length, sees_all=cross_documents), rows.valid)  # type: ignore[arg-type]
 
     def causal_trainer(self, rows: Rows) -> Any:
@@ -77,9 +97,14 @@ class Kit:
 
         charted = {key for chart in self.spec.charts for key, _ in chart.series}
         assert self.callback is not None
+        self._teach_where_to_stop()
+        p = self.params
+        batch, joined = p.batch_size or 1, p.gradient_accumulation
+        if not self.isolates:
+            batch, joined = 1, joined * batch  # the same step, one row after the other
         return CausalTrainer(
             model=self.model,
-            args=self.arguments(has_valid=bool(rows.valid)),
+            args=self.arguments(len(rows.train), batch, joined, has_valid=bool(rows.valid)),
             train_dataset=rows.train,
             eval_dataset=rows.valid or None,
             processing_class=self.tokenizer,
@@ -88,16 +113,28 @@ class Kit:
             reporter=self.reporter,
         )
 
-    def arguments(self, *, has_valid: bool, **overrides: Any) -> TrainingArguments:
-        """The settings that every trainer hands to transformers."""
+    def _teach_where_to_stop(self) -> None:
+        """Name the token that ends an answer in the model's own generation settings, so that every program stops there."""
+        settings = self.model.generation_config
+        known = stop_tokens(self.model, self.tokenizer)
+        if self._turn_end is not None and self._turn_end not in known:
+            settings.eos_token_id = [*known, self._turn_end]
+
+    def arguments(
+        self, rows: int, batch_size: int, accumulation: int, *, has_valid: bool, **overrides: Any
+    ) -> TrainingArguments:
+        """The settings that every trainer hands to transformers, for `rows` rows to train on."""
         p = self.params
+        per_epoch = math.ceil(math.ceil(rows / batch_size) / accumulation)
+        steps = math.ceil(per_epoch * p.epochs)
         values: dict[str, Any] = {
             "output_dir": str(self.run.checkpoints_dir),
             "num_train_epochs": p.epochs,
-            "max_steps": p.max_steps or -1,
-            "per_device_train_batch_size": p.batch_size,
-            "per_device_eval_batch_size": p.batch_size,
-            "gradient_accumulation_steps": p.gradient_accumulation,
+            # transformers would repeat the data until it has made that many steps
+            "max_steps": min(p.max_steps, steps) if p.max_steps else -1,
+            "per_device_train_batch_size": batch_size,
+            "per_device_eval_batch_size": batch_size,
+            "gradient_accumulation_steps": accumulation,
             "learning_rate": p.lr,
             "lr_scheduler_type": "constant_with_warmup" if p.scheduler == "constant" else p.scheduler,
             # transformers reads a number below one as a share of all steps and rounds it up: less than one step is none,
@@ -127,7 +164,9 @@ class Kit:
             "label_names": ["labels"],
             "dataloader_pin_memory": False,
         }
-        return TrainingArguments(**{**values, **overrides})
+        made = TrainingArguments(**{**values, **overrides})
+        made._n_gpu = min(1, made.n_gpu)  # one device a run; with more, transformers would split each batch among them
+        return made
 
     def _tokenised(self, make: Callable[[Row], Tokens], max_length: int | None) -> Rows:
         self.reporter.phase(State.PREPARING, "Tokenising")
@@ -144,7 +183,11 @@ class Kit:
         writer = RowWriter(self.run.data_dir / f"{part}.tokens")
         empty = refused = 0
         reason = ""
-        for row in read_rows(self.run.data_dir / f"{part}.jsonl"):
+        spelt = Counter[str]()
+        for number, row in enumerate(read_rows(self.run.data_dir / f"{part}.jsonl")):
+            if number % _LOOKED_AT == 0:
+                self.reporter.heed_stop()
+            spelt.update(spelt_control_tokens(row, self.tokenizer))
             try:
                 tokens = make(row).cut(max_length)
             except DataError as error:
@@ -159,6 +202,12 @@ class Kit:
                 f"{empty} {'held-out' if part == 'valid' else 'training'} rows have no token to train on within "
                 f"{max_length} tokens and were left out.",
                 "A greater longest length keeps them.",
+            )
+        for token, count in spelt.most_common(3):
+            self.reporter.warn(
+                f"{count} {'held-out' if part == 'valid' else 'training'} rows spell {token}, which the model takes for "
+                f"the real control token.",
+                "Delete it from the text, unless it was put there on purpose.",
             )
         if refused:
             self.reporter.warn(f"{refused} rows were left out. The first of them: {reason}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from engine.errors import ModelError
 from engine.models import ModelSource
@@ -40,7 +40,7 @@ def load_tokenizer(source: ModelSource) -> Any:
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(source.location, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the tokenizer library raises plain Exception for a file that it cannot parse
         raise _not_loaded(source, "tokenizer", error) from error
     if tokenizer.eos_token_id is None:
         raise ModelError(f"The tokenizer of {source.reference} has no end-of-text token.", hint="Choose another model.")
@@ -67,6 +67,8 @@ def load_causal(source: ModelSource, params: LLMTrainingParams) -> Any:
     if asked == "documents" and attention.supported(model.config, params.max_length or 0):
         model.set_attn_implementation(attention.NAME)
     model.config.use_cache = False
+    if params.quantization == "none" and params.device != "cpu" and torch.accelerator.is_available():
+        model.to(torch.accelerator.current_accelerator())
     return with_adapter(model, params, "CAUSAL_LM") if params.peft else model
 
 
@@ -75,7 +77,10 @@ def load_any(source: ModelSource, **options: Any) -> Any:
     if source.path is not None and not (source.path / "config.json").is_file():
         from peft import AutoPeftModelForCausalLM
 
-        return AutoPeftModelForCausalLM.from_pretrained(source.location, **options).merge_and_unload()
+        model = AutoPeftModelForCausalLM.from_pretrained(source.location, **options).merge_and_unload()
+        if (source.path / "generation_config.json").is_file():  # peft leaves it; it names the token that ends an answer
+            model.generation_config = GenerationConfig.from_pretrained(source.location)
+        return model
     return AutoModelForCausalLM.from_pretrained(source.location, **options)
 
 
@@ -101,14 +106,6 @@ def with_adapter(model: Any, params: LLMTrainingParams, task: str) -> Any:
         raise ModelError(
             f"The adapter cannot be put on this model: {error}", hint="Use --target-modules all-linear."
         ) from error
-
-
-def saved_dtype(source: ModelSource) -> torch.dtype:
-    """The number format that the base model has on disk, which the trained one keeps."""
-    from engine.models import facts
-
-    named = {"BF16": torch.bfloat16, "F16": torch.float16}
-    return named.get(facts(source.reference).dtype, torch.float32)
 
 
 def _quantized(params: LLMTrainingParams) -> Any:

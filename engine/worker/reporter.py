@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
+from engine.errors import TrainingError
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State, Status
 
 # The rest is in the charts.
 _IN_LOG = ("loss", "eval_loss", "learning_rate", "token_accuracy", "eval_token_accuracy")
+
+
+class StopRequested(TrainingError):
+    """Not an error: the way out of work that is not worth finishing."""
 
 
 class Reporter:
@@ -22,6 +28,20 @@ class Reporter:
     def set(self, **changes: Any) -> None:
         """Change the status."""
         self.status = self.run.update_status(**changes)
+
+    def beat(self) -> None:
+        """Show that the work goes on, for whoever waits for it to stop."""
+        os.utime(self.run.lock_file)
+
+    def heed_stop(self) -> None:
+        """End the run here if somebody asked for it; for the work before the first step, which saves nothing.
+
+        Raises:
+            StopRequested: somebody did.
+        """
+        self.beat()
+        if self.run.stop_requested:
+            raise StopRequested("Stopped on request before the first step.", cause="stopped")
 
     def phase(self, state: State, phase: str, **detail: Any) -> None:
         """Begin a phase: a state for programs, words for people."""

@@ -11,16 +11,15 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from engine.errors import TrainingError
-from engine.models import ModelSource
 from engine.params import LLMTrainingParams
 from engine.runs.directory import RunDirectory
-from engine.worker.models import load_any, saved_dtype
+
+# Safetensors' names of the formats that a base model may have on disk; the trained one is saved in the same.
+_DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16}
 
 
-def save_model(
-    run: RunDirectory, model: Any, tokenizer: Any, params: LLMTrainingParams, source: ModelSource, card: str
-) -> None:
-    """Put a complete model into `model/`; a LoRA adapter also into `adapter/`.
+def save_model(run: RunDirectory, model: Any, tokenizer: Any, params: LLMTrainingParams, dtype: str, card: str) -> None:
+    """Put a complete model into `model/`, its weights in the format `dtype`; a LoRA adapter also into `adapter/`.
 
     `model/` is the merged model, or the adapter alone when `merge_adapter` is off or the base was quantised.
 
@@ -31,45 +30,37 @@ def save_model(
     merged = params.peft and params.merge_adapter and params.quantization == "none"
     if params.peft:
         adapter = _fresh(run.path / ".adapter.part")
-        _write(model, tokenizer, adapter, source)
+        _write(model, tokenizer, adapter)
         (adapter / "README.md").write_text(card, encoding="utf-8")
         _put(adapter, run.path / "adapter")
     if merged:
         model = model.merge_and_unload()
     if merged or not params.peft:
-        model = model.to(saved_dtype(source))
-    _write(model, tokenizer, part, source)
+        model = model.to(_DTYPES.get(dtype, torch.float32))
+    _write(model, tokenizer, part)
     (part / "README.md").write_text(card, encoding="utf-8")
-    _check_loads(part, model, is_adapter=params.peft and not merged)
+    _check_saved(part, model, is_adapter=params.peft and not merged)
     _put(part, run.model_dir)
 
 
-def _write(model: Any, tokenizer: Any, folder: Path, source: ModelSource) -> None:
+def _write(model: Any, tokenizer: Any, folder: Path) -> None:
     model.config.use_cache = True
     if getattr(model.config, "_attn_implementation", "") == "documents":
         model.set_attn_implementation("sdpa")
     model.save_pretrained(folder, safe_serialization=True)
+    model.generation_config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
-def _check_loads(folder: Path, model: Any, *, is_adapter: bool) -> None:
-    """Load the folder with plain transformers (or peft) and compare every tensor with the one in memory."""
+def _check_saved(folder: Path, model: Any, *, is_adapter: bool) -> None:
+    """Load what was written with plain transformers (or peft) and compare every tensor with the one in memory."""
     try:
-        if is_adapter:
-            loaded = load_any(ModelSource("folder", str(folder), folder), dtype=torch.float32)
-            tensors: dict[str, Any] = {}
-        else:
-            both: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", output_loading_info=True)
-            loaded, report = both
-            if report["missing_keys"] or report["unexpected_keys"]:
-                raise ValueError(f"missing {report['missing_keys']}, unexpected {report['unexpected_keys']}")
-            tensors = model.state_dict()
+        ours, kept = _adapter(folder, model) if is_adapter else _whole(folder, model)
     except (OSError, ValueError, RuntimeError) as error:
         raise TrainingError(
             f"The saved model cannot be loaded again: {error}", hint="Please report this.", cause="save"
         ) from error
-    ours = loaded.state_dict()
-    wrong = [n for n, t in tensors.items() if n in ours and not torch.equal(t.cpu(), ours[n].cpu().to(t.dtype))]
+    wrong = [n for n, t in kept.items() if n in ours and not torch.equal(t.cpu(), ours[n].cpu().to(t.dtype))]
     broken = [n for n, t in ours.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
     if wrong or broken:
         raise TrainingError(
@@ -77,6 +68,27 @@ def _check_loads(folder: Path, model: Any, *, is_adapter: bool) -> None:
             hint="Weights that are no numbers come from too high a learning rate." if broken else "Please report this.",
             cause="save",
         )
+
+
+def _whole(folder: Path, model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The tensors as they load from the folder, and as they are in memory."""
+    both: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", output_loading_info=True)
+    loaded, report = both
+    if report["missing_keys"] or report["unexpected_keys"]:
+        raise ValueError(f"missing {report['missing_keys']}, unexpected {report['unexpected_keys']}")
+    return loaded.state_dict(), model.state_dict()
+
+
+def _adapter(folder: Path, model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The same for an adapter, without its base, which may not fit into memory in full numbers a second time."""
+    from peft import PeftConfig, get_peft_model_state_dict
+    from peft.utils import load_peft_weights
+
+    PeftConfig.from_pretrained(str(folder))
+    loaded, kept = load_peft_weights(str(folder), device="cpu"), get_peft_model_state_dict(model)
+    if loaded.keys() != kept.keys():
+        raise ValueError(f"saved {sorted(loaded)[:3]}…, trained {sorted(kept)[:3]}…")
+    return loaded, kept
 
 
 def _fresh(folder: Path) -> Path:

@@ -13,7 +13,6 @@ import select
 import signal
 import socket
 import sys
-import threading
 import traceback
 from typing import Any
 
@@ -25,8 +24,9 @@ def preload() -> None:
     """Import what jobs need, transformers' lazily loaded parts included."""
     import accelerate
     import peft  # noqa: F401
+    import torch
     import torch._dynamo
-    import torch.optim  # noqa: F401
+    import torch.optim
     import transformers.integrations
     import transformers.models.llama.modeling_llama
     import transformers.models.qwen2.modeling_qwen2
@@ -37,7 +37,9 @@ def preload() -> None:
     import engine.worker.train  # noqa: F401
 
     assert accelerate.__version__
-    assert threading.active_count() == 1, "a fork server must have one thread"
+    threads = len(os.listdir("/proc/self/task"))  # Python's own count does not know the threads of libraries
+    assert threads == 1, f"a fork server must have one thread, and this one has {threads}"
+    assert not torch.cuda.is_initialized(), "a fork server must not have touched the GPU"
 
 
 def serve(address: str) -> None:
@@ -56,9 +58,12 @@ def serve(address: str) -> None:
             return
         connection, _ = listener.accept()
         with Channel(connection) as channel:
-            request = channel.receive(5)
-            if request is not None:
-                _fork(request, channel, listener)
+            try:
+                request = channel.receive(5)
+                if request is not None:
+                    _fork(request, channel, listener)
+            except (OSError, ValueError):  # a caller that hangs or talks nonsense, no memory for a child: others go on
+                traceback.print_exc()
 
 
 def _fork(request: dict[str, Any], channel: Channel, listener: socket.socket) -> None:

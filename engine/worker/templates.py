@@ -32,8 +32,12 @@ PLAIN = (
 def choose_template(tokenizer: Any, wish: str) -> str:
     """Give the tokenizer the wished template (`auto`: its own, else plain lines); returns a note, "" when it keeps its own."""
     if wish == "chatml":
-        tokenizer.chat_template = CHATML
-        return "Conversations are written as ChatML."
+        if "<|im_end|>" in tokenizer.get_vocab():
+            tokenizer.chat_template = CHATML
+            return "Conversations are written as ChatML."
+        # the mark would be spelt in many ordinary tokens, at which no program knows to stop
+        tokenizer.chat_template = CHATML.replace("'<|im_end|>'", "eos_token")
+        return f"Conversations are written as ChatML; this model has no `<|im_end|>`, so {tokenizer.eos_token} ends a turn."
     if wish == "plain":
         tokenizer.chat_template = PLAIN
         return "Conversations are written as plain `User:` and `Assistant:` lines."

@@ -119,7 +119,8 @@ class Blocks(Sequence[dict[str, Any]]):
         self.total = int(rows.ends[-1]) if len(rows) else 0
 
     def __len__(self) -> int:
-        return math.ceil(self.total / self.length)
+        # a single token that is left over has nothing to be predicted from
+        return math.ceil(max(0, self.total - 1) / self.length)
 
     def __getitem__(self, index: Any) -> Any:
         start = range(len(self))[index] * self.length

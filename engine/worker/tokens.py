@@ -6,6 +6,9 @@ Data is never a template: the row's text is only ever a value that the chat temp
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +35,14 @@ class Tokens:
 
 
 def text_tokens(row: dict[str, Any], tokenizer: Any) -> Tokens:
-    """A document and the end-of-text token; every token is trained."""
-    ids = [*tokenizer(row["text"], add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    """A document and the end-of-text token, begun as the model was taught; every token is trained."""
+    ids = [*opening(tokenizer), *tokenizer(row["text"], add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
     return Tokens(ids, list(ids))
+
+
+def opening(tokenizer: Any) -> list[int]:
+    """The token that every text begins with for this model, or nothing; chat templates write it themselves."""
+    return [token for token in tokenizer("")["input_ids"][:1] if token == tokenizer.bos_token_id]
 
 
 def chat_tokens(row: dict[str, Any], tokenizer: Any, *, train_on_prompt: bool = False) -> Tokens:
@@ -50,33 +58,52 @@ def chat_tokens(row: dict[str, Any], tokenizer: Any, *, train_on_prompt: bool = 
             return _joined(row["prompt"], row["completion"], tokenizer, train_on_prompt)
         row = {**row, "messages": _exchange(row["prompt"], row["completion"])}
     messages, tools = row["messages"], row.get("tools") or None
-    try:
-        made = _marked(messages, tools, tokenizer) if _marks_answers(tokenizer) else _by_prefix(messages, tools, tokenizer)
-    except DataError:
-        raise
-    except Exception as error:  # templates are programs of the model's author and raise whatever they like
-        raise DataError(
-            f"The model's chat template refuses this conversation: {error}.",
-            hint="Some templates want user and assistant to take turns, or know no system or tool turns.",
-        ) from error
+    made = _marked(messages, tools, tokenizer) if _marks_answers(tokenizer) else _by_prefix(messages, tools, tokenizer)
     if not made.input_ids:
         raise DataError("The model's chat template renders this conversation as nothing.", hint="Choose another template.")
     return Tokens(made.input_ids, list(made.input_ids)) if train_on_prompt else made
 
 
 def prompt_text(row: dict[str, Any], tokenizer: Any) -> str:
-    """What the model is given when it should answer this row: everything up to the last answer."""
+    """What the model is given when it should answer this row: everything up to the last answer.
+
+    Raises:
+        DataError: the template cannot show this conversation.
+    """
+    if "text" in row:
+        return "".join(tokenizer.convert_ids_to_tokens(opening(tokenizer))) + row["text"]
     if "messages" in row:
         messages = list(row["messages"])
         while messages and messages[-1]["role"] == "assistant":
             messages.pop()
-        return tokenizer.apply_chat_template(
-            messages, tools=row.get("tools") or None, tokenize=False, add_generation_prompt=True
-        )
+        return _rendered(messages, row.get("tools") or None, tokenizer, tokenize=False, add_generation_prompt=True)
     if isinstance(row["prompt"], str) and tokenizer.chat_template is None:
-        return row["prompt"]
+        return prompt_text({"text": row["prompt"]}, tokenizer)
     messages = row["prompt"] if isinstance(row["prompt"], list) else [{"role": "user", "content": row["prompt"]}]
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return _rendered(messages, None, tokenizer, tokenize=False, add_generation_prompt=True)
+
+
+def spelt_control_tokens(row: dict[str, Any], tokenizer: Any) -> set[str]:
+    """The control tokens (`<|im_end|>`, `</s>`, …) that the row's own text spells, and that the model will take for real."""
+    text = json.dumps(row, ensure_ascii=False, default=str)
+    return {token for token in tokenizer.all_special_tokens if token in text}
+
+
+def turn_end(rows: Iterable[dict[str, Any]], tokenizer: Any) -> int | None:
+    """The control token that ends most of these tokenised rows' answers; None when they end in ordinary text."""
+    ends = Counter(int(row["labels"][row["labels"] != IGNORED][-1]) for row in rows)
+    token = ends.most_common(1)[0][0] if ends else None
+    return token if token in tokenizer.added_tokens_decoder else None
+
+
+def _rendered(messages: list[dict[str, Any]], tools: Any, tokenizer: Any, **options: Any) -> Any:
+    try:
+        return tokenizer.apply_chat_template(messages, tools=tools, **options)
+    except Exception as error:  # templates are programs of the model's author and raise whatever they like
+        raise DataError(
+            f"The model's chat template refuses this conversation: {error}.",
+            hint="Some templates want user and assistant to take turns, or know no system or tool turns.",
+        ) from error
 
 
 def _exchange(prompt: Any, completion: Any) -> list[dict[str, Any]]:
@@ -86,7 +113,7 @@ def _exchange(prompt: Any, completion: Any) -> list[dict[str, Any]]:
 
 
 def _joined(prompt: str, completion: str, tokenizer: Any, train_on_prompt: bool) -> Tokens:
-    before = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    before = [*opening(tokenizer), *tokenizer(prompt, add_special_tokens=False)["input_ids"]]
     after = [*tokenizer(completion, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
     return Tokens(before + after, (before if train_on_prompt else [IGNORED] * len(before)) + after)
 
@@ -97,9 +124,7 @@ def _marks_answers(tokenizer: Any) -> bool:
 
 
 def _marked(messages: list[dict[str, Any]], tools: Any, tokenizer: Any) -> Tokens:
-    made = tokenizer.apply_chat_template(
-        messages, tools=tools, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
-    )
+    made = _rendered(messages, tools, tokenizer, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
     ids, mask = list(made["input_ids"]), made["assistant_masks"]
     return Tokens(ids, [token if answer else IGNORED for token, answer in zip(ids, mask, strict=True)])
 
@@ -108,7 +133,7 @@ def _by_prefix(messages: list[dict[str, Any]], tools: Any, tokenizer: Any) -> To
     """Find the answers by rendering the conversation up to each one and checking that the longer text begins with it."""
 
     def text(count: int, **options: Any) -> str:
-        return tokenizer.apply_chat_template(messages[:count], tools=tools, tokenize=False, **options)
+        return _rendered(messages[:count], tools, tokenizer, tokenize=False, **options)
 
     whole = text(len(messages))
     spans = []

@@ -18,7 +18,7 @@ import transformers
 from engine.data import prepare
 from engine.device import device
 from engine.errors import DataError, TrainingError
-from engine.models import facts, resolve
+from engine.models import ModelFacts, facts, resolve
 from engine.plan import DataFacts, Plan, plan
 from engine.registry import parse, spec_for
 from engine.runs import queue
@@ -33,7 +33,7 @@ from engine.worker.card import model_card
 from engine.worker.failures import explained
 from engine.worker.kit import Kit, read_rows, row_tokens
 from engine.worker.models import download, load_tokenizer
-from engine.worker.reporter import Reporter
+from engine.worker.reporter import Reporter, StopRequested
 from engine.worker.saving import save_model
 from engine.worker.templates import choose_template
 from engine.worker.tokens import prompt_text
@@ -57,6 +57,9 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
     try:
         _Work(run, reporter).do()
         code = 0
+    except StopRequested as request:
+        reporter.set(state=State.STOPPED, reason=request.message, cause=request.cause, ended=time.time(), phase="")
+        code = 0
     except BaseException as error:  # the one broad catch: whatever ended the work must be told
         traceback.print_exc()
         told = explained(error)
@@ -79,19 +82,20 @@ class _Work:
 
     def do(self) -> None:
         """Prepare, train, save, and judge whether that may be called done."""
-        found = device()
+        found = device(self.params.device)
         pid = os.getpid()
         self.reporter.set(
             started=time.time(),
             pid=pid,
             pid_started=psutil.Process(pid).create_time(),
-            device=found.name if self.params.device != "cpu" else "CPU",
+            device=found.name,
         )
         self._prepare_data()
         source = resolve(self.params.model)
         if source.path is None:
             self.reporter.phase(State.PREPARING, "Downloading the model")
             download(source)
+        self.reporter.heed_stop()
         self.reporter.phase(State.PREPARING, "Counting tokens")
         tokenizer = load_tokenizer(source)
         note = choose_template(tokenizer, self.params.chat_template) if self.spec.rows != "text" else ""
@@ -101,7 +105,7 @@ class _Work:
         chosen = plan(self.params, self._count(tokenizer), known, found)
         write_json(self.run.plan_file, {**chosen.to_dict(), "model_parameters": known.parameters})
         torch.manual_seed(chosen.params.seed)
-        self._train(chosen, tokenizer, source)
+        self._train(chosen, tokenizer, known)
 
     def _prepare_data(self) -> None:
         if self.run.data_file.is_file():
@@ -138,10 +142,9 @@ class _Work:
         if not lengths:
             lengths, trained = [1], [0]
         # as the page counts them: rows that are yet to be split, and held-out rows only where they are a file of their own
-        own_file = self.params.valid_path is not None
         return DataFacts(
-            rows=data["train_rows"] + (0 if own_file else data["valid_rows"]),
-            valid_rows=data["valid_rows"] if own_file else None,
+            rows=data["train_rows"] + (0 if data["own_valid"] else data["valid_rows"]),
+            valid_rows=data["valid_rows"] if data["own_valid"] else None,
             tokens_mean=float(np.mean(lengths)),
             tokens_p95=int(np.percentile(lengths, 95)),
             tokens_max=int(max(lengths)),
@@ -149,7 +152,8 @@ class _Work:
             exact=data["train_rows"] <= _COUNTED,
         )
 
-    def _train(self, chosen: Plan, tokenizer: Any, source: Any) -> None:
+    def _train(self, chosen: Plan, tokenizer: Any, known: ModelFacts) -> None:
+        self.reporter.heed_stop()
         self.reporter.phase(State.PREPARING, "Loading the model")
         kit = Kit(self.run, self.spec, chosen, tokenizer, self.reporter)
         best = BestWeights(self.run.path / "best.safetensors")
@@ -165,7 +169,7 @@ class _Work:
             saved_step = self.reporter.status.best_step or 0
         self.reporter.phase(State.SAVING, "Saving the model")
         card = model_card(self.run, self.spec, self.params, chosen, self.reporter.status)
-        save_model(self.run, job.model, tokenizer, chosen.params, source, card)
+        save_model(self.run, job.model, tokenizer, chosen.params, known.dtype, card)
         self.run.log_event("saved", step=self.reporter.status.step, path="model")
         self._end(callback, job, saved_step)
         if self.reporter.status.state is State.DONE:
@@ -177,6 +181,8 @@ class _Work:
         return str(max(found, key=lambda path: int(path.name.rsplit("-", 1)[1]))) if found else None
 
     def _measure_last(self, job: Any, callback: RunCallback) -> None:
+        if callback.stopped:
+            return  # whoever asked to stop waits
         if job.args.eval_strategy != "no" and callback.last_measured != job.state.global_step:
             self.reporter.phase(State.EVALUATING, "Measuring on held-out rows")
             job.evaluate()
@@ -215,17 +221,27 @@ class _Work:
         asked = list(p.sample_prompts) or list(bundled)[:_PROMPTS]
         if not asked:
             return self._answers_from_rows(tokenizer)
-        given = asked if self.spec.rows == "text" else [prompt_text({"prompt": a}, tokenizer) for a in asked]
-        return SampleAnswers(asked, given, tokenizer, p.sample_tokens)
+        rows: list[dict[str, Any]] = [{"text": a} if self.spec.rows == "text" else {"prompt": a} for a in asked]
+        return self._prompts(asked, rows, tokenizer)
 
     def _answers_from_rows(self, tokenizer: Any) -> SampleAnswers:
         held_out = list(read_rows(self.run.data_dir / "valid.jsonl", _PROMPTS))
         rows = held_out or list(read_rows(self.run.data_dir / "train.jsonl", _PROMPTS))
         if self.spec.rows == "text":
-            shown = [" ".join(row["text"].split()[:8]) for row in rows]
-            return SampleAnswers(shown, shown, tokenizer, self.params.sample_tokens)
-        given = [prompt_text(row, tokenizer) for row in rows]
-        return SampleAnswers([_last_question(row) for row in rows], given, tokenizer, self.params.sample_tokens)
+            rows = [{"text": " ".join(row["text"].split()[:8])} for row in rows]
+        return self._prompts([row["text"] if "text" in row else _last_question(row) for row in rows], rows, tokenizer)
+
+    def _prompts(self, shown: list[str], rows: list[dict[str, Any]], tokenizer: Any) -> SampleAnswers:
+        """The prompts that the model's chat template can show; one that it refuses is told and left out."""
+        kept, given = [], []
+        for words, row in zip(shown, rows, strict=True):
+            try:
+                given.append(prompt_text(row, tokenizer))
+            except DataError as error:
+                self.reporter.warn(f"The prompt {words[:60]!r} is not answered while training: {error}")
+            else:
+                kept.append(words)
+        return SampleAnswers(kept, given, tokenizer, self.params.sample_tokens, lambda: self.run.stop_requested)
 
 
 def _saved(step: int) -> str:

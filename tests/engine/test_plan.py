@@ -127,9 +127,13 @@ def test_bfloat16_only_where_the_device_has_it(kind: str, without: str, bf16: bo
 
 
 def test_a_run_sent_to_the_cpu_gets_what_a_cpu_can_do() -> None:
-    chosen = plan(params(device="cpu"), DataFacts(50), SMALL, GPU).params
-    assert chosen.precision == "fp32"
-    assert chosen.attention == "documents"  # not the card's flash attention
+    assert plan(params(device="cpu"), DataFacts(50), SMALL, GPU).params.attention == "documents"  # not the card's
+
+
+def test_flash_attention_is_not_chosen_for_what_it_cannot_compute_and_refused_when_asked_for() -> None:
+    assert plan(params(precision="fp32"), DataFacts(50), SMALL, GPU).params.attention == "sdpa"
+    with pytest.raises(DeviceError, match="bf16 or fp16 only"):
+        plan(params(precision="fp32", attention="flash_attention_2"), DataFacts(50), SMALL, GPU)
 
 
 def test_attention_suits_device_and_model() -> None:

@@ -36,7 +36,7 @@ def start(runs_root: Path, tiny_model: Path, tmp_path: Path) -> Iterator[Callabl
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     made: list[RunDirectory] = []
 
-    def begin(name: str = "run", max_steps: int = 100_000) -> RunDirectory:
+    def begin(name: str = "run", max_steps: int = 30_000) -> RunDirectory:
         params = api.LLMTrainingParams(
             trainer="sft",
             model=str(tiny_model),
@@ -44,6 +44,7 @@ def start(runs_root: Path, tiny_model: Path, tmp_path: Path) -> Iterator[Callabl
             project_name=name,
             max_steps=max_steps,
             epochs=1000,
+            batch_size=1,
             max_length=64,
             logging_steps=1,
             eval_steps=50,
@@ -98,7 +99,7 @@ def test_a_killed_training_is_interrupted_and_its_lock_free(
     wait_until(lambda: not run.alive, 5)
     status = run.status()
     assert status.state is State.INTERRUPTED
-    assert f"step {status.step} of 100000" in status.reason
+    assert f"step {status.step} of 30000" in status.reason
     assert "memory" in status.hint
     assert status.cause == "killed"
     assert api.runs()[-1].state == "interrupted"
@@ -137,7 +138,7 @@ def test_the_standby_starts_a_run_at_once_and_is_not_needed_any_more(
     assert run.alive
 
     launcher.stop(run)
-    status = launcher.wait_until_stopped("warm", 30)
+    status = launcher.wait_until_stopped("warm")
     assert status.state is State.STOPPED, told(run)
     assert "Stopped on request" in status.reason
     assert (run.model_dir / "model.safetensors").is_file()

@@ -176,7 +176,7 @@ def test_many_dispatchers_start_a_run_once(runs_root: Path, workers: list[Any]) 
 
 def test_a_run_stopped_while_it_waits_is_passed_over_and_not_counted(runs_root: Path, workers: list[Any]) -> None:
     first, second = queue.enqueue(params("first")), queue.enqueue(params("second"))
-    launcher.stop(first)
+    queue.stop(first)
     assert first.status().state is State.STOPPED
     assert queue.position("first", runs_root) is None
     assert queue.position("second", runs_root) == 0
@@ -185,7 +185,7 @@ def test_a_run_stopped_while_it_waits_is_passed_over_and_not_counted(runs_root: 
 
 def test_a_run_deleted_after_it_was_stopped_in_the_queue_holds_nobody_up(runs_root: Path, workers: list[Any]) -> None:
     first, second = queue.enqueue(params("first")), queue.enqueue(params("second"))
-    launcher.stop(first)
+    queue.stop(first)
     listing.delete(first)
     assert queue.dispatch(runs_root) == [second.name]
 

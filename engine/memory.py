@@ -1,0 +1,56 @@
+"""What training holds in memory, item by item, worked out from the settings and the model's shape. No torch.
+
+Weights, gradients and Adam's moments follow Rajbhandari et al. 2020 (ZeRO, section 3.1), activations Korthikanti et al.
+2022 (equation 1), reduced to what fused attention keeps.
+"""
+
+from __future__ import annotations
+
+from engine.models import ModelFacts
+from engine.params import LLMTrainingParams
+from engine.spec import Copies
+
+# Libraries, the interpreter and the allocator's slack.
+BASE = {"cpu": 700 << 20, "mps": 900 << 20, "cuda": 1200 << 20}
+_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+# Numbers a layer keeps for its backward pass, for each token and hidden value, in bytes at two bytes a number.
+_KEPT = 34
+# Logits, their fp32 copy, its gradient and the softmax, in bytes for each entry of the vocabulary.
+_PER_LOGIT = 14
+
+
+def trained_weights(params: LLMTrainingParams, model: ModelFacts) -> int:
+    """Weights that are trained: all, or those of a LoRA adapter on every linear layer (rank × sides of its matrices)."""
+    if not params.peft:
+        return model.parameters
+    per_layer = 4 * 2 * model.hidden + 3 * (model.hidden + model.intermediate)
+    return params.lora_r * per_layer * model.layers
+
+
+def held(params: LLMTrainingParams, model: ModelFacts, copies: Copies) -> list[tuple[str, int]]:
+    """What is held all the time: (what, bytes). `params` has its precision chosen."""
+    fast = _BYTES[params.precision or "fp32"]
+    trained = trained_weights(params, model)
+    weight = {"none": fast if params.peft else 4, "int8": 1.1, "int4": 0.6}[params.quantization]
+    moments = {"adamw_torch": 8, "adafactor": 0.1, "sgd": 0}[params.optimizer]
+    frozen = copies.frozen + (copies.frozen_with_lora if params.peft else 0)
+    return [
+        ("Weights", int(model.parameters * weight + (4 * trained if params.peft else 0))),
+        ("Reference or teacher", int(frozen * model.parameters * fast)),
+        ("Gradients", 4 * trained),
+        ("Optimizer", int(moments * trained)),
+        ("Copies in the fast number format", model.parameters * 2 if fast == 2 and not params.peft else 0),
+    ]
+
+
+def activations_per_token(params: LLMTrainingParams, model: ModelFacts) -> float:
+    """Bytes kept for the backward pass for each token; recomputed layers keep only what goes into them."""
+    fast = _BYTES[params.precision or "fp32"]
+    if params.gradient_checkpointing:
+        return (2 * model.layers + _KEPT) * model.hidden * fast / 2
+    return _KEPT * model.layers * model.hidden * fast / 2
+
+
+def logits_per_token(model: ModelFacts, copies: Copies) -> int:
+    """Bytes of the next-token scores for each token that is trained."""
+    return model.vocabulary * _PER_LOGIT if copies.vocabulary_head else 0
