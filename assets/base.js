@@ -11,32 +11,70 @@
     made.append(...children.flat().filter((child) => child != null && child !== ""));
     return made;
   };
-  const number = (v) => v == null ? "–" : Math.abs(v) >= 1000 ? Math.round(v).toLocaleString("en") : v !== 0 && Math.abs(v) < 0.001 ? v.toExponential(1) : String(+v.toPrecision(4));
-  const duration = (s) => s == null || !isFinite(s) ? "–" : s < 90 ? `${Math.max(0, Math.round(s))} s` : s < 5400 ? `${Math.round(s / 60)} min` : s < 172800 ? `${(s / 3600).toFixed(1)} h` : `${(s / 86400).toFixed(1)} days`;
-  const bytes = (n) => n == null ? "–" : n >= 1e9 ? `${(n / 1e9).toFixed(1)} GB` : `${Math.round(n / 1e6)} MB`;
+  const number = (v) =>
+    v == null
+      ? "–"
+      : Math.abs(v) >= 1000
+        ? Math.round(v).toLocaleString("en")
+        : v !== 0 && Math.abs(v) < 0.001
+          ? v.toExponential(1)
+          : String(+v.toPrecision(4));
+  const duration = (s) =>
+    s == null || !isFinite(s)
+      ? "–"
+      : s < 90
+        ? `${Math.max(0, Math.round(s))} s`
+        : s < 5400
+          ? `${Math.round(s / 60)} min`
+          : s < 172800
+            ? `${(s / 3600).toFixed(1)} h`
+            : `${(s / 86400).toFixed(1)} days`;
+  const bytes = (n) => (n == null ? "–" : n >= 1e9 ? `${(n / 1e9).toFixed(1)} GB` : `${Math.round(n / 1e6)} MB`);
   const get = async (address) => {
     const answer = await fetch(address);
-    const body = await answer.json();
-    if (!answer.ok) throw Object.assign(new Error(body.error || answer.statusText), { status: answer.status, hint: body.hint || "" });
+    const body = await answer.json().catch(() => ({}));
+    if (!answer.ok)
+      throw Object.assign(new Error(body.error || answer.statusText), { status: answer.status, hint: body.hint || "" });
     return body;
   };
   const post = async (address, body = {}) => {
-    const answer = await fetch(address, { method: "POST", headers: { "X-Studio": "1", "Content-Type": "application/json" }, body: JSON.stringify(body) });
+    const answer = await fetch(address, {
+      method: "POST",
+      headers: { "X-Studio": "1", "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+    });
     const said = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw Object.assign(new Error(said.error || answer.statusText), { status: answer.status, hint: said.hint || "" });
+    if (!answer.ok)
+      throw Object.assign(new Error(said.error || answer.statusText), { status: answer.status, hint: said.hint || "" });
     return said;
   };
   const pill = (state) => el("span", { class: "st-pill", "data-state": state }, state);
-  const note = (error) => el("div", { class: "st-note error", role: "alert" }, el("strong", {}, error.message), error.hint ? ` ${error.hint}` : "");
+  const note = (error) =>
+    el("div", { class: "st-note error", role: "alert" }, el("strong", {}, error.message), error.hint ? ` ${error.hint}` : "");
   /** Ask before something is done; resolves to what was typed (true without a field), or null. */
-  const ask = (title, text, action, field = null) => new Promise((resolve) => {
-    const input = field == null ? null : el("input", { type: "text", value: field, "aria-label": title });
-    const dialog = el("dialog", { class: "st-dialog" }, el("form", { method: "dialog" }, el("h2", {}, title), el("p", {}, text), input,
-      el("div", { class: "st-actions" }, el("button", { class: "st-button", value: "" }, "Cancel"), el("button", { class: "st-button main", value: "yes" }, action))));
-    dialog.addEventListener("close", () => { resolve(dialog.returnValue === "yes" ? (input ? input.value.trim() : true) : null); dialog.remove(); });
-    document.body.append(dialog);
-    dialog.showModal();
-    input?.select();
-  });
+  const ask = (title, text, action, field = null) =>
+    new Promise((resolve) => {
+      const input = field == null ? null : el("input", { type: "text", value: field, "aria-label": title });
+      const cancel = el("button", { type: "button", class: "st-button", onclick: () => dialog.close("") }, "Cancel");
+      const dialog = el(
+        "dialog",
+        { class: "st-dialog", "aria-label": title },
+        el(
+          "form",
+          { method: "dialog" },
+          el("h2", {}, title),
+          el("p", {}, text),
+          input,
+          el("div", { class: "st-actions" }, cancel, el("button", { class: "st-button main", value: "yes" }, action)),
+        ),
+      );
+      dialog.addEventListener("close", () => {
+        resolve(dialog.returnValue === "yes" ? (input ? input.value.trim() : true) : null);
+        dialog.remove();
+      });
+      document.body.append(dialog);
+      dialog.showModal();
+      input?.select();
+    });
   window.Page = { el, number, duration, bytes, get, post, pill, note, ask };
 })();

@@ -4,10 +4,21 @@
   const colour = (name, fallback) => getComputedStyle(document.body).getPropertyValue(name).trim() || fallback;
   const smoothed = (values, share) => {
     if (!share) return values;
-    let sum = 0, weight = 0;
-    return values.map((v) => { if (v == null) return null; sum = sum * share + (1 - share) * v; weight = weight * share + (1 - share); return sum / weight; });
+    let sum = 0,
+      weight = 0;
+    return values.map((v) => {
+      if (v == null) return null;
+      sum = sum * share + (1 - share) * v;
+      weight = weight * share + (1 - share);
+      return sum / weight;
+    });
   };
-  const TITLES = { learning_rate: "Learning rate", grad_norm: "Gradient norm", tokens_per_second: "Tokens per second", memory_bytes: "Memory" };
+  const TITLES = {
+    learning_rate: "Learning rate",
+    grad_norm: "Gradient norm",
+    tokens_per_second: "Tokens per second",
+    memory_bytes: "Memory",
+  };
   const HINTS = {
     learning_rate: "The size of the steps: a short rise, then a fall to zero.",
     grad_norm: "How strongly each step pulls. Spikes are usual; a steady climb is a bad sign.",
@@ -16,27 +27,83 @@
   };
   const HIDDEN = new Set(["epoch", "tokens"]);
 
+  // A run that is watched for days: what the browser holds is thinned as the server thins what it sends at first.
+  const MOST = 12000,
+    LEFT = 4000;
+  /** The lowest and the highest point of every stretch, in their order. */
+  const thinned = ([steps, values]) => {
+    const width = Math.ceil((2 * steps.length) / LEFT),
+      kept = [];
+    for (let start = 0; start < steps.length; start += width) {
+      let low = -1,
+        high = -1;
+      for (let i = start; i < Math.min(start + width, steps.length); i++) {
+        if (values[i] == null) continue;
+        if (low < 0 || values[i] < values[low]) low = i;
+        if (high < 0 || values[i] > values[high]) high = i;
+      }
+      if (low >= 0) kept.push(...(low === high ? [low] : [Math.min(low, high), Math.max(low, high)]));
+    }
+    return [kept.map((i) => steps[i]), kept.map((i) => values[i])];
+  };
+
   class Chart {
     constructor(board, about) {
-      this.board = board; this.about = about; this.zoomed = false;
+      this.board = board;
+      this.about = about;
+      this.zoomed = false;
       this.legend = el("span", { class: "legend" });
       this.plot = el("div", { class: "plot", role: "img", "aria-label": `${about.title} chart` });
-      this.element = el("figure", { class: "chart" }, el("figcaption", {}, el("b", {}, about.title), this.legend), this.plot, about.good ? el("p", { class: "chart-good" }, about.good) : "");
+      this.element = el(
+        "figure",
+        { class: "chart" },
+        el("figcaption", {}, el("b", {}, about.title), this.legend),
+        this.plot,
+        about.good ? el("p", { class: "chart-good" }, about.good) : "",
+      );
+      new ResizeObserver(() => this.fit()).observe(this.plot);
     }
     make() {
-      const axis = { stroke: () => colour("--st-soft", "#777"), grid: { stroke: () => colour("--st-line", "#eee"), width: 1 }, ticks: { show: false }, font: "11px IBM Plex Sans, system-ui, sans-serif" };
+      const axis = {
+        stroke: () => colour("--st-soft", "#777"),
+        grid: { stroke: () => colour("--st-line", "#eee"), width: 1 },
+        ticks: { show: false },
+        font: "11px IBM Plex Sans, system-ui, sans-serif",
+      };
       const words = this.about.bytes ? bytes : number;
-      this.u = new uPlot({
-        width: this.plot.clientWidth || 400, height: 200, legend: { show: false }, padding: [8, 10, 0, 0],
-        cursor: { sync: { key: this.board.key, setSeries: false }, drag: { x: true, y: false }, points: { size: 7 } },
-        scales: { x: { time: false }, y: { distr: this.board.log ? 3 : 1, range: (u, low, high) => this.range(low, high) } },
-        axes: [{ ...axis, size: 26, values: (u, v) => v.map((n) => (Number.isInteger(n) ? n.toLocaleString("en") : "")) }, { ...axis, size: 58, values: (u, v) => v.map((n) => (n == null ? "" : words(n))) }],
-        series: [{}, ...this.about.series.map(([key, label], n) => ({ label, stroke: () => colour(`--chart-${n + 1}`, "#0d7768"), width: 1.8, spanGaps: true, points: { show: key.startsWith("eval_"), size: 5 } }))],
-        hooks: { setCursor: [() => this.say()], draw: [(u) => this.best(u)] },
-      }, [[], ...this.about.series.map(() => [])], this.plot);
+      this.u = new uPlot(
+        {
+          width: this.plot.clientWidth || 400,
+          height: 200,
+          legend: { show: false },
+          padding: [8, 10, 0, 0],
+          cursor: { sync: { key: this.board.key, setSeries: false }, drag: { x: true, y: false }, points: { size: 7 } },
+          scales: { x: { time: false }, y: { distr: this.board.log ? 3 : 1, range: (u, low, high) => this.range(low, high) } },
+          axes: [
+            { ...axis, size: 26, values: (u, v) => v.map((n) => (Number.isInteger(n) ? n.toLocaleString("en") : "")) },
+            { ...axis, size: 58, values: (u, v) => v.map((n) => (n == null ? "" : words(n))) },
+          ],
+          series: [
+            {},
+            ...this.about.series.map(([key, label], n) => ({
+              label,
+              stroke: () => colour(`--chart-${n + 1}`, "#0d7768"),
+              width: 1.8,
+              spanGaps: true,
+              points: { show: key.startsWith("eval_"), size: 5 },
+            })),
+          ],
+          hooks: { setCursor: [() => this.say()], draw: [(u) => this.best(u)] },
+        },
+        [[], ...this.about.series.map(() => [])],
+        this.plot,
+      );
       this.u.over.addEventListener("mouseup", () => setTimeout(() => this.board.zoom(this), 0));
       this.u.over.addEventListener("dblclick", () => this.board.unzoom());
-      new ResizeObserver(() => { const width = this.plot.clientWidth; if (width && Math.abs(width - this.u.width) > 1) this.u.setSize({ width, height: 200 }); }).observe(this.plot);
+    }
+    fit() {
+      const width = this.plot.clientWidth;
+      if (this.u && width && Math.abs(width - this.u.width) > 1) this.u.setSize({ width, height: 200 });
     }
     range(low, high) {
       if (low == null) return this.board.log ? [0.1, 1] : [0, 1];
@@ -54,15 +121,26 @@
       });
       const data = tables.length === 1 ? tables[0] : uPlot.join(tables);
       const { min, max } = this.u.scales.x;
-      this.u.batch(() => { this.u.setData(data, !this.zoomed); if (this.zoomed) this.u.setScale("x", { min, max }); });
+      this.u.batch(() => {
+        this.u.setData(data, !this.zoomed);
+        if (this.zoomed) this.u.setScale("x", { min, max });
+      });
       this.say();
     }
     say() {
-      const at = this.u.cursor.idx, data = this.u.data, words = this.about.bytes ? bytes : number;
+      const at = this.u.cursor.idx,
+        data = this.u.data,
+        words = this.about.bytes ? bytes : number;
       const parts = this.about.series.map(([, label], n) => {
         let i = at ?? data[0].length - 1;
         while (at == null && i > 0 && data[n + 1][i] == null) i--;
-        return el("span", {}, el("i", { class: `key-${n + 1}` }), this.about.series.length > 1 ? `${label} ` : "", el("b", {}, words(data[n + 1]?.[i])));
+        return el(
+          "span",
+          {},
+          el("i", { class: `key-${n + 1}` }),
+          this.about.series.length > 1 ? `${label} ` : "",
+          el("b", {}, words(data[n + 1]?.[i])),
+        );
       });
       if (at != null) parts.push(el("span", {}, "step ", el("b", {}, String(data[0][at]))));
       this.legend.replaceChildren(...parts);
@@ -70,39 +148,107 @@
     best(u) {
       const { step, value } = this.board.best ?? {};
       if (step == null || !this.about.series.some(([key]) => key === "eval_loss")) return;
-      const x = u.valToPos(step, "x", true), y = u.valToPos(value, "y", true), ctx = u.ctx, ratio = devicePixelRatio;
+      const x = u.valToPos(step, "x", true),
+        y = u.valToPos(value, "y", true),
+        ctx = u.ctx,
+        ratio = devicePixelRatio;
       if (x < u.bbox.left || x > u.bbox.left + u.bbox.width) return;
-      ctx.save(); ctx.strokeStyle = ctx.fillStyle = colour("--chart-2", "#c2620a"); ctx.lineWidth = 1.5 * ratio;
-      ctx.beginPath(); ctx.arc(x, y, 7 * ratio, 0, 7); ctx.stroke();
-      ctx.font = `600 ${11 * ratio}px IBM Plex Sans, sans-serif`; ctx.textAlign = x > u.bbox.left + u.bbox.width / 2 ? "right" : "left";
-      ctx.fillText("best", x + (ctx.textAlign === "right" ? -11 : 11) * ratio, y - 8 * ratio); ctx.restore();
+      ctx.save();
+      ctx.strokeStyle = ctx.fillStyle = colour("--chart-2", "#c2620a");
+      ctx.lineWidth = 1.5 * ratio;
+      ctx.beginPath();
+      ctx.arc(x, y, 7 * ratio, 0, 7);
+      ctx.stroke();
+      ctx.font = `600 ${11 * ratio}px IBM Plex Sans, sans-serif`;
+      ctx.textAlign = x > u.bbox.left + u.bbox.width / 2 ? "right" : "left";
+      ctx.fillText("best", x + (ctx.textAlign === "right" ? -11 : 11) * ratio, y - 8 * ratio);
+      ctx.restore();
     }
   }
 
   /** All charts of a run. `curves` is {metric: [[steps], [values]]}. */
   class Board {
-    constructor(element, key) { this.element = element; this.key = uPlot.sync(key).key; this.curves = {}; this.charts = []; this.known = new Set(); this.share = 0; this.log = false; this.best = null; }
-    about(charts) { for (const chart of charts) this.place(chart); this.declared = true; }
-    place(about) { const chart = new Chart(this, about); about.series.forEach(([key]) => this.known.add(key)); this.charts.push(chart); this.element.append(chart.element); }
+    constructor(element, key) {
+      this.element = element;
+      this.key = uPlot.sync(key).key;
+      this.curves = {};
+      this.charts = [];
+      this.known = new Set();
+      this.share = 0;
+      this.log = false;
+      this.best = null;
+    }
+    about(charts) {
+      for (const chart of charts) this.place(chart);
+      this.declared = true;
+    }
+    place(about) {
+      const chart = new Chart(this, about);
+      about.series.forEach(([key]) => this.known.add(key));
+      this.charts.push(chart);
+      this.element.append(chart.element);
+    }
     add(curves, reset) {
       if (reset) this.curves = {};
       for (const [key, [steps, values]] of Object.entries(curves)) {
         const mine = (this.curves[key] ??= [[], []]);
-        for (let i = 0; i < steps.length; i++) { mine[0].push(steps[i]); mine[1].push(values[i]); }
-        if (!this.known.has(key) && !HIDDEN.has(key)) this.place({ title: TITLES[key] ?? key.replaceAll("_", " "), series: [[key, key.replaceAll("_", " ")]], good: HINTS[key] ?? "", bytes: key.endsWith("bytes"), smooth: !["learning_rate", "memory_bytes"].includes(key) });
+        for (let i = 0; i < steps.length; i++) {
+          mine[0].push(steps[i]);
+          mine[1].push(values[i]);
+        }
+        if (mine[0].length > MOST) this.curves[key] = thinned(mine);
+        if (!this.known.has(key) && !HIDDEN.has(key))
+          this.place({
+            title: TITLES[key] ?? key.replaceAll("_", " "),
+            series: [[key, key.replaceAll("_", " ")]],
+            good: HINTS[key] ?? "",
+            bytes: key.endsWith("bytes"),
+            smooth: !["learning_rate", "memory_bytes"].includes(key),
+          });
       }
       this.draw();
     }
-    draw() { for (const chart of this.charts) { const any = chart.about.series.some(([key]) => this.curves[key]?.[0].length); chart.element.hidden = !any; if (any) chart.draw(); } }
-    rescale(log) { this.log = log; for (const chart of this.charts) { chart.u?.destroy(); chart.u = null; chart.zoomed = false; } this.draw(); }
-    zoom(from) {
-      const { min, max } = from.u.scales.x, steps = from.u.data[0];
-      if (!(min > steps[0] || max < steps.at(-1))) return;
-      for (const chart of this.charts) if (chart.u) { chart.zoomed = true; if (chart !== from) chart.u.setScale("x", { min, max }); }
+    draw() {
+      for (const chart of this.charts) {
+        const any = chart.about.series.some(([key]) => this.curves[key]?.[0].length);
+        chart.element.hidden = !any;
+        if (any) chart.draw();
+      }
     }
-    unzoom() { for (const chart of this.charts) if (chart.u) { chart.zoomed = false; chart.u.setData(chart.u.data, true); } }
-    last(key) { const values = this.curves[key]?.[1] ?? []; for (let i = values.length - 1; i >= 0; i--) if (values[i] != null) return values[i]; return null; }
-    repaint() { for (const chart of this.charts) chart.u?.redraw(); }
+    rescale(log) {
+      this.log = log;
+      for (const chart of this.charts) {
+        chart.u?.destroy();
+        chart.u = null;
+        chart.zoomed = false;
+      }
+      this.draw();
+    }
+    zoom(from) {
+      const { min, max } = from.u.scales.x,
+        steps = from.u.data[0];
+      if (!(min > steps[0] || max < steps.at(-1))) return;
+      for (const chart of this.charts)
+        if (chart.u) {
+          chart.zoomed = true;
+          if (chart !== from) chart.u.setScale("x", { min, max });
+        }
+    }
+    unzoom() {
+      for (const chart of this.charts)
+        if (chart.u) {
+          chart.zoomed = false;
+          chart.u.setData(chart.u.data, true);
+        }
+    }
+    last(key) {
+      const values = this.curves[key]?.[1] ?? [];
+      for (let i = values.length - 1; i >= 0; i--) if (values[i] != null) return values[i];
+      return null;
+    }
+    repaint() {
+      for (const chart of this.charts) chart.u?.redraw();
+    }
   }
   window.Charts = { Board };
 })();

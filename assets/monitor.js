@@ -2,114 +2,282 @@
 (() => {
   const { el, number, duration, bytes, get, post, note, ask } = window.Page;
   const WORDS = {
-    queued: "Waiting for its turn", preparing: "Getting ready", training: "Training", evaluating: "Measuring on held-out rows",
-    saving: "Saving the model", done: "Done", failed: "Failed", stopped: "Stopped", interrupted: "Interrupted",
+    queued: "Waiting for its turn",
+    preparing: "Getting ready",
+    training: "Training",
+    evaluating: "Measuring on held-out rows",
+    saving: "Saving the model",
+    done: "Done",
+    failed: "Failed",
+    stopped: "Stopped",
+    interrupted: "Interrupted",
   };
   class Monitor {
     constructor(element, name) {
-      this.element = element; this.name = name; this.events = 0; this.log = 0; this.failures = 0; this.samples = []; this.pace = {};
+      this.element = element;
+      this.name = name;
+      this.events = 0;
+      this.log = 0;
+      this.failures = 0;
+      this.samples = [];
+      this.pace = {};
       this.address = `/studio/runs/${encodeURIComponent(name)}`;
       this.build();
       this.begin();
-      document.addEventListener("visibilitychange", () => { if (!document.hidden) this.soon(); });
+      document.addEventListener("visibilitychange", () => {
+        if (!document.hidden && this.ready) this.soon();
+      });
       new MutationObserver(() => this.board.repaint()).observe(document.body, { attributes: true, attributeFilter: ["class"] });
     }
     build() {
       this.parts = {
-        title: el("h1", {}, this.name), pill: el("span", { class: "st-pill", role: "status", "aria-live": "polite" }, "connecting"), facts: el("p", { class: "st-soft run-facts" }),
-        say: el("p", { class: "run-say", role: "status" }), trouble: el("div", {}), bar: el("i"),
-        progress: el("div", { class: "bar", role: "progressbar", "aria-label": "Training progress", "aria-valuemin": "0", "aria-valuemax": "100" }),
-        kpis: el("dl", { class: "kpis" }), charts: el("div", { class: "charts" }), samples: el("div", { class: "answers" }), log: el("pre", { class: "log", tabindex: "0", "aria-label": "Training log" }),
-        actions: el("div", { class: "st-actions" }), warnings: el("div", {}), command: el("div", {}),
+        title: el("h1", {}, this.name),
+        pill: el("span", { class: "st-pill", role: "status", "aria-live": "polite" }, "connecting"),
+        facts: el("p", { class: "st-soft run-facts" }),
+        say: el("p", { class: "run-say", role: "status" }),
+        trouble: el("div", {}),
+        refused: el("div", {}),
+        bar: el("i"),
+        progress: el("div", {
+          class: "bar",
+          role: "progressbar",
+          "aria-label": "Training progress",
+          "aria-valuemin": "0",
+          "aria-valuemax": "100",
+        }),
+        kpis: el("dl", { class: "kpis" }),
+        charts: el("div", { class: "charts" }),
+        samples: el("div", { class: "answers" }),
+        log: el("pre", { class: "log", tabindex: "0", "aria-label": "Training log" }),
+        actions: el("div", { class: "st-actions" }),
+        warnings: el("div", {}),
+        command: el("div", {}),
       };
       const p = this.parts;
       p.progress.append(p.bar);
-      const smooth = el("input", { type: "range", min: "0", max: "0.98", step: "0.02", value: "0", "aria-label": "Smoothing", oninput: (e) => { this.board.share = +e.target.value; this.board.draw(); } });
+      const smooth = el("input", {
+        type: "range",
+        min: "0",
+        max: "0.98",
+        step: "0.02",
+        value: "0",
+        "aria-label": "Smoothing",
+        oninput: (e) => {
+          this.board.share = +e.target.value;
+          this.board.draw();
+        },
+      });
       const log = el("input", { type: "checkbox", onchange: (e) => this.board.rescale(e.target.checked) });
       this.element.replaceChildren(
-        el("div", { class: "run-head" }, el("div", {}, p.title, p.pill), p.actions), p.facts, p.say, p.trouble, p.progress, p.kpis, p.warnings,
-        el("div", { class: "chart-tools" }, el("label", {}, "Smoothing ", smooth), el("label", {}, log, " Logarithmic"), el("button", { type: "button", class: "st-button small", onclick: () => this.board.unzoom() }, "Whole run"), el("span", { class: "st-soft" }, "Drag across a chart to zoom in.")),
-        p.charts, el("section", { class: "answers-box", hidden: true }, el("h2", {}, "The same questions, answered as it learns"), p.samples),
-        el("details", { class: "log-box", open: true }, el("summary", {}, "Log"), p.log), p.command);
+        el("div", { class: "run-head" }, el("div", {}, p.title, p.pill), p.actions),
+        p.facts,
+        p.say,
+        p.refused,
+        p.trouble,
+        p.progress,
+        p.kpis,
+        p.warnings,
+        el(
+          "div",
+          { class: "chart-tools" },
+          el("label", {}, "Smoothing ", smooth),
+          el("label", {}, log, " Logarithmic"),
+          el("button", { type: "button", class: "st-button small", onclick: () => this.board.unzoom() }, "Whole run"),
+          el("span", { class: "st-soft" }, "Drag across a chart to zoom in."),
+        ),
+        p.charts,
+        el(
+          "section",
+          { class: "answers-box", hidden: true },
+          el("h2", {}, "The same questions, answered as it learns"),
+          p.samples,
+        ),
+        el("details", { class: "log-box", open: true }, el("summary", {}, "Log"), p.log),
+        p.command,
+      );
       this.board = new window.Charts.Board(p.charts, `run-${this.name}`);
     }
     async begin() {
-      try { this.about(await get(`${this.address}/about`)); }
-      catch (error) { if (error.status === 404) return this.missing(error); setTimeout(() => this.begin(), 1500); return; }
+      try {
+        this.about(await get(`${this.address}/about`));
+      } catch (error) {
+        if (error.status === 404) return this.missing(error);
+        if (error.status) this.parts.refused.replaceChildren(note(error));
+        setTimeout(() => this.begin(), 1500);
+        return;
+      }
+      this.ready = true;
+      this.parts.refused.replaceChildren();
       this.tick();
     }
-    missing(error) { this.parts.pill.textContent = "not found"; this.parts.trouble.replaceChildren(note(error), el("p", {}, el("a", { class: "st-button", href: "/runs" }, "All runs"))); }
+    missing(error) {
+      this.parts.pill.textContent = "not found";
+      this.parts.trouble.replaceChildren(note(error), el("p", {}, el("a", { class: "st-button", href: "/runs" }, "All runs")));
+    }
     about(found) {
       this.parts.facts.textContent = `${found.trainer} · ${found.model} · ${found.data}`;
       this.board.about(found.charts);
-      this.parts.command.replaceChildren(el("details", { class: "log-box" }, el("summary", {}, "Settings and command"), el("pre", { class: "log" }, found.command), el("pre", { class: "log" }, found.yaml)));
+      this.parts.command.replaceChildren(
+        el(
+          "details",
+          { class: "log-box" },
+          el("summary", {}, "Settings and command"),
+          el("pre", { class: "log" }, found.command),
+          el("pre", { class: "log" }, found.yaml),
+        ),
+      );
     }
     take(news) {
-      this.events = news.events; this.log = news.log;
-      if (news.reset) { this.samples = []; this.parts.warnings.replaceChildren(); this.pace = {}; this.board.best = null; }
-      this.pace.first ??= news.first; this.pace.last = news.last ?? this.pace.last;
+      this.events = news.events;
+      this.log = news.log;
+      if (news.reset) {
+        this.samples = [];
+        this.parts.warnings.replaceChildren();
+        this.pace = {};
+        this.board.best = null;
+      }
+      this.pace.first ??= news.first;
+      this.pace.last = news.last ?? this.pace.last;
       this.board.best = news.best.at(-1) ?? this.board.best;
       if (news.reset || Object.keys(news.curves).length) this.board.add(news.curves, news.reset);
       else if (news.best.length) this.board.repaint();
-      if (news.samples.length) { this.samples.push(...news.samples); this.answers(); }
-      for (const w of news.warnings) this.parts.warnings.append(el("p", { class: "st-note warning" }, w.message, w.hint ? ` ${w.hint}` : ""));
+      if (news.samples.length) {
+        this.samples.push(...news.samples);
+        this.answers();
+      }
+      for (const w of news.warnings)
+        this.parts.warnings.append(el("p", { class: "st-note warning" }, w.message, w.hint ? ` ${w.hint}` : ""));
       if (news.reset) this.parts.log.textContent = "";
       if (news.text) this.write(news.text);
       this.status(news.status);
     }
     write(text) {
-      const box = this.parts.log, follow = box.scrollTop + box.clientHeight > box.scrollHeight - 30 || !box.textContent;
+      const box = this.parts.log,
+        follow = box.scrollTop + box.clientHeight > box.scrollHeight - 30 || !box.textContent;
       box.append(text);
       if (box.textContent.length > 300000) box.textContent = box.textContent.slice(-200000);
       if (follow) box.scrollTop = box.scrollHeight;
     }
     status(s) {
       const p = this.parts;
-      this.state = s; this.ended = s.ended_state;
-      if (p.pill.textContent !== s.state) { p.pill.textContent = s.state; p.pill.dataset.state = s.state; }
+      this.state = s;
+      this.ended = s.ended_state;
+      if (p.pill.textContent !== s.state) {
+        p.pill.textContent = s.state;
+        p.pill.dataset.state = s.state;
+      }
       document.title = `${s.state === "training" && s.total_steps ? `${Math.floor((100 * s.step) / s.total_steps)} % ` : ""}${this.name} · AITraining Studio`;
       const waiting = s.waiting_behind ? ` behind ${s.waiting_behind} other${s.waiting_behind === 1 ? "" : "s"}` : "";
-      const words = s.stop_asked ? "Finishing the step and saving, as you asked" : s.phase || WORDS[s.state] + (s.state === "queued" ? waiting : "");
+      const words = s.stop_asked
+        ? "Finishing the step and saving, as you asked"
+        : s.phase || WORDS[s.state] + (s.state === "queued" ? waiting : "");
       p.say.textContent = this.ended ? s.reason || WORDS[s.state] + "." : `${words}…`;
-      p.trouble.replaceChildren(...(s.hint ? [el("div", { class: `st-note ${s.state === "failed" ? "error" : "warning"}` }, s.hint)] : []));
+      p.trouble.replaceChildren(
+        ...(s.hint ? [el("div", { class: `st-note ${s.state === "failed" ? "error" : "warning"}` }, s.hint)] : []),
+      );
       const share = s.state === "done" ? 100 : s.total_steps ? Math.min(100, (100 * s.step) / s.total_steps) : 0;
-      p.bar.style.width = `${share}%`; p.progress.setAttribute("aria-valuenow", Math.round(share));
-      this.kpis(s); this.actions(s);
+      p.bar.style.width = `${share}%`;
+      p.progress.setAttribute("aria-valuenow", Math.round(share));
+      this.kpis(s);
+      this.actions(s);
     }
     kpis(s) {
-      const { first, last } = this.pace, each = first && last && last[1] > first[1] ? (last[0] - first[0]) / (last[1] - first[1]) : null;
+      const { first, last } = this.pace,
+        each = first && last && last[1] > first[1] ? (last[0] - first[0]) / (last[1] - first[1]) : null;
       const left = each && !this.ended ? Math.max(0, (s.total_steps - last[1]) * each - (s.now - last[0])) : null;
-      const rows = [["Step", s.total_steps ? `${s.step.toLocaleString("en")} of ${s.total_steps.toLocaleString("en")}` : "–"], ["Loss", number(this.board.last("loss"))], ["Held-out loss", number(this.board.last("eval_loss"))], ["Best", s.best_step == null ? "–" : `${number(s.best_value)} at ${s.best_step}`], ["Tokens/s", number(this.board.last("tokens_per_second"))], ["Memory", bytes(this.board.last("memory_bytes"))], ["Time", duration(s.started ? (s.ended ?? s.now) - s.started : null)], ["Left", this.ended ? "–" : duration(left)]];
-      if (this.parts.kpis.children.length !== rows.length) this.parts.kpis.replaceChildren(...rows.map(([what]) => el("div", {}, el("dt", {}, what), el("dd", {}, "–"))));
-      rows.forEach(([, value], i) => { const dd = this.parts.kpis.children[i].lastChild; if (dd.textContent !== value) dd.textContent = value; });
+      const rows = [
+        ["Step", s.total_steps ? `${s.step.toLocaleString("en")} of ${s.total_steps.toLocaleString("en")}` : "–"],
+        ["Loss", number(this.board.last("loss"))],
+        ["Held-out loss", number(this.board.last("eval_loss"))],
+        ["Best", s.best_step == null ? "–" : `${number(s.best_value)} at ${s.best_step}`],
+        ["Tokens/s", number(this.board.last("tokens_per_second"))],
+        ["Memory", bytes(this.board.last("memory_bytes"))],
+        ["Time", duration(s.started ? (s.ended ?? s.now) - s.started : null)],
+        ["Left", this.ended ? "–" : duration(left)],
+      ];
+      if (this.parts.kpis.children.length !== rows.length)
+        this.parts.kpis.replaceChildren(...rows.map(([what]) => el("div", {}, el("dt", {}, what), el("dd", {}, "–"))));
+      rows.forEach(([, value], i) => {
+        const dd = this.parts.kpis.children[i].lastChild;
+        if (dd.textContent !== value) dd.textContent = value;
+      });
     }
     actions(s) {
       const key = [s.state, s.stop_asked, s.resumable, s.has_model].join();
       if (key === this.offered) return;
       this.offered = key;
-      const button = (words, main, onclick, id) => el("button", { type: "button", class: `st-button${main ? " main" : ""}`, id, onclick }, words);
+      const button = (words, main, onclick, id) =>
+        el("button", { type: "button", class: `st-button${main ? " main" : ""}`, id, onclick }, words);
       const link = (words, main, href, id) => el("a", { class: `st-button${main ? " main" : ""}`, href, id }, words);
       const made = [];
-      if (!s.ended_state) made.push(s.stop_asked ? button("End at once", false, () => this.force(), "force") : button("Stop", false, () => this.act("stop"), "stop"));
-      if (["stopped", "interrupted", "failed"].includes(s.state) && s.resumable) made.push(button("Resume", true, () => this.act("resume"), "resume"));
+      if (!s.ended_state)
+        made.push(
+          s.stop_asked
+            ? button("End at once", false, () => this.force(), "force")
+            : button("Stop", false, () => this.act("stop"), "stop"),
+        );
+      if (["stopped", "interrupted", "failed"].includes(s.state) && s.resumable)
+        made.push(button("Resume", true, () => this.act("resume"), "resume"));
       if (s.has_model) made.push(link("Talk to it", true, `/playground?a=starter&b=${encodeURIComponent(this.name)}`, "talk"));
       if (s.ended_state) made.push(link("Run again, changed", false, `/new?from=${encodeURIComponent(this.name)}`, "again"));
       this.parts.actions.replaceChildren(...made);
     }
-    async force() { if (await ask("End the run at once?", "The step is not finished and nothing more is saved. It can be resumed from its last checkpoint.", "End at once")) this.act("stop", { force: true }); }
+    async force() {
+      if (
+        await ask(
+          "End the run at once?",
+          "The step is not finished and nothing more is saved. It can be resumed from its last checkpoint.",
+          "End at once",
+        )
+      )
+        this.act("stop", { force: true });
+    }
     async act(what, body) {
-      try { await post(`${this.address}/${what}`, body); } catch (error) { this.parts.trouble.replaceChildren(note(error)); }
+      try {
+        await post(`${this.address}/${what}`, body);
+        this.parts.refused.replaceChildren();
+      } catch (error) {
+        this.parts.refused.replaceChildren(note(error));
+      }
       this.soon();
     }
     answers() {
-      const prompts = new Map();
+      const prompts = new Map(),
+        before = [...this.parts.samples.querySelectorAll("ol")].map((list) =>
+          list.scrollTop + list.clientHeight < list.scrollHeight - 4 ? list.scrollTop : null,
+        );
       for (const s of this.samples) (prompts.get(s.prompt) ?? prompts.set(s.prompt, []).get(s.prompt)).push(s);
-      this.parts.samples.replaceChildren(...[...prompts].map(([prompt, given]) => el("article", { class: "answer" }, el("h3", { dir: "auto" }, prompt),
-        el("ol", { tabindex: "0", "aria-label": "Answers, the oldest first" }, given.map((s, i) => el("li", { class: i && given[i - 1].answer === s.answer ? "same" : "" }, el("span", { class: "at" }, s.step ? `step ${s.step}` : "before"), el("span", { dir: "auto" }, s.answer || "(nothing)")))))));
+      this.parts.samples.replaceChildren(
+        ...[...prompts].map(([prompt, given]) =>
+          el(
+            "article",
+            { class: "answer" },
+            el("h3", { dir: "auto" }, prompt),
+            el(
+              "ol",
+              { tabindex: "0", "aria-label": "Answers, the oldest first" },
+              given.map((s, i) =>
+                el(
+                  "li",
+                  { class: i && given[i - 1].answer === s.answer ? "same" : "" },
+                  el("span", { class: "at" }, s.step ? `step ${s.step}` : "before"),
+                  el("span", { dir: "auto" }, s.answer || "(nothing)"),
+                ),
+              ),
+            ),
+          ),
+        ),
+      );
       this.parts.samples.parentElement.hidden = false;
-      for (const list of this.parts.samples.querySelectorAll("ol")) list.scrollTop = list.scrollHeight; // the newest answers
+      // the newest answers, unless somebody reads older ones
+      this.parts.samples.querySelectorAll("ol").forEach((list, n) => {
+        list.scrollTop = before[n] ?? list.scrollHeight;
+      });
     }
-    soon() { clearTimeout(this.timer); this.tick(); }
+    soon() {
+      clearTimeout(this.timer);
+      this.tick();
+    }
     async tick() {
       if (!this.element.isConnected) return;
       if (this.asking) return;
@@ -125,17 +293,24 @@
       } catch (error) {
         if (error.status === 404) return this.missing(error);
         console.warn("asking again:", error.message);
-        this.failures++; this.parts.pill.textContent = "reconnecting"; this.parts.pill.dataset.state = "interrupted";
+        this.failures++;
+        this.parts.pill.textContent = "reconnecting";
+        this.parts.pill.dataset.state = "interrupted";
         this.offered = null;
         wait = Math.min(10000, 500 * 2 ** this.failures);
-      } finally { this.asking = false; }
+      } finally {
+        this.asking = false;
+      }
       this.timer = setTimeout(() => this.tick(), wait);
     }
   }
   window.Monitor = {
     mount(element) {
       const name = new URLSearchParams(location.search).get("id");
-      if (!name) { location.replace("/runs"); return; }
+      if (!name) {
+        location.replace("/runs");
+        return;
+      }
       element.monitor = new Monitor(element, name);
     },
   };

@@ -1,6 +1,6 @@
 /* Two models answer the same question side by side, word by word; the talk is kept in this browser tab. */
 (() => {
-  const { el, get, post, number } = window.Page;
+  const { el, get, post, number, note } = window.Page;
   const KEY = "studio-talk";
   const SETTINGS = [
     ["temperature", "Temperature", 0, "0 always takes the likeliest word; 0.7 is lively.", 0, 2, 0.1],
@@ -13,63 +13,229 @@
   class Playground {
     constructor(element) {
       this.element = element;
-      const kept = JSON.parse(sessionStorage.getItem(KEY) ?? "{}"), asked = new URLSearchParams(location.search);
-      this.models = [asked.get("a") ?? kept.models?.[0] ?? "starter", asked.get("b") ?? kept.models?.[1] ?? ""];
-      this.talks = kept.talks ?? [[], []]; this.system = kept.system ?? ""; this.settings = kept.settings ?? {};
-      if (kept.models && kept.models.join("|") !== this.models.join("|")) this.talks = [[], []];
+      const kept = this.remembered(),
+        asked = new URLSearchParams(location.search);
+      this.models = [asked.get("a") ?? kept.models?.[0] ?? "starter", asked.get("b") ?? kept.models?.[1] ?? null];
+      this.talks = kept.talks ?? [[], []];
+      this.system = kept.system ?? "";
+      this.settings = kept.settings ?? {};
+      this.talks = this.talks.map((talk, n) => (!kept.models || kept.models[n] === this.models[n] ? talk : []));
       this.begin();
     }
+    remembered() {
+      try {
+        return JSON.parse(sessionStorage.getItem(KEY) ?? "{}");
+      } catch {
+        return {};
+      }
+    }
     async begin() {
-      const found = await get("/studio/models");
-      if (!this.models[1] && found.models.length > 1) this.models[1] = found.models[1].id;
+      let found;
+      try {
+        found = await get("/studio/models");
+      } catch (error) {
+        this.element.replaceChildren(note(error.status ? error : new Error("The studio does not answer. Asking again…")));
+        setTimeout(() => this.begin(), 2000);
+        return;
+      }
+      this.models[1] ??= found.models[1]?.id ?? "";
       this.build(found.models);
     }
     build(models) {
       this.sides = [0, 1].map((side) => {
-        const list = el("select", { "aria-label": side ? "Right model" : "Left model", id: `model-${side}`, onchange: (e) => { this.models[side] = e.target.value; this.talks[side] = []; this.draw(); } },
-          side ? el("option", { value: "" }, "none") : "", models.map((m) => el("option", { value: m.id, selected: m.id === this.models[side] }, m.label)));
-        if (this.models[side] && !models.some((m) => m.id === this.models[side])) list.append(el("option", { value: this.models[side], selected: true }, this.models[side]));
+        const list = el(
+          "select",
+          {
+            "aria-label": side ? "Right model" : "Left model",
+            id: `model-${side}`,
+            onchange: (e) => {
+              this.choose(side, e.target.value);
+            },
+          },
+          side ? el("option", { value: "" }, "none") : "",
+          models.map((m) => el("option", { value: m.id, selected: m.id === this.models[side] }, m.label)),
+        );
+        if (this.models[side] && !models.some((m) => m.id === this.models[side]))
+          list.append(el("option", { value: this.models[side], selected: true }, this.models[side]));
         const log = el("div", { class: "turns", "aria-live": "polite" });
         return { list, log, box: el("section", { class: "side" }, list, log) };
       });
-      this.system_box = el("textarea", { rows: "2", id: "system", "aria-label": "System prompt", placeholder: "System prompt (optional)", oninput: (e) => { this.system = e.target.value; this.keep(); } });
+      this.system_box = el("textarea", {
+        rows: "2",
+        id: "system",
+        "aria-label": "System prompt",
+        placeholder: "System prompt (optional)",
+        oninput: (e) => {
+          this.system = e.target.value;
+          this.keep();
+        },
+      });
       this.system_box.value = this.system;
-      const settings = SETTINGS.map(([name, label, usual, hint, min, max, step]) => el("label", { class: "setting" }, el("span", {}, label),
-        el("input", { type: "number", name, min, max, step, value: String(this.settings[name] ?? usual), oninput: (e) => { this.settings[name] = e.target.value; this.keep(); } }), hint ? el("small", {}, hint) : ""));
-      this.input = el("textarea", { rows: "2", id: "question", "aria-label": "Your message", placeholder: "Ask both… (Enter sends, Shift+Enter makes a new line)", onkeydown: (e) => { if (e.key === "Enter" && !e.shiftKey) { e.preventDefault(); this.send(); } } });
-      this.go = el("button", { type: "button", class: "st-button main", id: "send", onclick: () => (this.busy ? this.stop() : this.send()) }, "Send");
-      this.memory = el("button", { type: "button", class: "st-button", id: "give-back", onclick: () => this.release() }, "Give memory back");
+      const settings = SETTINGS.map(([name, label, usual, hint, min, max, step]) =>
+        el(
+          "label",
+          { class: "setting" },
+          el("span", {}, label),
+          el("input", {
+            type: "number",
+            name,
+            min,
+            max,
+            step,
+            value: String(this.settings[name] ?? usual),
+            oninput: (e) => {
+              this.settings[name] = e.target.value;
+              this.keep();
+            },
+          }),
+          hint ? el("small", {}, hint) : "",
+        ),
+      );
+      this.input = el("textarea", {
+        rows: "2",
+        id: "question",
+        "aria-label": "Your message",
+        onkeydown: (e) => {
+          if (e.key === "Enter" && !e.shiftKey && !e.isComposing) {
+            e.preventDefault();
+            this.send();
+          }
+        },
+      });
+      this.go = el(
+        "button",
+        { type: "button", class: "st-button main", id: "send", onclick: () => (this.busy ? this.stop() : this.send()) },
+        "Send",
+      );
+      this.memory = el(
+        "button",
+        { type: "button", class: "st-button", id: "give-back", onclick: () => this.release() },
+        "Give memory back",
+      );
       this.said = el("p", { class: "st-soft", role: "status" });
       this.element.replaceChildren(
-        el("details", { class: "talk-settings" }, el("summary", {}, "System prompt and sampling"), this.system_box, el("div", { class: "settings-grid" }, settings)),
-        el("div", { class: "sides" }, this.sides.map((s) => s.box)),
-        el("div", { class: "ask" }, this.input, el("div", { class: "st-actions" }, this.go, el("button", { type: "button", class: "st-button", id: "clear", onclick: () => { this.stop(); this.talks = [[], []]; this.draw(); } }, "New talk"), this.memory)), this.said);
+        el(
+          "details",
+          { class: "talk-settings" },
+          el("summary", {}, "System prompt and sampling"),
+          this.system_box,
+          el("div", { class: "settings-grid" }, settings),
+        ),
+        el(
+          "div",
+          { class: "sides" },
+          this.sides.map((s) => s.box),
+        ),
+        el(
+          "div",
+          { class: "ask" },
+          this.input,
+          el(
+            "div",
+            { class: "st-actions" },
+            this.go,
+            el(
+              "button",
+              {
+                type: "button",
+                class: "st-button",
+                id: "clear",
+                onclick: () => {
+                  this.stop();
+                  this.talks = [[], []];
+                  this.draw();
+                },
+              },
+              "New talk",
+            ),
+            this.memory,
+          ),
+        ),
+        this.said,
+      );
       this.draw();
     }
-    keep() { sessionStorage.setItem(KEY, JSON.stringify({ models: this.models, talks: this.talks, system: this.system, settings: this.settings })); }
-    draw() { this.sides.forEach((s, n) => { s.log.replaceChildren(...this.talks[n].map((turn) => this.turn(turn))); s.box.classList.toggle("off", !this.models[n]); }); this.keep(); }
-    turn(turn) { turn.node = el("div", { class: `turn ${turn.role}`, dir: "auto" }, el("span", { class: "text" }, turn.content), turn.facts ? el("small", {}, turn.facts) : ""); Object.defineProperty(turn, "node", { enumerable: false }); return turn.node; }
+    choose(side, model) {
+      this.models[side] = model;
+      this.talks[side] = [];
+      const address = new URL(location.href); // else a reload would bring back what the link asked for
+      for (const [n, key] of ["a", "b"].entries()) address.searchParams.set(key, this.models[n]);
+      history.replaceState(history.state, "", address);
+      this.draw();
+    }
+    keep() {
+      sessionStorage.setItem(
+        KEY,
+        JSON.stringify({ models: this.models, talks: this.talks, system: this.system, settings: this.settings }),
+      );
+    }
+    draw() {
+      this.sides.forEach((s, n) => {
+        s.log.replaceChildren(...this.talks[n].map((turn) => this.turn(turn)));
+        s.box.classList.toggle("off", !this.models[n]);
+      });
+      this.input.placeholder = `${this.models[0] && this.models[1] ? "Ask both…" : "Ask…"} (Enter sends, Shift+Enter makes a new line)`;
+      this.keep();
+    }
+    turn(turn) {
+      turn.node = el(
+        "div",
+        { class: `turn ${turn.role}`, dir: "auto" },
+        el("span", { class: "text" }, turn.content),
+        turn.facts ? el("small", {}, turn.facts) : "",
+      );
+      Object.defineProperty(turn, "node", { enumerable: false });
+      return turn.node;
+    }
     async send() {
       const text = this.input.value.trim();
       if (!text || this.busy) return;
       this.input.value = "";
       const sides = [0, 1].filter((n) => this.models[n]);
       const messages = sides.map((n) => {
+        // a question that got no answer is left out with it: templates want the two to take turns
+        const whole = this.talks[n].filter((t, i, all) => {
+          const answer = t.role === "user" ? all[i + 1] : t;
+          return answer?.content && !answer.failed;
+        });
         this.talks[n].push({ role: "user", content: text });
-        const sent = this.talks[n].filter((t) => t.content && !t.failed).map(({ role, content }) => ({ role, content }));
+        const sent = [...whole, { role: "user", content: text }].map(({ role, content }) => ({ role, content }));
         this.talks[n].push({ role: "assistant", content: "" });
         return this.system.trim() ? [{ role: "system", content: this.system.trim() }, ...sent] : sent;
       });
       this.draw();
-      this.busy = new AbortController(); this.go.textContent = "Stop"; this.said.textContent = "The first answer loads the models…";
+      this.busy = new AbortController();
+      this.go.textContent = "Stop";
+      this.said.textContent = "The first answer loads the models…";
       const settings = Object.fromEntries(SETTINGS.map(([name, , usual]) => [name, this.settings[name] ?? usual]));
-      try { await this.stream({ id: crypto.randomUUID?.() ?? String(Date.now()), models: sides.map((n) => this.models[n]), messages, settings }, sides); this.said.textContent = ""; }
-      catch (error) { this.said.textContent = error.name === "AbortError" ? "Stopped." : `${error.message} ${error.hint ?? ""}`; }
-      this.busy = null; this.go.textContent = "Send"; this.draw();
+      try {
+        await this.stream(
+          { id: crypto.randomUUID?.() ?? String(Date.now()), models: sides.map((n) => this.models[n]), messages, settings },
+          sides,
+        );
+        this.said.textContent = "";
+      } catch (error) {
+        const stopped = error.name === "AbortError",
+          heard = sides.some((n) => this.talks[n].at(-1)?.content);
+        this.said.textContent = stopped ? "Stopped." : `${error.message} ${error.hint ?? ""}`;
+        if (!heard && !this.input.value) {
+          // nothing came: the question goes back into its box
+          this.input.value = text;
+          for (const n of sides) this.talks[n].splice(-2);
+        }
+      }
+      this.busy = null;
+      this.go.textContent = "Send";
+      this.draw();
     }
     async stream(question, sides) {
-      const answer = await fetch("/studio/chat", { method: "POST", signal: this.busy.signal, headers: { "X-Studio": "1", "Content-Type": "application/json" }, body: JSON.stringify(question) });
-      if (!answer.ok) throw new Error((await answer.json()).error);
+      const answer = await fetch("/studio/chat", {
+        method: "POST",
+        signal: this.busy.signal,
+        headers: { "X-Studio": "1", "Content-Type": "application/json" },
+        body: JSON.stringify(question),
+      });
+      if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error ?? answer.statusText);
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let rest = ""; ;) {
         const { done, value } = await reader.read();
@@ -83,12 +249,34 @@
       if (message.side == null) return;
       const turn = this.talks[sides[message.side]].at(-1);
       if (!turn) return;
-      if (message.type === "text") { turn.content += message.text; turn.node.querySelector(".text").textContent = turn.content; this.said.textContent = ""; }
-      if (message.type === "error") { turn.failed = true; turn.content = `${message.message} ${message.hint}`; turn.node.classList.add("failed"); turn.node.querySelector(".text").textContent = turn.content; }
-      if (message.type === "end") { turn.facts = `${message.tokens} tokens, ${number(message.tokens / Math.max(message.seconds, 0.001))} a second`; turn.node.append(el("small", {}, turn.facts)); }
+      if (message.type === "text") {
+        turn.content += message.text;
+        turn.node.querySelector(".text").textContent = turn.content;
+        this.said.textContent = "";
+      }
+      if (message.type === "error") {
+        turn.failed = true;
+        turn.content = `${message.message} ${message.hint}`;
+        turn.node.classList.add("failed");
+        turn.node.querySelector(".text").textContent = turn.content;
+      }
+      if (message.type === "end") {
+        turn.facts = `${message.tokens} tokens, ${number(message.tokens / Math.max(message.seconds, 0.001))} a second`;
+        turn.node.append(el("small", {}, turn.facts));
+      }
     }
-    stop() { this.busy?.abort(); }
-    async release() { this.stop(); try { await post("/studio/chat/close"); this.said.textContent = "The models are out of memory again."; } catch (error) { this.said.textContent = error.message; } }
+    stop() {
+      this.busy?.abort();
+    }
+    async release() {
+      this.stop();
+      try {
+        await post("/studio/chat/close");
+        this.said.textContent = "The models were let go; their memory is free.";
+      } catch (error) {
+        this.said.textContent = error.message;
+      }
+    }
   }
   window.Playground = { mount: (element) => new Playground(element) };
 })();

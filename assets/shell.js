@@ -10,6 +10,12 @@
     if (!event.target.closest?.("[data-theme-toggle]")) return;
     const dark = !document.body.classList.contains("dark");
     localStorage.setItem(KEY, dark ? "dark" : "light");
+    const address = new URL(location.href);
+    if (address.searchParams.has("__theme")) {
+      // Gradio's own wish, which would win again at the next reload
+      address.searchParams.delete("__theme");
+      history.replaceState(history.state, "", address);
+    }
     apply();
   });
   const title = () => {
@@ -20,7 +26,12 @@
   const start = () => {
     apply();
     document.documentElement.lang ||= "en";
-    const watch = new MutationObserver(() => { if (title()) { apply(); watch.disconnect(); } });
+    const watch = new MutationObserver(() => {
+      if (title()) {
+        apply();
+        watch.disconnect();
+      }
+    });
     if (!title()) watch.observe(document.body, { childList: true, subtree: true });
   };
   document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", start) : start();

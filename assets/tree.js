@@ -2,18 +2,31 @@
 (() => {
   const QUESTIONS = (root) => [...root.querySelectorAll("[data-question]")];
   const read = () => new URLSearchParams(location.search);
-  const same = (path, asked) => { const wanted = [...new URLSearchParams(path)]; return wanted.length > 0 && wanted.every(([k, v]) => asked.get(k) === v); };
+  const same = (path, asked) => {
+    const wanted = [...new URLSearchParams(path)];
+    return wanted.length > 0 && wanted.every(([k, v]) => asked.get(k) === v);
+  };
   const show = (root, jump) => {
     const asked = read();
     QUESTIONS(root).forEach((node) => {
       const path = node.dataset.path;
       node.classList.toggle("open", path === "" || same(path, asked));
     });
-    root.querySelectorAll(".tree-answer, .case").forEach((b) => b.setAttribute("aria-pressed", String(same(b.dataset.path, asked))));
+    root
+      .querySelectorAll(".tree-answer, .case")
+      .forEach((b) => b.setAttribute("aria-pressed", String(same(b.dataset.path, asked))));
     root.querySelectorAll(".tree li").forEach((li) => li.classList.toggle("chosen", same(li.dataset.path, asked)));
     let shown = null;
-    root.querySelectorAll(".advice").forEach((a) => { const on = same(a.dataset.path, asked) && (a.dataset.path.startsWith("use=") || !asked.has("use")); a.hidden = !on; if (on) shown = a; });
-    if (shown && jump) shown.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+    root.querySelectorAll(".advice").forEach((a) => {
+      const on = same(a.dataset.path, asked) && (a.dataset.path.startsWith("use=") || !asked.has("use"));
+      a.hidden = !on;
+      if (on) shown = a;
+    });
+    if (shown && jump)
+      shown.scrollIntoView({
+        block: "nearest",
+        behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth",
+      });
   };
   window.StudioTree = {
     mount(element) {

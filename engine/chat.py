@@ -31,8 +31,11 @@ class ChatSession:
     def answer(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Pieces of the answers as they are made (see engine/worker/chat.py); closing the iterator stops them.
 
+        While nothing comes (a model is being loaded) a `{"type": "wait"}` is given every second, so that whoever iterates
+        can see in between that nobody listens any more.
+
         Raises:
-            StudioError: the process died, or somebody else is being answered.
+            StudioError: the process died or was closed, or somebody else is being answered.
         """
         if not self._talk.acquire(timeout=30):
             raise StudioError("The playground is answering somebody else.", hint="Try again in a moment.")
@@ -58,16 +61,27 @@ class ChatSession:
         channel = self._channel
         try:
             channel.send({"do": "answer", **request})
-        except BrokenPipeError:
+        except BrokenPipeError:  # it ended while nobody asked: start it anew, once
             self.close()
-            raise _died() from None
-        finished = False
+            channel = self._channel = open_worker("chat", {})
+            channel.send({"do": "answer", **request})
+        finished, deadline = False, time.monotonic() + _ANSWER_S
         try:
             while True:
-                message = channel.receive(_ANSWER_S)
+                try:
+                    message = channel.receive(1.0)
+                except TimeoutError:
+                    if time.monotonic() > deadline:
+                        self.close()
+                        raise StudioError("The models did not answer in half an hour.") from None
+                    yield {"type": "wait"}
+                    continue
                 if message is None:
+                    if self._channel is not channel:
+                        raise StudioError("The models were put out of memory.", hint="Ask again to load them anew.")
                     self.close()
                     raise _died()
+                deadline = time.monotonic() + _ANSWER_S
                 finished = message["type"] == "done"
                 yield message
                 if finished:

@@ -10,17 +10,30 @@ from html import escape
 from typing import Any
 
 from engine.errors import StudioError
-from ui.words import count, size
+from ui.words import count, share, size
 
 _ROWS_SHOWN = 8
 _CELL = 240
 _EXAMPLES = 6
 
 
+# Shown where the file will be, until there is one.
+NOTHING_HTML = (
+    '<div class="empty"><p><strong>No data yet.</strong></p><p>JSON, JSONL, CSV, Excel’s semicolons, Parquet, plain text, '
+    "Markdown; gzipped or zipped. Questions with answers, conversations, preference pairs or raw text: what it holds is "
+    "recognised, and you can correct it.</p></div>"
+)
+
+
+def _sound(markup: str) -> str:
+    """The text with a question mark for every half of a broken character pair, which no browser can be sent."""
+    return markup.encode("utf-8", "replace").decode()
+
+
 def failure_html(error: StudioError) -> str:
     """What happened and what to do now."""
     hint = f"<br><span>{escape(error.hint)}</span>" if error.hint else ""
-    return f'<div class="st-note error" role="alert"><strong>{escape(error.message)}</strong>{hint}</div>'
+    return _sound(f'<div class="st-note error" role="alert"><strong>{escape(error.message)}</strong>{hint}</div>')
 
 
 def file_html(seen: Any) -> str:
@@ -30,7 +43,7 @@ def file_html(seen: Any) -> str:
     facts = f"{escape(seen.file_format)}, {escape(seen.encoding)}{size_of}, {about}"
     note = f'<p class="st-note">{escape(seen.conversion_note)}</p>' if seen.conversion_note else ""
     warnings = "".join(f'<p class="st-note warning">{escape(text)}</p>' for text in seen.warnings)
-    return (
+    return _sound(
         f'<p class="data-facts"><strong dir="auto">{escape(seen.name)}</strong> · {facts}</p>'
         f"<p>The rows are <strong>{escape(seen.form_label)}</strong>. <span class='st-soft'>{escape(seen.why)}</span></p>"
         f"{note}{warnings}{problems_html(seen)}{_raw(seen)}"
@@ -61,7 +74,7 @@ def _raw(seen: Any) -> str:
         for number, values in seen.raw[:_ROWS_SHOWN]
     )
     hidden = len(seen.columns) - len(names)
-    more = f'<p class="st-soft">{hidden} more columns are not shown.</p>' if hidden > 0 else ""
+    more = f'<p class="st-soft">{count(hidden, "more column")} not shown.</p>' if hidden > 0 else ""
     return (
         '<details class="raw"><summary>The first rows as they stand in the file</summary><div class="st-scroll">'
         f'<table class="st-table"><thead><tr><th scope="col">Row</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
@@ -82,7 +95,7 @@ def tokens_html(preview: dict[str, Any]) -> str:
     """Examples as the model sees them with the trained tokens marked, and how long rows are."""
     shown = "".join(_example(example) for example in preview["examples"][:_EXAMPLES])
     note = f'<p class="st-soft">{escape(preview["note"])}</p>' if preview["note"] else ""
-    return (
+    return _sound(
         '<h3>What the model sees</h3><p class="st-soft">It learns to write the <mark class="trained">marked</mark> tokens; '
         f"the rest is only read.</p>{note}{shown}{_histogram(preview)}"
     )
@@ -121,7 +134,7 @@ def _histogram(preview: dict[str, Any]) -> str:
         line = f'<line x1="{at:.1f}" x2="{at:.1f}" y1="0" y2="{high}"></line>'
         cut, lost = preview["over"], preview["lost"]
         words += (
-            f" Rows are cut at {limit} tokens: {cut:.0%} of the rows lose their end, {lost:.1%} of all tokens."
+            f" Rows are cut at {limit} tokens: {share(cut)} of the rows lose their end, {share(lost)} of all tokens."
             if cut
             else f" Rows would be cut at {limit} tokens; none is that long."
         )

@@ -53,12 +53,8 @@ def _begun(wishes: dict[str, str], form: SettingsForm) -> tuple[dict[str, Any], 
     trainer = wishes.get("trainer", settings.get("trainer", AUTO))
     settings["trainer"] = trainer if trainer in known or trainer == AUTO else AUTO
     settings.update({name: wishes[key] for key, name in (("data", "data_path"), ("model", "model")) if key in wishes})
-    values = {name: to_widget(field, settings.get(name, _default(field))) for name, field in form.fields.items()}
+    values = {name: to_widget(field, settings.get(name, field.default)) for name, field in form.fields.items()}
     values["trainer"] = next(iter(known)) if settings["trainer"] == AUTO else settings["trainer"]
     if settings["trainer"] == AUTO:
         values["auto"] = True
     return values, note
-
-
-def _default(field: Any) -> Any:
-    return None if field.info.is_required() else field.default

@@ -44,7 +44,8 @@ class Field:
 
     @property
     def default(self) -> Any:
-        return self.info.get_default(call_default_factory=True)
+        """What the parameter is when nothing is chosen; None for one that must be."""
+        return None if self.info.is_required() else self.info.get_default(call_default_factory=True)
 
     def label(self, trainer: str | None = None) -> str:
         form = self.forms.get(trainer or "", self.form)

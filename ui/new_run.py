@@ -6,6 +6,7 @@ import gradio as gr
 
 from engine import api
 from ui import draft as drafts
+from ui.data_view import NOTHING_HTML
 from ui.form import SettingsForm
 from ui.new_run_events import Events
 
@@ -56,7 +57,7 @@ class Page:
                 self.form.put("trainer", trainer)
                 self.trainer_note = gr.HTML("", apply_default_css=False)
             with gr.Column(scale=2, min_width=300):
-                self.file_view = gr.HTML(_NOTHING, apply_default_css=False, elem_id="file-view")
+                self.file_view = gr.HTML(NOTHING_HTML, apply_default_css=False, elem_id="file-view")
                 self.drop = gr.Button("Leave these rows out", visible=False, elem_id="drop-rows", size="md")
                 with gr.Accordion("How the rows are read", open=False, visible=False, elem_id="reading") as self.reading:
                     self._mapping()
@@ -117,13 +118,6 @@ class Page:
         with gr.Row(elem_classes="onward"):
             self.back_to_settings = gr.Button("Back", size="lg")
             self.start = gr.Button("Start training", variant="primary", elem_id="start", size="lg")
-
-
-_NOTHING = (
-    '<div class="empty"><p><strong>No data yet.</strong></p><p>JSON, JSONL, CSV, Excel’s semicolons, Parquet, plain text, '
-    "Markdown; gzipped or zipped. Questions with answers, conversations, preference pairs or raw text: what it holds is "
-    "recognised, and you can correct it.</p></div>"
-)
 
 
 def build(app: gr.Blocks) -> None:

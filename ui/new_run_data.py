@@ -36,8 +36,11 @@ class DataStep:
     def sampled(self, sample: str) -> list[Any]:
         return [f"{api.SAMPLE_PREFIX}{sample}" if sample else "", "", "", True, gr.skip()]
 
-    def named(self, path: str) -> list[Any]:
-        return [path.strip(), "", "", True, sample_of(path), gr.skip()]
+    def named(self, path: str, kept: dict[str, Any]) -> list[Any]:
+        """Take a path that was typed; leaving the box without having changed it changes nothing."""
+        if path.strip() == (kept or {}).get("seen", ""):
+            return [gr.skip()] * 5
+        return [path.strip(), "", "", True, sample_of(path)]
 
     def trained_by(self, kept: dict[str, Any]) -> dict[str, Any]:
         """The person has chosen a training: the file no longer decides it."""
@@ -63,15 +66,16 @@ class DataStep:
         hidden = gr.update(visible=False)
         nothing = [gr.update(visible=False) for _ in self.page.roles]
         preset = gr.update(choices=list(api.presets(trainer)))
+        kept = {**(kept or {}), "seen": path}
         if not path:
-            return [kept, gr.skip(), hidden, hidden, hidden, trainer, "", preset, gr.skip(), *nothing]
+            return [kept, data_view.NOTHING_HTML, hidden, hidden, hidden, gr.skip(), "", preset, gr.skip(), *nothing]
         form, mapping = held.get("data_format"), held.get("column_mapping")
         try:
             refuse_foreign(held)
             seen = api.inspect_data(path, None, form=form, mapping=mapping)
         except StudioError as error:
             shown = data_view.failure_html(error)
-            return [kept, shown, hidden, hidden, hidden, trainer, "", preset, gr.skip(), *nothing]
+            return [kept, shown, hidden, hidden, hidden, gr.skip(), "", preset, gr.skip(), *nothing]
         wished, (trainer, note) = trainer, self._trainer_for(seen, kept, trainer)
         if trainer != wished:  # chosen by this file, so the next file may choose again
             kept = {**kept, "values": {**kept.get("values", {}), "auto": True}}
@@ -90,7 +94,9 @@ class DataStep:
         reading = gr.update(visible=True, open=not seen.form or bool(mapping))
         split = gr.update(visible=True)
         preset = gr.update(choices=list(api.presets(trainer)))
-        return [kept, view, leave, reading, split, trainer, note, preset, drops, *self._roles(seen)]
+        # only what changed: an answer that comes late must not undo what was chosen meanwhile
+        train, leaving = (gr.skip() if trainer == wished else trainer), (drops if fresh else gr.skip())
+        return [kept, view, leave, reading, split, train, note, preset, leaving, *self._roles(seen)]
 
     def _trainer_for(self, seen: Any, kept: dict[str, Any], trainer: str) -> tuple[str, str]:
         """The training, and a note when the file chose it or speaks against it."""

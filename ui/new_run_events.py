@@ -17,7 +17,8 @@ from ui.words import count
 if TYPE_CHECKING:
     from ui.new_run import Page
 
-_PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+# The last call counts: one that comes while another is answered waits for it and is not dropped, as Gradio would.
+_PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last"}
 GO_TO_RUN = "(name) => { if (name) location.assign('/run?id=' + encodeURIComponent(name)); }"
 
 
@@ -40,7 +41,8 @@ class Events:
         self._after_data(own)
         self._after_data(p.sample.input(self.data.sampled, [p.sample], [*chosen, p.draft], **_PRIVATE))
         path = self.form.widgets["data_path"]
-        self._after_data(path.submit(self.data.named, [path], [*chosen, p.sample, p.draft], **_PRIVATE))
+        named = gr.on([path.submit, path.blur], self.data.named, [path, p.draft], [*chosen, p.sample], **_PRIVATE)
+        self._after_data(named)
         self._after_data(gr.on([self.form.widgets["trainer"].input], self.data.trained_by, [p.draft], [p.draft], **_PRIVATE))
         self._after_data(self.form.widgets["data_format"].input(lambda: "", None, [chosen[2]], **_PRIVATE))
         mapped = gr.on([role.input for role in p.roles], self.data.mapped, [*inputs, *p.roles], [chosen[2]], **_PRIVATE)
@@ -55,15 +57,13 @@ class Events:
         p, inputs = self.page, self.form.components
         elsewhere = ("trainer", "data_path", "data_format", "column_mapping", "model")
         typed = [w.input for n, w in self.form.widgets.items() if n not in elsewhere]
-        changed = gr.on(typed, **self._refreshing(), trigger_mode="always_last", validator=self.judge)
+        changed = gr.on(typed, **self._refreshing(), validator=self.judge)
         changed.success(self.tokens, inputs, [p.token_view], **_PRIVATE)
         gr.on([p.everything.input], **self._refreshing())
         self._after_model(p.preset.input(self.preset, [p.preset, *inputs], inputs, **_PRIVATE))
         read = p.read_yaml.click(self.read, [p.yaml, p.draft], [p.yaml_note, p.sample, p.draft, *inputs], **_PRIVATE)
         self._after_data(read)
-        start = p.start.click(
-            self.start, [p.draft, *inputs], [p.draft, p.started], validator=self.judge_start, api_visibility="private"
-        )
+        start = p.start.click(self.start, [p.draft, *inputs], [p.draft, p.started], api_visibility="private")
         start.success(None, [p.started], None, js=GO_TO_RUN)
 
     def _step_events(self) -> None:
@@ -81,7 +81,8 @@ class Events:
                 js="(...given) => { scrollTo(0, 0); return given; }",
                 **_PRIVATE,
             )
-        p.steps.select(self.stepped, [p.draft], [p.draft], **_PRIVATE)
+        # what was typed and never confirmed counts as well
+        p.steps.select(self.stepped, [p.draft], [p.draft], **_PRIVATE).then(**self._refreshing())
 
     def _after_data(self, event: Any) -> None:
         """Look at the data again, then at its tokens, then plan."""
@@ -188,7 +189,7 @@ class Events:
     def read(self, text: str, kept: dict[str, Any]) -> list[Any]:
         """Take settings from YAML."""
         try:
-            params = api.from_yaml(text)
+            params = api.from_yaml(text or "")
         except StudioError as error:
             return [data_view.failure_html(error), gr.skip(), kept, *[gr.skip()] * len(self.form.names)]
         values = params.model_dump()
@@ -199,9 +200,6 @@ class Events:
 
     def judge(self, kept: Any, everything: Any, *given: Any) -> list[Any]:
         return [gr.validate(True, ""), gr.validate(True, ""), *self.form.judge(*given)]
-
-    def judge_start(self, kept: Any, *given: Any) -> list[Any]:
-        return [gr.validate(True, ""), *self.form.judge(*given)]
 
     def stepped(self, kept: dict[str, Any], event: gr.SelectData) -> dict[str, Any]:
         return {**(kept or {}), "step": event.index}
@@ -227,5 +225,6 @@ class Events:
         bad = sum(seen.problem_counts.values())
         if bad:
             raise StudioError(
-                f"{count(bad, 'row')} cannot be used.", hint="Leave them out (step 1, Data), or correct the file."
+                f"{count(bad, 'row')} cannot be used.",
+                hint="Press “Leave these rows out” in step 1, Data, or correct the file.",
             )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import gradio as gr
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -15,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 from engine import api
 from engine.errors import StudioError
 from ui.mounting import mounting
+from ui.reach import refuse_foreign
 from ui.routes import answered, refuse
 
 # Far above any real talk; keeps a request from filling the memory.
@@ -56,19 +58,36 @@ async def chat(request: Request) -> Response:
     refused = refuse(request)
     if refused is not None:
         return refused
-    body = await request.body()
+    question = _question(await request.body())
+    if question is None:
+        return JSONResponse({"error": "This is not a question to one or two models.", "hint": ""}, status_code=400)
+    lines = _lines(question)
+    return StreamingResponse(
+        lines,
+        media_type="application/x-ndjson",
+        headers={"Cache-Control": "no-store"},
+        background=BackgroundTask(lines.close),  # a reader that went away stops the answer at once
+    )
+
+
+def _question(body: bytes) -> dict[str, Any] | None:
+    """What was asked, if it is a question to one or two models."""
     try:
         asked = json.loads(body) if len(body) <= _LARGEST else None
-        question = {key: asked[key] for key in ("id", "models", "messages", "settings")} if asked else None
+        question = {key: asked[key] for key in ("id", "models", "messages", "settings")} if asked else {}
     except (ValueError, KeyError, TypeError):
-        question = None
-    if question is None or not 1 <= len(question["models"]) <= 2 or len(question["messages"]) != len(question["models"]):
-        return JSONResponse({"error": "This is not a question to one or two models.", "hint": ""}, status_code=400)
-    return StreamingResponse(_lines(question), media_type="application/x-ndjson", headers={"Cache-Control": "no-store"})
+        return None
+    named, talks = question.get("models"), question.get("messages")
+    if not isinstance(named, list) or not isinstance(talks, list) or not isinstance(question["settings"], dict):
+        return None
+    fits = 1 <= len(named) <= 2 and len(talks) == len(named) and all(isinstance(name, str) for name in named)
+    return question if fits else None
 
 
-def _lines(question: dict[str, Any]) -> Iterator[str]:
+def _lines(question: dict[str, Any]) -> Generator[str]:
     try:
+        for name in question["models"]:
+            refuse_foreign({"model": name})
         for message in _session.answer(question):
             yield json.dumps(message) + "\n"
     except StudioError as error:

@@ -1,4 +1,6 @@
-"""Which files a browser may name. On this machine alone: all that its user can read. Served to others: uploads and runs.
+"""Who may ask the studio, and which files a browser may name.
+
+On this machine alone: all that its user can read, asked under this machine's own names. Served to others: uploads and runs.
 
 A server that listens beyond this machine must not read its files, or those of its other users, on a stranger's word.
 """
@@ -8,6 +10,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engine import api
 from engine.errors import FieldProblem, ParamError
@@ -16,9 +23,35 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
 _PATHS = ("data_path", "valid_path", "model")
 
 
+class KnownHosts:
+    """Answers only what was asked under a name of this machine, while the page is served to this machine alone.
+
+    Any site can point a name of its own at 127.0.0.1 and then speak to what listens there as if to itself (DNS
+    rebinding). AITRAINING_HOSTS names further hosts, separated by commas, for a proxy in front of the page.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket") and only_local():
+            asked = urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname
+            further = [name.strip() for name in os.environ.get("AITRAINING_HOSTS", "").split(",")]
+            if asked not in (*_LOCAL, *further):
+                refusal = f"This studio answers to {_LOCAL[0]} only, not to {asked}. AITRAINING_HOSTS={asked} allows it."
+                await PlainTextResponse(refusal, status_code=403)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def only_local() -> bool:
+    """Whether the page is served to this machine alone."""
+    return os.environ.get("AITRAINING_HOST", _LOCAL[0]) in _LOCAL
+
+
 def refuse_foreign(values: dict[str, Any]) -> None:
     """Raise a ParamError when a served page names a file outside the studio's own folders."""
-    if os.environ.get("AITRAINING_HOST", _LOCAL[0]) in _LOCAL:
+    if only_local():
         return
     wrong = [name for name in _PATHS if values.get(name) and not _ours(str(values[name]))]
     if wrong:

@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from engine import api
-from ui.words import count, duration, size, weights
+from ui.words import count, duration, passes, size, weights
 
 
 def model_html(facts: Any) -> str:
@@ -28,7 +28,7 @@ def review_html(plan: Any, found: Any) -> str:
     rows = (
         ("Training", escape(api.spec_for(plan.params.trainer).title)),
         ("Rows", f"{found.train_rows:,} to train on, {found.valid_rows:,} held out to measure with"),
-        ("Tokens", f"about {found.tokens:,} in {plan.params.epochs:g} passes"),
+        ("Tokens", f"about {found.tokens:,} in {passes(plan.params.epochs)}"),
         ("Optimizer steps", f"{found.steps:,}"),
         ("Time", f"about {duration(found.seconds)} <span class='st-soft'>({escape(found.seconds_how)})</span>"),
         ("Disk", f"{size(found.disk)} of {size(found.disk_free)} free"),

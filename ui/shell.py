@@ -19,9 +19,11 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from engine import api
 from ui import home, new_run, playground_page, routes, run_page, runs_page
+from ui.reach import KnownHosts
 from ui.theme import theme
 
 TITLE = "AITraining Studio"
@@ -63,7 +65,10 @@ def build() -> tuple[gr.Blocks, dict[str, Any]]:
     return app, {
         "theme": theme(),
         "head": head(),
-        "app_kwargs": {"routes": [*routes.routes(), *playground_page.routes()]},
+        "app_kwargs": {
+            "routes": [*routes.routes(), *playground_page.routes()],
+            "middleware": [Middleware(KnownHosts)],
+        },
         "favicon_path": ASSETS / "logo.svg",
         "footer_links": [],
         "run_history": False,

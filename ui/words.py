@@ -27,6 +27,16 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def passes(epochs: float) -> str:
+    """How often the data is seen: 1 pass, 2.5 passes."""
+    return "1 pass" if epochs == 1 else f"{epochs:g} passes"
+
+
+def share(part: float) -> str:
+    """A share in percent that is not called 0 % while it is something."""
+    return "under 1 %" if 0 < part < 0.01 else f"{part:.0%}".replace("%", " %")
+
+
 def weights(number: int) -> str:
     """A model's size: 2.9 M, 1.2 B."""
     return f"{number / 1e9:.1f} B" if number >= 1e9 else f"{number / 1e6:.1f} M"

@@ -80,7 +80,10 @@ def rename(run: RunDirectory, new: str) -> None:
         RunError: the name cannot be a folder's.
     """
     if not re.fullmatch(NAME_PATTERN, new):
-        raise RunError(f"{new!r} cannot be a run's name.", hint="Use letters, digits, dots, dashes; begin with a letter.")
+        raise RunError(
+            f"{new!r} cannot be a run's name.",
+            hint="Use letters, digits, dots, dashes and underscores, beginning with a letter or digit; at most 80.",
+        )
     _refuse_active(run)
     target = run.path.parent / new
     if target.exists():

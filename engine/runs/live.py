@@ -38,12 +38,12 @@ def live(run: RunDirectory, events_offset: int, log_offset: int) -> dict[str, An
         found, reached = events.read(run.events_file, 0)
     if offset == 0:
         found, reached = _all(run.events_file, found, reached)
-    text, log_reached = _log(run.log_file, log_offset)
+    text, log_reached = _log(run.log_file, log_offset if offset else 0)
     return {
         "events": reached,
         "log": log_reached,
         "reset": offset == 0,
-        "more": reached < size,
+        "more": bool(found) and reached < size,  # a torn last line is no more to come
         **_shaped(_after_resume(found), thin=offset == 0),
         "text": text,
         "status": _status(run, status),
@@ -129,5 +129,5 @@ def _log(path: Path, offset: int) -> tuple[str, int]:
             data = file.read(_LOG_PIECE)
     except FileNotFoundError:
         return "", 0
-    cut = data.rfind(b"\n") + 1 if len(data) == _LOG_PIECE else len(data)
+    cut = (data.rfind(b"\n") + 1 if len(data) == _LOG_PIECE else 0) or len(data)
     return data[:cut].decode("utf-8", "replace"), start + cut

@@ -1,0 +1,162 @@
+"""What people do that the journey does not: type and click away, stop an answer, press Enter, come under another name."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Server
+from tests.browser.test_new_run import opened, typed
+from tests.browser.test_pages import finished
+
+pytestmark = pytest.mark.browser
+OURS = {"X-Studio": "1"}
+
+
+def question(text: str, tokens: int) -> dict[str, object]:
+    talk = [[{"role": "user", "content": text}]]
+    return {"id": "q", "models": ["starter"], "messages": talk, "settings": {"max_tokens": tokens, "temperature": 1, "seed": 1}}
+
+
+def test_an_answer_that_nobody_reads_any_more_holds_nobody_up(server: Server) -> None:
+    with httpx.Client(base_url=server.url, headers=OURS, timeout=60) as client:
+        with client.stream("POST", "/studio/chat", json=question("Tell me all about the harbour.", 400)) as answer:
+            for line in answer.iter_lines():
+                if json.loads(line)["type"] == "text":
+                    break  # the tab is closed in the middle of a word
+        told = client.post("/studio/chat", json=question("Where does Mara live?", 8), timeout=15).text
+    kinds = [json.loads(line)["type"] for line in told.splitlines()]
+    assert kinds[-1] == "done"
+    assert "error" not in kinds
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"{}", b'{"id": 1, "models": "starter", "messages": [], "settings": {}}', b'{"id": 1, "models": [{}]}'],
+    ids=["nothing", "a list", "empty", "a name and no list", "half"],
+)
+def test_what_is_no_question_is_refused_in_words(server: Server, body: bytes) -> None:
+    answer = httpx.post(f"{server.url}/studio/chat", content=body, headers=OURS)
+    assert answer.status_code == 400
+    assert "not a question" in answer.json()["error"]
+
+
+def test_another_host_name_is_not_answered(server: Server) -> None:
+    for path in ("/", "/studio/runs", "/gradio_api/info"):
+        answer = httpx.get(f"{server.url}{path}", headers={"Host": f"evil.example:{server.port}"})
+        assert answer.status_code == 403
+        assert "answers to 127.0.0.1 only" in answer.text
+    assert httpx.get(f"{server.url}/studio/runs", headers={"Host": f"localhost:{server.port}"}).status_code == 200
+    assert httpx.get(f"{server.url}/studio/runs", headers={"Host": "[::1]"}).status_code == 200
+
+
+def test_a_path_counts_without_enter_and_an_empty_one_shows_nothing(page: Page, server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "typed.jsonl"
+    file.write_text("".join(json.dumps({"prompt": f"Ask {n}?", "completion": f"Say {n}."}) + "\n" for n in range(25)))
+    page.goto(f"{server.url}/new?trainer=sft")
+    expect(page.locator("#file-view")).to_contain_text("No data yet")
+    typed(page, "data_path", str(file))
+    page.get_by_role("tab", name="4 · Review and start").click()
+    expect(page.locator("#command")).to_contain_text(str(file))
+    expect(page.locator("#review-view")).to_contain_text("Optimizer steps")
+    page.get_by_role("tab", name="1 · Data").click()
+    expect(page.locator("#file-view")).to_contain_text("typed.jsonl")
+    typed(page, "data_path", " ")
+    page.keyboard.press("Tab")
+    expect(page.locator("#file-view")).to_contain_text("No data yet")
+
+
+def test_the_review_says_what_is_wrong_and_start_waits(page: Page, server: Server) -> None:
+    opened(page, server, "4 · Review and start")
+    expect(page.locator("#start")).to_be_enabled()
+    page.get_by_role("tab", name="3 · Settings").click()
+    typed(page, "epochs", "many")
+    page.get_by_role("tab", name="4 · Review and start").click()
+    expect(page.locator("#review-view [role=alert]")).to_contain_text("must be a number")
+    expect(page.locator("#start")).to_be_disabled()
+
+
+def test_halves_of_characters_are_shown_as_question_marks(page: Page, server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "halves.jsonl"
+    file.write_text("".join(f'{{"prompt": "Ask \\ud83d {n}?", "completion": "Say."}}\n' for n in range(25)))
+    page.goto(f"{server.url}/new?trainer=sft")
+    page.set_input_files("#upload input[type=file]", str(file))
+    expect(page.locator("#file-view")).to_contain_text("halves.jsonl")
+    expect(page.locator("#file-view")).to_contain_text("cannot be used")
+
+
+def test_enter_renames_and_escape_does_not(page: Page, server: Server) -> None:
+    finished(server, "by-keyboard")
+    page.goto(f"{server.url}/runs")
+    page.get_by_role("button", name="Rename by-keyboard").click()
+    page.locator("dialog input").fill("never")
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+    page.get_by_role("button", name="Rename by-keyboard").click()
+    page.locator("dialog input").fill("by-enter")
+    page.keyboard.press("Enter")
+    expect(page.locator('[data-run="by-enter"]')).to_be_visible()
+    assert not (server.home / "never").exists()
+
+
+def test_the_list_keeps_the_keyboard_where_it_is(page: Page, server: Server) -> None:
+    finished(server, "list-one")
+    run = finished(server, "list-two")
+    page.goto(f"{server.url}/runs")
+    page.get_by_role("button", name="Rename list-one").focus()
+    run.update_status(best_value=0.125)
+    expect(page.locator('[data-run="list-two"]')).to_contain_text("0.125")
+    focused = page.evaluate("document.activeElement.getAttribute('aria-label')")
+    assert focused == "Rename list-one"
+
+
+def test_a_run_with_numbers_that_are_none_is_listed_and_watched(page: Page, server: Server) -> None:
+    run = finished(server, "not-a-number")
+    run.update_status(metrics={"loss": float("nan"), "grad_norm": float("inf")}, best_value=float("nan"), best_step=3)
+    page.goto(f"{server.url}/runs")
+    expect(page.locator('[data-run="not-a-number"]')).to_be_visible()
+    page.goto(f"{server.url}/run?id=not-a-number")
+    expect(page.locator(".run-head .st-pill")).to_have_text("done")
+
+
+def test_why_something_was_refused_stays_on_the_screen(page: Page, server: Server) -> None:
+    run = finished(server, "refused")
+    page.goto(f"{server.url}/run?id=refused")
+    expect(page.locator(".run-head .st-pill")).to_have_text("done")
+    page.evaluate("document.querySelector('.monitor').monitor.act('resume')")
+    expect(page.locator("[role=alert]")).to_contain_text("is done")
+    page.evaluate("document.querySelector('.monitor').monitor.soon()")
+    run.log_event("warning", message="a later word", hint="")
+    page.evaluate("document.querySelector('.monitor').monitor.soon()")
+    expect(page.locator(".monitor")).to_contain_text("a later word")
+    expect(page.locator("[role=alert]")).to_contain_text("is done")
+
+
+def test_the_light_switch_wins_over_the_address(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/runs?__theme=dark")
+    expect(page.locator("body.dark")).to_have_count(1)
+    page.click("[data-theme-toggle]")
+    expect(page.locator("body.dark")).to_have_count(0)
+    page.reload()
+    expect(page.locator(".st-header")).to_be_visible()
+    expect(page.locator("body.dark")).to_have_count(0)
+
+
+def test_a_server_that_is_gone_is_said_in_the_list(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/runs")
+    expect(page.locator(".runs-list")).to_be_visible()
+    page.route("**/studio/runs", lambda route: route.abort())
+    expect(page.locator(".runs-list [role=alert]")).to_contain_text("does not answer")
+    page.unroute("**/studio/runs")
+    expect(page.locator(".runs-list [role=alert]")).to_have_count(0)
+
+
+def test_a_request_without_a_host_name_is_not_answered(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as raw:
+        raw.sendall(b"GET /studio/runs HTTP/1.0\r\n\r\n")  # no Host header at all
+        assert b"403" in raw.recv(200).split(b"\r\n")[0]
