@@ -193,8 +193,16 @@ def _held_out(how: Layout, check_rows: int) -> int:
 def _bytes_of(file: Member, rows: int) -> int:
     """About how many bytes the first `rows` rows take, as JSON or as they are."""
     if file.format in ("jsonl", "csv"):
+        taken, inside = 0, False
         with file.open() as opened:
-            return sum(len(line) for line in itertools.islice(opened, rows))
+            for line in opened:
+                taken += len(line)
+                # a quoted cell may run over several lines: a row is over when its quotes are
+                inside ^= file.format == "csv" and line.count(b'"') % 2 == 1
+                rows -= not inside
+                if rows == 0:
+                    break
+        return taken
     records = (r for r in itertools.islice(read(file), 500) if isinstance(r, Record))
     sizes = [len(json.dumps(r.values, ensure_ascii=False, default=str).encode("utf-8", "replace")) for r in records]
     return int(sum(sizes) / max(len(sizes), 1) * rows)

@@ -23,10 +23,38 @@ _ALIKE = 0.7
 
 
 class _Stacks(NamedTuple):
-    """Where each stack's tokens come from, (documents, longest) each, and where the row's tokens are found again."""
+    """Shapes (documents, longest) of the stacks, where their tokens come from, and where the row's are found again."""
 
-    sources: list[torch.Tensor]
+    shapes: list[tuple[int, int]]
+    sources: torch.Tensor
     back: torch.Tensor
+
+
+class _Stack(torch.autograd.Function):
+    """Tokens from the row into the stacks. What is padding has no gradient, so the way back is a plain choice as well."""
+
+    @staticmethod
+    def forward(ctx: Any, tokens: torch.Tensor, sources: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(back)
+        return tokens.index_select(0, sources)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return gradients[0].index_select(0, ctx.saved_tensors[0]), None, None
+
+
+class _Unstack(torch.autograd.Function):
+    """Tokens from the stacks back into the row; padding is left behind."""
+
+    @staticmethod
+    def forward(ctx: Any, tokens: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(back)
+        ctx.shape = tokens.shape
+        return tokens.index_select(0, back)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return gradients[0].new_zeros(ctx.shape).index_copy_(0, ctx.saved_tensors[0], gradients[0]), None
 
 
 @lru_cache(maxsize=8)
@@ -34,7 +62,7 @@ def _stacked(edges: tuple[int, ...]) -> _Stacks:
     """Sort the documents between `edges` into stacks."""
     starts, lengths = np.array(edges[:-1]), np.diff(edges)
     order = np.argsort(-lengths, kind="stable")
-    sources, back, filled, first = [], np.empty(edges[-1], np.int64), 0, 0
+    shapes, sources, back, filled, first = [], [], np.empty(edges[-1], np.int64), 0, 0
     while first < len(order):
         longest = int(lengths[order[first]])
         last = first + int((lengths[order[first:]] >= longest * _ALIKE).sum())
@@ -43,9 +71,10 @@ def _stacked(edges: tuple[int, ...]) -> _Stacks:
         source = starts[members, None] + np.minimum(inside, lengths[members, None] - 1)
         own = inside < lengths[members, None]
         back[source[own]] = filled + np.flatnonzero(own)
-        sources.append(torch.from_numpy(source))
+        shapes.append(source.shape)
+        sources.append(source.ravel())
         filled, first = filled + source.size, last
-    return _Stacks(sources, torch.from_numpy(back))
+    return _Stacks(shapes, torch.from_numpy(np.concatenate(sources)), torch.from_numpy(back))
 
 
 def documents_attention(
@@ -73,15 +102,16 @@ def documents_attention(
     if len(cu_seq_lens_q) == 2:
         return scaled_dot_product_attention(query, key, value, **options).transpose(1, 2), None
     stacks = _stacked(tuple(cu_seq_lens_q.tolist()))
-    tokens = [part[0].transpose(0, 1) for part in (query, key, value)]  # (T, heads, size)
+    sources, back = stacks.sources.to(query.device), stacks.back.to(query.device)
+    sizes = [documents * longest for documents, longest in stacks.shapes]
+    parts = [_Stack.apply(part[0].transpose(0, 1), sources, back).split(sizes) for part in (query, key, value)]
     made = []
-    for source in stacks.sources:
-        places = source.to(query.device).flatten()
-        q, k, v = (part.index_select(0, places).unflatten(0, source.shape).transpose(1, 2) for part in tokens)
+    for shape, *stack in zip(stacks.shapes, *parts, strict=True):
+        q, k, v = (part.unflatten(0, shape).transpose(1, 2) for part in stack)
         attend = _spelt_out if _is_short(q, dropout) else scaled_dot_product_attention
         made.append(attend(q, k, v, **options).transpose(1, 2).flatten(0, 1))
     joined = made[0] if len(made) == 1 else torch.cat(made)
-    return joined.index_select(0, stacks.back.to(query.device))[None], None
+    return _Unstack.apply(joined, back)[None], None
 
 
 def _is_short(query: torch.Tensor, dropout: float) -> bool:
@@ -91,7 +121,7 @@ def _is_short(query: torch.Tensor, dropout: float) -> bool:
     fp32 twice at 60 and slower from 128 on.
     """
     longest = query.shape[-2]
-    return query.device.type == "cpu" and not dropout and longest <= (256 if query.dtype == torch.bfloat16 else 64)
+    return query.device.type == "cpu" and not dropout and longest <= (400 if query.dtype == torch.bfloat16 else 64)
 
 
 def _spelt_out(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scale: float | None, **_: Any) -> torch.Tensor:

@@ -227,3 +227,11 @@ def test_a_readme_beside_the_rows_is_no_row(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("# About these rows")
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 2)
     assert engine.data.inspect(tmp_path, "chat").rows == 2
+
+
+def test_cells_that_run_over_lines_do_not_swell_the_estimate(tmp_path: Path) -> None:
+    file = tmp_path / "long.csv"
+    file.write_text("Question,Answer\n" + "".join(f'"What\n\n\nis {n}?","It\nis ""{n}""."\n' for n in range(12_000)))
+    seen = engine.data.inspect(file)
+    assert not seen.rows_exact
+    assert 11_000 < seen.rows < 13_000
