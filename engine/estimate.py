@@ -72,12 +72,12 @@ def estimate(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spe
 
 def _memory(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spec: TrainerSpec) -> list[tuple[str, int]]:
     p = plan.params
-    tokens = (p.batch_size or 1) * row_tokens(p, data, p.max_length or data.tokens_max) * spec.copies.sequences
+    tokens = (p.batch_size or 1) * row_tokens(p, data, p.max_length or data.tokens_max) * spec.copies_of(p).sequences
     kept_best = 4 * model.parameters if not p.peft and p.keep_best and plan.valid_rows else 0
     items = [
-        *held(p, model, spec.copies),
+        *held(p, model, spec.copies_of(p)),
         ("Activations", int(tokens * activations_per_token(p, model))),
-        ("Logits", int(tokens * trained_share(p, data) * logits_per_token(model, spec.copies))),
+        ("Logits", int(tokens * trained_share(p, data) * logits_per_token(model, spec.copies_of(p)))),
         ("Saving the best weights", kept_best if device.kind == "cpu" else 0),
         ("Python and its libraries", BASE[device.kind]),
     ]
@@ -87,7 +87,7 @@ def _memory(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spec
 def _time(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spec: TrainerSpec) -> tuple[float, str]:
     p = plan.params
     flops = _flops(model.parameters, peft=p.peft) * (4 / 3 if p.gradient_checkpointing else 1)
-    per_token = flops * spec.copies.sequences
+    per_token = flops * spec.copies_of(p).sequences
     measurements = plan.total_steps / (p.eval_steps or plan.total_steps) + 1
     measured = measurements * plan.valid_rows * data.tokens_mean / 3
     tokens = plan.tokens_per_step * plan.total_steps + measured

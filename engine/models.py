@@ -92,6 +92,16 @@ def choices() -> list[ModelSource]:
     return [resolve(STARTER), *(resolve(path.name) for path in finished)]
 
 
+def is_scorer(source: ModelSource) -> bool:
+    """Whether a model on this machine gives scores; its files say so. What the Hub has is taken for one that writes."""
+    if source.path is None:
+        return False
+    if (source.path / "config.json").is_file():
+        kinds = read_json(source.path / "config.json").get("architectures") or [""]
+        return str(kinds[0]).endswith("ForSequenceClassification")
+    return read_json(source.path / "adapter_config.json").get("task_type") == "SEQ_CLS"
+
+
 def facts(reference: str) -> ModelFacts:
     """Size, shape and template of a model.
 

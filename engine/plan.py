@@ -204,7 +204,7 @@ def trained_share(params: LLMTrainingParams, data: DataFacts) -> float:
 
 def _room(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: Device, length: int) -> int:
     """How many rows' activations and logits fit into the memory that is free."""
-    copies = spec_for(params.trainer).copies
+    copies = spec_for(params.trainer).copies_of(params)
     free = _USED * device.memory_free - BASE[device.kind] - sum(size for _, size in held(params, model, copies))
     per_token = activations_per_token(params, model) + trained_share(params, data) * logits_per_token(model, copies)
     return int(free / max(1.0, row_tokens(params, data, length) * copies.sequences * per_token))
@@ -253,7 +253,7 @@ def _attention(params: LLMTrainingParams, device: Device, model: ModelFacts) -> 
 
 def _checkpointing(params: LLMTrainingParams, device: Device, model: ModelFacts) -> tuple[bool, str]:
     # when weights, gradients and the optimizer fill half of the memory, activations must be few
-    short = sum(size for _, size in held(params, model, spec_for(params.trainer).copies)) > device.memory_free / 2
+    short = sum(size for _, size in held(params, model, spec_for(params.trainer).copies_of(params))) > device.memory_free / 2
     why = "Memory is short for this model" if short else "Memory suffices, so nothing is computed twice"
     return short, why + "."
 

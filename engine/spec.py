@@ -91,9 +91,18 @@ class TrainerSpec:
     charts: tuple[Chart, ...]
     example_rows: tuple[dict[str, Any], ...]
     build: Callable[[Any, Any], Job]
-    copies: Copies = Copies()
+    # What a step holds, or how that follows from the settings.
+    copies: Copies | Callable[[Any], Copies] = Copies()
+    # Whether the finished model writes text or gives a text a score.
+    makes: Literal["text", "score"] = "text"
+    # What is done with the marked tokens of an example, for the page that shows them.
+    learns: str = "It learns to write the marked tokens; the rest is only read."
     # A step of the size that suits plain next-token training, times this: preference losses want far smaller steps.
     lr_scale: float = 1.0
     # The metric that must be finite at every logged step for a run to be called done.
     headline: str = "loss"
     pipelines: tuple[str, ...] = ()
+
+    def copies_of(self, params: Any) -> Copies:
+        """What a step with these settings holds."""
+        return self.copies if isinstance(self.copies, Copies) else self.copies(params)

@@ -96,18 +96,28 @@ def tokens_html(preview: dict[str, Any]) -> str:
     shown = "".join(_example(example) for example in preview["examples"][:_EXAMPLES])
     note = f'<p class="st-soft">{escape(preview["note"])}</p>' if preview["note"] else ""
     return _sound(
-        '<h3>What the model sees</h3><p class="st-soft">It learns to write the <mark class="trained">marked</mark> tokens; '
-        f"the rest is only read.</p>{note}{shown}{_histogram(preview)}"
+        f'<h3>What the model sees</h3><p class="st-soft">{_marking(preview["learns"])}</p>{note}{shown}{_histogram(preview)}'
     )
 
 
 def _example(example: dict[str, Any]) -> str:
     problem = f'<p class="st-note warning">{escape(example["problem"])}</p>' if example["problem"] else ""
-    pieces = "".join(
-        f'<mark class="trained">{escape(text)}</mark>' if trained else escape(text) for text, trained in example["pieces"]
-    )
+    texts = "".join(_text(part) for part in example["parts"])
     facts = f"row {example['row']} · {count(example['tokens'], 'token')}, {example['trained']} trained"
-    return f'<figure class="example"><pre dir="auto">{pieces}</pre><figcaption>{facts}</figcaption>{problem}</figure>'
+    return f'<figure class="example">{texts}<figcaption>{facts}</figcaption>{problem}</figure>'
+
+
+def _marking(sentence: str) -> str:
+    """The sentence with its word "marked" marked as the tokens are."""
+    return escape(sentence).replace("marked", '<mark class="trained">marked</mark>', 1)
+
+
+def _text(part: dict[str, Any]) -> str:
+    pieces = "".join(
+        f'<mark class="trained">{escape(text)}</mark>' if trained else escape(text) for text, trained in part["pieces"]
+    )
+    label = f'<b class="part">{escape(part["label"])}</b>' if part["label"] else ""
+    return f'{label}<pre dir="auto">{pieces}</pre>'
 
 
 def _histogram(preview: dict[str, Any]) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 from transformers import TrainerCallback
 
 from engine.errors import TrainingError
 from engine.params import LLMTrainingParams
 from engine.runs.status import State
-from engine.worker.answers import SampleAnswers
 from engine.worker.best import BestWeights
 from engine.worker.reporter import Reporter
 
@@ -18,10 +17,18 @@ from engine.worker.reporter import Reporter
 _NOT_POINTS = {"train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss", "total_flos"}
 
 
+class Answers(Protocol):
+    """What is asked again and again while a model trains."""
+
+    def answer(self, model: Any) -> list[tuple[str, str]]:
+        """(what was asked, what came) pairs."""
+        ...
+
+
 class RunCallback(TrainerCallback):
     """Writes what happens, looks for a stop request after every step, and ends a run whose loss is no number."""
 
-    def __init__(self, params: LLMTrainingParams, reporter: Reporter, answers: SampleAnswers, best: BestWeights) -> None:
+    def __init__(self, params: LLMTrainingParams, reporter: Reporter, answers: Answers, best: BestWeights) -> None:
         self.params, self.reporter, self.answers, self.best = params, reporter, answers, best
         self.logged_points = 0
         self.without_gain = 0

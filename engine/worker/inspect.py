@@ -3,9 +3,11 @@
 Runs in a process of its own because it needs the tokenizer, and calls the very functions that make the label masks.
 The answer to `{"params": …, "limit": n}` is one message:
 
-- examples: [{row, pieces: [[text, trained], …], tokens, trained, problem}], neighbours of one kind joined to a piece
+- examples: [{row, parts: [{label, pieces: [[text, trained], …]}, …], tokens, trained, problem}]: the texts of a row (a
+  preference has two), each in pieces that are wholly trained or wholly not
 - lengths: tokens of each row looked at · max_length: as given, or None · over: share of rows that are longer
 - lost: share of the looked-at tokens that a cut takes away · facts: what the plan needs to know · note: on the template
+- learns: what is done with the marked tokens, in a sentence
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from engine.params import LLMTrainingParams
 from engine.registry import parse, spec_for
 from engine.runs.channel import Channel
 from engine.samples import data_file
-from engine.worker.kit import row_tokens
 from engine.worker.models import load_tokenizer
+from engine.worker.rows import Part, parts_of
 from engine.worker.templates import choose_template
 from engine.worker.tokens import IGNORED, Tokens
 
@@ -68,45 +70,50 @@ def preview(params: LLMTrainingParams, limit: int, tokenizers: dict[str, Any]) -
     own = tokenizer.chat_template
     note = choose_template(tokenizer, params.chat_template) if spec.rows != "text" else ""
     try:
-        make = row_tokens(spec, params, tokenizer)
+        make = parts_of(spec, params, tokenizer)
         source = rows(data_file(params.data_path), spec.rows, form=params.data_format, mapping=params.column_mapping or None)
         examples, made = _look(source, make, tokenizer, limit, params.max_length)
     finally:
         tokenizer.chat_template = own
     if not made:
         raise DataError("No row of this file can be used.", hint="The problems listed beside it say why.")
-    return {"examples": examples, "note": note, **_lengths(made, params.max_length)}
+    return {"examples": examples, "note": note, "learns": spec.learns, **_lengths(made, params.max_length)}
 
 
 def _look(
     source: Iterable[tuple[int, Any]], make: Any, tokenizer: Any, limit: int, max_length: int | None
 ) -> tuple[list[dict[str, Any]], list[Tokens]]:
+    """Examples, and the tokens of every text of the rows looked at."""
     examples: list[dict[str, Any]] = []
     made: list[Tokens] = []
     for number, row in itertools.islice(source, _ROWS):
         if isinstance(row, Problem):
             continue
         try:
-            tokens = make(row)
+            parts, problem = make(row), ""
         except DataError as error:
-            if len(examples) < limit:
-                examples.append({"row": number, "pieces": [], "tokens": 0, "trained": 0, "problem": str(error)})
-            continue
-        made.append(tokens)
+            parts, problem = [], str(error)
+        made += [part.tokens for part in parts]
         if len(examples) < limit:
-            cut = tokens.cut(max_length)
-            pieces = _pieces(cut.cut(_SHOWN), tokenizer)
-            problem = "" if cut.trained else "Nothing of this row is trained: its answer is cut away or empty."
-            examples.append(
-                {
-                    "row": number,
-                    "pieces": pieces,
-                    "tokens": len(tokens.input_ids),
-                    "trained": cut.trained,
-                    "problem": problem,
-                }
-            )
+            examples.append(_example(number, parts, tokenizer, max_length, problem))
     return examples, made
+
+
+def _example(number: int, parts: list[Part], tokenizer: Any, max_length: int | None, problem: str) -> dict[str, Any]:
+    cut = [part.tokens.cut(max_length) for part in parts]
+    answered = any(part.tokens.trained for part in parts)  # prompts alone have nothing that could be cut away
+    if answered and not all(tokens.trained for tokens in cut):
+        problem = "Nothing of this row is trained: its answer is cut away or empty."
+    return {
+        "row": number,
+        "parts": [
+            {"label": part.label, "pieces": _pieces(tokens.cut(_SHOWN), tokenizer)}
+            for part, tokens in zip(parts, cut, strict=True)
+        ],
+        "tokens": sum(len(part.tokens.input_ids) for part in parts),
+        "trained": sum(tokens.trained for tokens in cut),
+        "problem": problem,
+    }
 
 
 def _pieces(tokens: Tokens, tokenizer: Any) -> list[list[Any]]:

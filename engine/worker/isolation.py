@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.worker.causal import flatten, logits_at
+from engine.worker.flat import flatten, forward_inputs
 
 _TOKENS = 8
 
 
 def keeps_apart(model: Any) -> bool:
-    """Compare a document's logits behind another document with those it has alone; equal but for rounding means apart."""
+    """Compare a document's hidden states behind another document with those it has alone; equal but for rounding is apart."""
     bare = model.get_base_model() if hasattr(model, "get_base_model") else model
     vocabulary = bare.config.get_text_config().vocab_size
     first, second = (np.arange(start, start + _TOKENS) * 7 % vocabulary for start in (1, 1 + _TOKENS))
@@ -25,14 +25,14 @@ def keeps_apart(model: Any) -> bool:
     model.eval()
     try:
         with torch.no_grad():
-            alone, behind = _logits(model, bare, [second]), _logits(model, bare, [first, second])[-_TOKENS:]
+            alone, behind = _states(bare, [second]), _states(bare, [first, second])[-_TOKENS:]
     finally:
         model.train(was_training)
     full = bare.dtype == torch.float32 and not getattr(bare, "is_quantized", False)
     return float((behind - alone).abs().max()) <= (1e-3 if full else 0.1) * float(alone.std())
 
 
-def _logits(model: Any, bare: Any, documents: list[np.ndarray]) -> torch.Tensor:
+def _states(bare: Any, documents: list[np.ndarray]) -> torch.Tensor:
     row = flatten([{"input_ids": ids, "labels": ids, "documents": [len(ids)]} for ids in documents])
-    given = {key: value.to(model.device) if isinstance(value, torch.Tensor) else value for key, value in row.items()}
-    return logits_at(model, bare, given, torch.arange(given["input_ids"].shape[1], device=model.device))
+    given = {key: value.to(bare.device) if isinstance(value, torch.Tensor) else value for key, value in row.items()}
+    return bare.base_model(**forward_inputs(bare, given), use_cache=False).last_hidden_state[0].float()

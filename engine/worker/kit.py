@@ -6,41 +6,31 @@ Knows what kinds of rows and trainers there are, never which trainer is asking.
 from __future__ import annotations
 
 import itertools
-import json
 import math
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import torch
 from transformers import TrainingArguments
 
-from engine.errors import DataError
 from engine.models import resolve
-from engine.params import LLMTrainingParams
 from engine.plan import Plan
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
 from engine.spec import TrainerSpec
 from engine.worker.answers import stop_tokens
 from engine.worker.callbacks import RunCallback
-from engine.worker.models import load_causal
+from engine.worker.isolation import keeps_apart
+from engine.worker.models import load_causal, load_frozen
+from engine.worker.pairs import PairRows
 from engine.worker.reporter import Reporter
-from engine.worker.token_rows import Blocks, Packed, RowWriter, TokenRows
-from engine.worker.tokens import Tokens, chat_tokens, spelt_control_tokens, text_tokens, turn_end
+from engine.worker.rows import Make, Rows, tokenised
+from engine.worker.token_rows import Blocks, Packed
+from engine.worker.tokens import chat_tokens, pair_tokens, text_tokens, turn_end
 
-Row = dict[str, Any]
+ReferenceKind = Literal["none", "precomputed", "live"]
 
 _LOOKED_AT = 200
-
-
-class Rows(NamedTuple):
-    """Tokenised rows to train on, and those to measure with (None: there are none)."""
-
-    train: Sequence[dict[str, Any]]
-    valid: Sequence[dict[str, Any]] | None
 
 
 class Kit:
@@ -58,23 +48,37 @@ class Kit:
         return load_causal(resolve(self.params.model), self.params)
 
     @cached_property
+    def scorer(self) -> Any:
+        """The model with a fresh scoring head, with its adapter if one is wanted."""
+        from engine.worker.scoring import load_scorer
+
+        return load_scorer(resolve(self.params.model), self.params, self.tokenizer)
+
+    @cached_property
     def isolates(self) -> bool:
         """Whether the model keeps documents apart that lie end to end; models with a recurrent state may not."""
-        from engine.worker.isolation import keeps_apart
-
         return keeps_apart(self.model)
 
     def text_rows(self) -> Rows:
         """Documents, each with its end-of-text token; `blocks` cuts them."""
-        return self._tokenised(lambda row: text_tokens(row, self.tokenizer), max_length=None)
+        return self._rows(lambda row: (text_tokens(row, self.tokenizer),), max_length=None)
 
     def chat_rows(self, *, train_on_prompt: bool) -> Rows:
         """Conversations with the answers trained, cut at the longest length."""
-        rows = self._tokenised(
-            lambda row: chat_tokens(row, self.tokenizer, train_on_prompt=train_on_prompt), self.params.max_length
+        rows = self._rows(
+            lambda row: (chat_tokens(row, self.tokenizer, train_on_prompt=train_on_prompt),), self.params.max_length
         )
         self._turn_end = turn_end(itertools.islice(rows.train, _LOOKED_AT), self.tokenizer)
         return rows
+
+    def pair_rows(self, *, whole: bool = False) -> Rows:
+        """Pairs of answers, cut at the longest length; `whole` leaves pairs out that would have to be cut."""
+        rows = self._rows(lambda row: pair_tokens(row, self.tokenizer), self.params.max_length, whole=whole)
+        self._turn_end = turn_end(itertools.islice(rows.train, _LOOKED_AT), self.tokenizer)
+        return Rows(*(part and PairRows(part) for part in rows))  # type: ignore[arg-type]
+
+    def _rows(self, make: Make, max_length: int | None, *, whole: bool = False) -> Rows:
+        return tokenised(self.run, self.reporter, self.tokenizer, make, max_length, whole=whole)
 
     def blocks(self, rows: Rows, *, cross_documents: bool) -> Rows:
         """All documents end to end, cut into blocks of the longest length."""
@@ -96,22 +100,66 @@ class Kit:
         from engine.worker.causal import CausalTrainer
 
         charted = {key for chart in self.spec.charts for key, _ in chart.series}
-        assert self.callback is not None
         self._teach_where_to_stop()
-        p = self.params
-        batch, joined = p.batch_size or 1, p.gradient_accumulation
-        if not self.isolates:
-            batch, joined = 1, joined * batch  # the same step, one row after the other
-        return CausalTrainer(
-            model=self.model,
-            args=self.arguments(len(rows.train), batch, joined, has_valid=bool(rows.valid)),
-            train_dataset=rows.train,
-            eval_dataset=rows.valid or None,
-            processing_class=self.tokenizer,
-            callbacks=[self.callback],
-            with_perplexity="perplexity" in charted,
-            reporter=self.reporter,
-        )
+        # a model that mixes documents takes the rows of a step one after the other
+        return CausalTrainer(**self._wired(rows, one_by_one=not self.isolates), with_perplexity="perplexity" in charted)
+
+    def pair_trainer(self, rows: Rows, objective: Any, reference: ReferenceKind = "none") -> Any:
+        """Training on pairs of answers with `objective` (see engine/worker/preference.py)."""
+        from engine.worker.pairs import PairTrainer
+
+        self._teach_where_to_stop()
+        live = self._reference(rows, reference)
+        return PairTrainer(**self._wired(rows), objective=objective, together=self.isolates, reference=live)
+
+    def score_trainer(self, rows: Rows, *, centre: float) -> Any:
+        """Training to score pairs of texts (see engine/worker/scoring.py)."""
+        from engine.worker.scoring import ScoreTrainer
+
+        model = self.scorer
+        return ScoreTrainer(**self._wired(rows, model=model), together=keeps_apart(model), centre=centre)
+
+    def _reference(self, rows: Rows, kind: ReferenceKind) -> Any:
+        """The reference's log-probabilities: put beside the rows, or a way to ask for them at every step."""
+        from engine.worker import pairs
+
+        p, named = self.params, getattr(self.params, "model_ref", None)
+        if kind == "none":
+            return None
+        if kind == "live" and p.peft and not named:
+            return pairs.adapter_off(self.isolates)
+        other = load_frozen(resolve(named or p.model), p) if named or kind == "live" else self.model
+        if kind == "live":
+            return pairs.held_model(other, self.isolates)
+        self.reporter.phase(State.PREPARING, "Asking the reference")
+        for part, some in zip(("train", "valid"), rows, strict=True):
+            if some is not None:
+                pairs.precompute(
+                    other,
+                    some,  # type: ignore[arg-type]
+                    self.run.data_dir / f"{part}.reference.npy",
+                    batch=p.batch_size or 1,
+                    precision=p.precision or "fp32",
+                    together=self.isolates,
+                    beat=self.reporter.heed_stop,
+                )
+        return None
+
+    def _wired(self, rows: Rows, *, one_by_one: bool = False, model: Any = None) -> dict[str, Any]:
+        """What every trainer is given."""
+        assert self.callback is not None
+        batch, joined = self.params.batch_size or 1, self.params.gradient_accumulation
+        if one_by_one:
+            batch, joined = 1, joined * batch
+        return {
+            "model": self.model if model is None else model,
+            "args": self.arguments(len(rows.train), batch, joined, has_valid=bool(rows.valid)),
+            "train_dataset": rows.train,
+            "eval_dataset": rows.valid or None,
+            "processing_class": self.tokenizer,
+            "callbacks": [self.callback],
+            "reporter": self.reporter,
+        }
 
     def _teach_where_to_stop(self) -> None:
         """Name the token that ends an answer in the model's own generation settings, so that every program stops there."""
@@ -167,65 +215,3 @@ class Kit:
         made = TrainingArguments(**{**values, **overrides})
         made._n_gpu = min(1, made.n_gpu)  # one device a run; with more, transformers would split each batch among them
         return made
-
-    def _tokenised(self, make: Callable[[Row], Tokens], max_length: int | None) -> Rows:
-        self.reporter.phase(State.PREPARING, "Tokenising")
-        train = self._tokenise_file("train", make, max_length)
-        if not len(train):
-            raise DataError(
-                "No row has a token to train on.",
-                hint="The answers may be empty, or cut away: choose a greater longest length.",
-            )
-        valid = self._tokenise_file("valid", make, max_length)
-        return Rows(train, valid if len(valid) else None)
-
-    def _tokenise_file(self, part: str, make: Callable[[Row], Tokens], max_length: int | None) -> TokenRows:
-        writer = RowWriter(self.run.data_dir / f"{part}.tokens")
-        empty = refused = 0
-        reason = ""
-        spelt = Counter[str]()
-        for number, row in enumerate(read_rows(self.run.data_dir / f"{part}.jsonl")):
-            if number % _LOOKED_AT == 0:
-                self.reporter.heed_stop()
-            spelt.update(spelt_control_tokens(row, self.tokenizer))
-            try:
-                tokens = make(row).cut(max_length)
-            except DataError as error:
-                refused, reason = refused + 1, reason or str(error)
-                continue
-            if tokens.trained:
-                writer.add(tokens)
-            else:
-                empty += 1
-        if empty:
-            self.reporter.warn(
-                f"{empty} {'held-out' if part == 'valid' else 'training'} rows have no token to train on within "
-                f"{max_length} tokens and were left out.",
-                "A greater longest length keeps them.",
-            )
-        for token, count in spelt.most_common(3):
-            self.reporter.warn(
-                f"{count} {'held-out' if part == 'valid' else 'training'} rows spell {token}, which the model takes for "
-                f"the real control token.",
-                "Delete it from the text, unless it was put there on purpose.",
-            )
-        if refused:
-            self.reporter.warn(f"{refused} rows were left out. The first of them: {reason}")
-        return writer.close()
-
-
-def read_rows(file: Path, limit: int | None = None) -> Iterator[Row]:
-    """Canonical rows of a prepared file, one JSON object a line."""
-    if not file.is_file():
-        return
-    with file.open(encoding="utf-8") as lines:
-        for line in itertools.islice(lines, limit):
-            yield json.loads(line)
-
-
-def row_tokens(spec: TrainerSpec, params: LLMTrainingParams, tokenizer: Any) -> Callable[[Row], Tokens]:
-    """How this trainer's rows become tokens, for counting them before anything is planned."""
-    if spec.rows == "text":
-        return lambda row: text_tokens(row, tokenizer)
-    on_prompt = bool(params.model_dump().get("train_on_prompt"))
-    return lambda row: chat_tokens(row, tokenizer, train_on_prompt=on_prompt)

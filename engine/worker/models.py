@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from engine.errors import ModelError
-from engine.models import ModelSource
+from engine.models import ModelSource, is_scorer
 from engine.params import LLMTrainingParams
 from engine.worker import attention
 
@@ -50,7 +50,20 @@ def load_tokenizer(source: ModelSource) -> Any:
 
 
 def load_causal(source: ModelSource, params: LLMTrainingParams) -> Any:
-    """The model, ready to be trained: full training holds fp32 weights, a LoRA base the fast format.
+    """A model that writes, ready to be trained, with its adapter if one is wanted.
+
+    Raises:
+        ModelError: it cannot be loaded, or does not write.
+    """
+    model = loaded(source, params, AutoModelForCausalLM)
+    if (params.attention or "documents") == "documents" and attention.supported(model.config, params.max_length or 0):
+        model.set_attn_implementation(attention.NAME)
+    model.config.use_cache = False
+    return with_adapter(model, params, "CAUSAL_LM") if params.peft else model
+
+
+def loaded(source: ModelSource, params: LLMTrainingParams, kind: Any, **further: Any) -> Any:
+    """The model as `kind` on its device: full training holds fp32 weights, a LoRA base the fast format.
 
     Raises:
         ModelError: it cannot be loaded.
@@ -61,27 +74,40 @@ def load_causal(source: ModelSource, params: LLMTrainingParams) -> Any:
         options["quantization_config"] = _quantized(params)
     asked = params.attention or "sdpa"
     try:
-        model = load_any(source, attn_implementation="sdpa" if asked == "documents" else asked, **options)
+        model = load_any(source, kind, attn_implementation="sdpa" if asked == "documents" else asked, **options, **further)
     except (OSError, ValueError) as error:
         raise _not_loaded(source, "model", error) from error
-    if asked == "documents" and attention.supported(model.config, params.max_length or 0):
-        model.set_attn_implementation(attention.NAME)
-    model.config.use_cache = False
     if params.quantization == "none" and params.device != "cpu" and torch.accelerator.is_available():
         model.to(torch.accelerator.current_accelerator())
-    return with_adapter(model, params, "CAUSAL_LM") if params.peft else model
+    return model
 
 
-def load_any(source: ModelSource, **options: Any) -> Any:
-    """A causal model; an adapter is loaded on its base and merged into it."""
+def load_frozen(source: ModelSource, params: LLMTrainingParams) -> Any:
+    """A second causal model that is only asked: a reference, a teacher. In the training's number format, on its device."""
+    plain = params.model_copy(update={"peft": False, "quantization": "none"})
+    return load_causal(source, plain).eval().requires_grad_(False)
+
+
+def load_any(source: ModelSource, kind: Any = AutoModelForCausalLM, **options: Any) -> Any:
+    """A model that writes, or that scores if `kind` is a sequence classifier; an adapter is merged into its base.
+
+    Raises:
+        ModelError: a model that writes is wanted, and this one scores.
+    """
+    if kind is AutoModelForCausalLM and is_scorer(source):
+        raise ModelError(
+            f"{source.reference} gives scores and does not write.",
+            hint="Choose a model that writes; a reward model is for PPO and for the playground.",
+        )
     if source.path is not None and not (source.path / "config.json").is_file():
-        from peft import AutoPeftModelForCausalLM
+        from peft import AutoPeftModelForCausalLM, AutoPeftModelForSequenceClassification
 
-        model = AutoPeftModelForCausalLM.from_pretrained(source.location, **options).merge_and_unload()
+        peft = AutoPeftModelForCausalLM if kind is AutoModelForCausalLM else AutoPeftModelForSequenceClassification
+        model: Any = peft.from_pretrained(source.location, **options).merge_and_unload()
         if (source.path / "generation_config.json").is_file():  # peft leaves it; it names the token that ends an answer
             model.generation_config = GenerationConfig.from_pretrained(source.location)
         return model
-    return AutoModelForCausalLM.from_pretrained(source.location, **options)
+    return kind.from_pretrained(source.location, **options)
 
 
 def with_adapter(model: Any, params: LLMTrainingParams, task: str) -> Any:

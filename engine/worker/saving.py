@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM
 
 from engine.errors import TrainingError
 from engine.params import LLMTrainingParams
@@ -48,7 +47,8 @@ def _write(model: Any, tokenizer: Any, folder: Path) -> None:
     if getattr(model.config, "_attn_implementation", "") == "documents":
         model.set_attn_implementation("sdpa")
     model.save_pretrained(folder, safe_serialization=True)
-    model.generation_config.save_pretrained(folder)
+    if model.can_generate():
+        model.generation_config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
@@ -72,7 +72,7 @@ def _check_saved(folder: Path, model: Any, *, is_adapter: bool) -> None:
 
 def _whole(folder: Path, model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """The tensors as they load from the folder, and as they are in memory."""
-    both: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", output_loading_info=True)
+    both: Any = type(model).from_pretrained(folder, dtype="auto", output_loading_info=True)
     loaded, report = both
     if report["missing_keys"] or report["unexpected_keys"]:
         raise ValueError(f"missing {report['missing_keys']}, unexpected {report['unexpected_keys']}")

@@ -12,21 +12,27 @@ import numpy as np
 
 from engine.worker.tokens import IGNORED, Tokens
 
+_PARTS = ("ids", "labels", "ends", "marks")
+
 
 class RowWriter:
-    """Appends rows to `<path>.ids`, `.labels` (int32) and `.ends` (int64, running end of each row)."""
+    """Appends rows to `<path>.ids`, `.labels` (int32), `.ends` (int64, running end of each row) and `.marks` (float32).
+
+    A mark is a number that goes with a row: the margin of a pair, or whether an answer was liked.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._files = {part: path.with_suffix(f".{part}").open("wb") for part in ("ids", "labels", "ends")}
+        self._files = {part: path.with_suffix(f".{part}").open("wb") for part in _PARTS}
         self._end = 0
 
-    def add(self, tokens: Tokens) -> None:
+    def add(self, tokens: Tokens, mark: float = 0.0) -> None:
         self._end += len(tokens.input_ids)
         self._files["ids"].write(np.asarray(tokens.input_ids, np.int32).tobytes())
         self._files["labels"].write(np.asarray(tokens.labels, np.int32).tobytes())
         self._files["ends"].write(np.int64(self._end).tobytes())
+        self._files["marks"].write(np.float32(mark).tobytes())
 
     def close(self) -> TokenRows:
         for file in self._files.values():
@@ -39,6 +45,7 @@ class TokenRows(Sequence[dict[str, Any]]):
 
     def __init__(self, path: Path) -> None:
         self.ends = np.fromfile(path.with_suffix(".ends"), np.int64)
+        self.marks = np.fromfile(path.with_suffix(".marks"), np.float32)
         empty = not len(self.ends) or not self.ends[-1]
         self._ids, self._labels = (
             np.empty(0, np.int32) if empty else np.memmap(path.with_suffix(f".{part}"), np.int32, "r")
@@ -68,17 +75,14 @@ class TokenRows(Sequence[dict[str, Any]]):
         return int((self._labels != IGNORED).sum())
 
 
-class Packed(Sequence[dict[str, Any]]):
-    """Several rows in each place: first-fit, in windows of a thousand rows so that the order stays nearly as it was.
+class Joined(Sequence[dict[str, Any]]):
+    """Several rows in each place, as `places` says.
 
     `sees_all` makes each place one document, so that attention runs from row to row.
     """
 
-    _WINDOW = 1000
-
-    def __init__(self, rows: TokenRows, max_length: int, *, sees_all: bool) -> None:
-        self.rows, self.sees_all = rows, sees_all
-        self.places = list(self._fill(rows.lengths, max_length))
+    def __init__(self, rows: TokenRows, places: list[list[int]], *, sees_all: bool) -> None:
+        self.rows, self.places, self.sees_all = rows, places, sees_all
 
     def __len__(self) -> int:
         return len(self.places)
@@ -91,6 +95,15 @@ class Packed(Sequence[dict[str, Any]]):
             "labels": np.concatenate([part["labels"] for part in parts]),
             "documents": [sum(lengths)] if self.sees_all else lengths,
         }
+
+
+class Packed(Joined):
+    """As many rows in each place as fit: first-fit, in windows of a thousand rows so that the order stays nearly as it was."""
+
+    _WINDOW = 1000
+
+    def __init__(self, rows: TokenRows, max_length: int, *, sees_all: bool) -> None:
+        super().__init__(rows, list(self._fill(rows.lengths, max_length)), sees_all=sees_all)
 
     def _fill(self, lengths: np.ndarray, max_length: int) -> Iterator[list[int]]:
         for start in range(0, len(lengths), self._WINDOW):

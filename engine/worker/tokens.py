@@ -6,6 +6,7 @@ Data is never a template: the row's text is only ever a value that the chat temp
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable
@@ -48,20 +49,41 @@ def opening(tokenizer: Any) -> list[int]:
 def chat_tokens(row: dict[str, Any], tokenizer: Any, *, train_on_prompt: bool = False) -> Tokens:
     """A conversation in the model's chat template with the assistant's turns (end-of-turn token included) trained.
 
-    Rows of `prompt` and `completion` are one question and one answer; without a template they are simply joined.
+    In rows of `prompt` and `completion` only the completion is, even where the prompt is a talk with answers of its own;
+    without a template the two are simply joined.
 
     Raises:
         DataError: the template cannot show this conversation, or hides where the answers are.
     """
+    first = 0
     if "messages" not in row:
+        prompt: Any = row["prompt"]
+        first = len(prompt) if isinstance(prompt, list) else 0
         if tokenizer.chat_template is None:
             return _joined(row["prompt"], row["completion"], tokenizer, train_on_prompt)
         row = {**row, "messages": _exchange(row["prompt"], row["completion"])}
     messages, tools = row["messages"], row.get("tools") or None
-    made = _marked(messages, tools, tokenizer) if _marks_answers(tokenizer) else _by_prefix(messages, tools, tokenizer)
+    mark = _marked if _marks_answers(tokenizer) else _by_prefix
+    made = mark(messages, tools, tokenizer, first)
     if not made.input_ids:
         raise DataError("The model's chat template renders this conversation as nothing.", hint="Choose another template.")
     return Tokens(made.input_ids, list(made.input_ids)) if train_on_prompt else made
+
+
+def pair_tokens(row: dict[str, Any], tokenizer: Any) -> tuple[Tokens, Tokens]:
+    """The prompt with the chosen answer and the same prompt with the rejected one; only the answers are trained.
+
+    Raises:
+        DataError: as `chat_tokens`.
+    """
+    chosen, rejected = ({"prompt": row["prompt"], "completion": row[side]} for side in ("chosen", "rejected"))
+    return chat_tokens(chosen, tokenizer), chat_tokens(rejected, tokenizer)
+
+
+def prompt_tokens(row: dict[str, Any], tokenizer: Any) -> Tokens:
+    """What the model is given when it should answer; nothing of it is trained."""
+    ids = tokenizer(prompt_text(row, tokenizer), add_special_tokens=False)["input_ids"]
+    return Tokens(ids, [IGNORED] * len(ids))
 
 
 def prompt_text(row: dict[str, Any], tokenizer: Any) -> str:
@@ -123,13 +145,21 @@ def _marks_answers(tokenizer: Any) -> bool:
     return "generation %}" in tokenizer.chat_template or "generation -%}" in tokenizer.chat_template
 
 
-def _marked(messages: list[dict[str, Any]], tools: Any, tokenizer: Any) -> Tokens:
+def _marked(messages: list[dict[str, Any]], tools: Any, tokenizer: Any, first: int) -> Tokens:
+    """Where the template marks the assistant's turns; those before message number `first` are given and not learned."""
     made = _rendered(messages, tools, tokenizer, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
-    ids, mask = list(made["input_ids"]), made["assistant_masks"]
+    ids, mask = list(made["input_ids"]), list(made["assistant_masks"])
+    given, place = sum(message["role"] == "assistant" for message in messages[:first]), 0
+    for is_answer, run in itertools.groupby(made["assistant_masks"]):
+        length = len(list(run))
+        if is_answer and given:
+            given -= 1
+            mask[place : place + length] = [0] * length
+        place += length
     return Tokens(ids, [token if answer else IGNORED for token, answer in zip(ids, mask, strict=True)])
 
 
-def _by_prefix(messages: list[dict[str, Any]], tools: Any, tokenizer: Any) -> Tokens:
+def _by_prefix(messages: list[dict[str, Any]], tools: Any, tokenizer: Any, first: int) -> Tokens:
     """Find the answers by rendering the conversation up to each one and checking that the longer text begins with it."""
 
     def text(count: int, **options: Any) -> str:
@@ -138,7 +168,7 @@ def _by_prefix(messages: list[dict[str, Any]], tools: Any, tokenizer: Any) -> To
     whole = text(len(messages))
     spans = []
     for index, message in enumerate(messages):
-        if message["role"] != "assistant":
+        if message["role"] != "assistant" or index < first:
             continue
         before, upto = text(index, add_generation_prompt=True), text(index + 1)
         if whole.startswith(before) and whole.startswith(upto):
@@ -151,7 +181,7 @@ def _by_prefix(messages: list[dict[str, Any]], tools: Any, tokenizer: Any) -> To
     made = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
     ids = list(made["input_ids"])
     labels = [
-        token if any(start < end and start >= first and end <= last for first, last in spans) else IGNORED
+        token if any(start < end and start >= begin and end <= last for begin, last in spans) else IGNORED
         for token, (start, end) in zip(ids, made["offset_mapping"], strict=True)
     ]
     return Tokens(ids, labels)

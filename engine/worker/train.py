@@ -25,22 +25,21 @@ from engine.runs import queue
 from engine.runs.channel import Channel
 from engine.runs.directory import RunDirectory, write_json
 from engine.runs.status import State
-from engine.samples import data_file, samples
-from engine.worker.answers import SampleAnswers
+from engine.samples import data_file
 from engine.worker.best import BestWeights, fingerprint
 from engine.worker.callbacks import RunCallback
 from engine.worker.card import model_card
 from engine.worker.failures import explained
-from engine.worker.kit import Kit, read_rows, row_tokens
+from engine.worker.kit import Kit
 from engine.worker.models import download, load_tokenizer
 from engine.worker.reporter import Reporter, StopRequested
+from engine.worker.rows import parts_of, read_rows
+from engine.worker.sample_prompts import sample_answers
 from engine.worker.saving import save_model
 from engine.worker.templates import choose_template
-from engine.worker.tokens import prompt_text
 
 # Rows whose tokens are counted before the plan is made; with fewer rows the count is exact.
 _COUNTED = 2000
-_PROMPTS = 3
 
 
 def main(args: dict[str, Any], channel: Channel | None) -> int:
@@ -130,15 +129,15 @@ class _Work:
 
     def _count(self, tokenizer: Any) -> DataFacts:
         """Token lengths of the training rows, exact when there are at most `_COUNTED`."""
-        data, make = self.run.data(), row_tokens(self.spec, self.params, tokenizer)
+        data, make = self.run.data(), parts_of(self.spec, self.params, tokenizer)
         lengths, trained = [], []
         for row in read_rows(self.run.data_dir / "train.jsonl", _COUNTED):
             try:
-                tokens = make(row)
+                parts = make(row)
             except DataError:
                 continue  # left out and reported when the rows are tokenised for training
-            lengths.append(len(tokens.input_ids))
-            trained.append(tokens.trained)
+            lengths += [len(part.tokens.input_ids) for part in parts]
+            trained += [part.tokens.trained for part in parts]
         if not lengths:
             lengths, trained = [1], [0]
         # as the page counts them: rows that are yet to be split, and held-out rows only where they are a file of their own
@@ -157,7 +156,8 @@ class _Work:
         self.reporter.phase(State.PREPARING, "Loading the model")
         kit = Kit(self.run, self.spec, chosen, tokenizer, self.reporter)
         best = BestWeights(self.run.path / "best.safetensors")
-        kit.callback = callback = RunCallback(chosen.params, self.reporter, self._answers(tokenizer), best)
+        answers = sample_answers(self.run, self.spec, self.params, tokenizer, self.reporter)
+        kit.callback = callback = RunCallback(chosen.params, self.reporter, answers, best)
         job: Any = self.spec.build(chosen.params, kit)
         before = fingerprint(job.model)
         job.train(resume_from_checkpoint=self._checkpoint())
@@ -214,43 +214,6 @@ class _Work:
             reason = f"Stopped early at step {steps}: the held-out loss was lowest at step {best}. {_saved(saved_step)}"
         self.reporter.set(state=State.DONE, reason=reason, ended=time.time(), phase="", step=steps, resumable=False)
 
-    def _answers(self, tokenizer: Any) -> SampleAnswers:
-        """The prompts to answer while training: those asked for, those of a bundled sample, or some held-out rows."""
-        p = self.params
-        bundled = next((s.prompts for s in samples() if str(s.path) == data_file(p.data_path)), ())
-        asked = list(p.sample_prompts) or list(bundled)[:_PROMPTS]
-        if not asked:
-            return self._answers_from_rows(tokenizer)
-        rows: list[dict[str, Any]] = [{"text": a} if self.spec.rows == "text" else {"prompt": a} for a in asked]
-        return self._prompts(asked, rows, tokenizer)
-
-    def _answers_from_rows(self, tokenizer: Any) -> SampleAnswers:
-        held_out = list(read_rows(self.run.data_dir / "valid.jsonl", _PROMPTS))
-        rows = held_out or list(read_rows(self.run.data_dir / "train.jsonl", _PROMPTS))
-        if self.spec.rows == "text":
-            rows = [{"text": " ".join(row["text"].split()[:8])} for row in rows]
-        return self._prompts([row["text"] if "text" in row else _last_question(row) for row in rows], rows, tokenizer)
-
-    def _prompts(self, shown: list[str], rows: list[dict[str, Any]], tokenizer: Any) -> SampleAnswers:
-        """The prompts that the model's chat template can show; one that it refuses is told and left out."""
-        kept, given = [], []
-        for words, row in zip(shown, rows, strict=True):
-            try:
-                given.append(prompt_text(row, tokenizer))
-            except DataError as error:
-                self.reporter.warn(f"The prompt {words[:60]!r} is not answered while training: {error}")
-            else:
-                kept.append(words)
-        return SampleAnswers(kept, given, tokenizer, self.params.sample_tokens, lambda: self.run.stop_requested)
-
 
 def _saved(step: int) -> str:
     return f"The model as it was at step {step} is saved."
-
-
-def _last_question(row: dict[str, Any]) -> str:
-    turns = row.get("messages") or row.get("prompt")
-    if isinstance(turns, str):
-        return turns
-    asked = [turn["content"] for turn in turns or [] if turn["role"] == "user"]
-    return str(asked[-1]) if asked else ""

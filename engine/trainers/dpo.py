@@ -1,0 +1,118 @@
+"""DPO: learns from pairs of a better and a worse answer, without a reward model (Rafailov et al. 2023).
+
+The model is pushed away from a reference (itself before the training, unless another is named) towards the better
+answers. Only the answers' tokens count; the prompt is read once for each answer and never trained.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from engine.params import LLMTrainingParams
+from engine.spec import Chart, Comparison, Copies, Form, Job, TrainerSpec
+
+
+class DPOParams(LLMTrainingParams):
+    """Settings of direct preference optimisation."""
+
+    trainer: Annotated[Literal["dpo"], Form("Basic", widget="hidden")] = Field("dpo", description="The training method.")
+    loss: Annotated[
+        Literal[
+            "sigmoid",
+            "robust",
+            "hinge",
+            "ipo",
+            "sigmoid_norm",
+            "exo_pair",
+            "nca_pair",
+            "sppo_hard",
+            "apo_zero",
+            "apo_down",
+        ],
+        Form("Trainer", advanced=True),
+    ] = Field("sigmoid", description="How a pair is judged. sigmoid is DPO itself; ipo is calmer on small or clean data.")
+    dpo_beta: Annotated[float, Form("Trainer", label="Beta")] = Field(
+        0.1, gt=0, le=10, description="How strongly the model is held to the reference. 0.1 is usual; 0.01 lets it go further."
+    )
+    label_smoothing: Annotated[
+        float, Form("Trainer", advanced=True, when={"loss": ("sigmoid", "robust", "sigmoid_norm", "exo_pair")})
+    ] = Field(0.0, ge=0, lt=0.5, description="Share of the pairs that are thought to be the wrong way round.")
+    sft_weight: Annotated[float, Form("Trainer", label="Weight of learning the better answer", advanced=True)] = Field(
+        0.0, ge=0, le=10, description="Adds plain learning of the better answer; about 1 keeps it from becoming unlikely."
+    )
+    model_ref: Annotated[str | None, Form("Trainer", label="Reference model", advanced=True)] = Field(
+        None, description="A finished run, folder or Hub id to compare with. Empty: the base model as it was at the start."
+    )
+    precompute_reference: Annotated[bool, Form("Trainer", label="Ask the reference beforehand", advanced=True)] = Field(
+        True, description="Once before training, so that it takes no memory. Off: at every step, from the adapter's base."
+    )
+
+
+def build(params: DPOParams, kit: Any) -> Job:
+    """A trainer on pairs against a reference; runs in the worker."""
+    from engine.worker.preference import dpo
+
+    objective = partial(
+        dpo, kind=params.loss, beta=params.dpo_beta, label_smoothing=params.label_smoothing, sft_weight=params.sft_weight
+    )
+    return kit.pair_trainer(kit.pair_rows(), objective, "precomputed" if params.precompute_reference else "live")
+
+
+def copies(params: DPOParams) -> Copies:
+    """A reference that is asked at every step is a second model, except where it is the adapter's own base."""
+    held = not params.precompute_reference and (bool(params.model_ref) or not params.peft)
+    return Copies(sequences=2, frozen=int(held))
+
+
+SPEC = TrainerSpec(
+    id="dpo",
+    title="Direct Preference Optimization (DPO)",
+    summary="Align models with human preferences without training a separate reward model.",
+    use_when="You have preference data (chosen vs rejected)",
+    key_features="More stable than PPO, no reward model needed",
+    example="Improving response quality based on human feedback",
+    order=40,
+    rows="preference",
+    params=DPOParams,
+    comparison=Comparison("⭐⭐ Moderate", "⭐⭐⭐ Very Stable", "⭐⭐ Moderate", "⭐⭐ Medium", "Preference alignment"),
+    charts=(
+        Chart(
+            "Loss",
+            (("loss", "training"), ("eval_loss", "held-out")),
+            "It begins near 0.69 (the model and its reference are the same) and should fall; the held-out line tells.",
+        ),
+        Chart(
+            "How often the better answer wins",
+            (("rewards/accuracies", "training"), ("eval_rewards/accuracies", "held-out")),
+            "Share of pairs in which the better answer gained more than the worse one. 0.5 is a coin; 0.7 to 0.9 is good.",
+        ),
+        Chart(
+            "Margin",
+            (("rewards/margins", "training"), ("eval_rewards/margins", "held-out")),
+            "How much more the better answer gained. It should rise and stay modest: a very large one is learned by heart.",
+        ),
+        Chart(
+            "Rewards",
+            (("rewards/chosen", "better answer"), ("rewards/rejected", "worse answer")),
+            "How far each answer has moved from the reference. The lower line should fall; if both fall far, use less.",
+        ),
+        Chart(
+            "Log-probability of the answers",
+            (("logps/chosen", "better answer"), ("logps/rejected", "worse answer")),
+            "The two should part. If the better one becomes unlikely too, add weight for learning it (settings, DPO).",
+        ),
+    ),
+    example_rows=(
+        {"prompt": "When does the harbour open?", "chosen": "Good morning! It opens at six.", "rejected": "Six. Go away."},
+        {"prompt": "Who lights the lamp?", "chosen": "The keeper does, with pleasure.", "rejected": "Why do you ask?"},
+        {"prompt": "Is it foggy?", "chosen": "Yes, very. Take care.", "rejected": "Look out of the window."},
+    ),
+    build=build,
+    copies=copies,
+    learns="It learns to write the marked tokens of the better answer rather than those of the worse one.",
+    lr_scale=0.1,
+    pipelines=("preference",),
+)

@@ -1,0 +1,82 @@
+"""ORPO: learns the better answer and to prefer it, in one stage and without a reference (Hong et al. 2024).
+
+The loss is the mean negative log-likelihood of the chosen answer plus a weight times the odds-ratio term. Only the
+answers' tokens count. Pairs whose answer is cut away by the longest length are left out and told.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from engine.params import LLMTrainingParams
+from engine.spec import Chart, Comparison, Copies, Form, Job, TrainerSpec
+
+
+class ORPOParams(LLMTrainingParams):
+    """Settings of odds ratio preference optimisation."""
+
+    trainer: Annotated[Literal["orpo"], Form("Basic", widget="hidden")] = Field("orpo", description="The training method.")
+    orpo_weight: Annotated[float, Form("Trainer", label="Weight of the preference")] = Field(
+        0.1, ge=0, le=10, description="How much preferring counts beside learning the better answer (λ). 0.1 is usual."
+    )
+
+
+def build(params: ORPOParams, kit: Any) -> Job:
+    """A trainer on pairs without a reference; runs in the worker."""
+    from engine.worker.preference import orpo
+
+    return kit.pair_trainer(kit.pair_rows(), partial(orpo, weight=params.orpo_weight))
+
+
+SPEC = TrainerSpec(
+    id="orpo",
+    title="Odds Ratio Preference Optimization (ORPO)",
+    summary="Single-stage training combining SFT and preference learning.",
+    use_when="Starting from scratch with preference data",
+    key_features="No reference model needed, memory efficient",
+    example="Training aligned model in one step",
+    order=50,
+    rows="preference",
+    params=ORPOParams,
+    comparison=Comparison("⭐⭐ Moderate", "⭐⭐⭐ Very Stable", "⭐⭐ Moderate", "⭐ Low", "Single-stage alignment"),
+    charts=(
+        Chart(
+            "Loss",
+            (("loss", "training"), ("eval_loss", "held-out")),
+            "Both lines should fall; when the held-out line turns up, the pairs are being learned by heart.",
+        ),
+        Chart(
+            "Learning the better answer",
+            (("nll", "training"), ("eval_nll", "held-out")),
+            "How surprised the model is by the better answers. It should fall as in plain fine-tuning.",
+        ),
+        Chart(
+            "How often the better answer wins",
+            (("rewards/accuracies", "training"), ("eval_rewards/accuracies", "held-out")),
+            "Share of pairs in which the better answer is the likelier one. It should rise towards 1.",
+        ),
+        Chart(
+            "Log odds",
+            (("log_odds", "training"), ("eval_log_odds", "held-out")),
+            "How much likelier the better answer is. Above 0 it is preferred; it should rise.",
+        ),
+        Chart(
+            "Log-probability of the answers",
+            (("logps/chosen", "better answer"), ("logps/rejected", "worse answer")),
+            "The better answer's line should rise, and the two should part.",
+        ),
+    ),
+    example_rows=(
+        {"prompt": "When does the harbour open?", "chosen": "The harbour opens at six.", "rejected": "six six six"},
+        {"prompt": "Who lights the lamp?", "chosen": "The keeper lights it at dusk.", "rejected": "keeper lamp lamp"},
+        {"prompt": "Is it foggy?", "chosen": "Yes, it is very foggy today.", "rejected": "foggy foggy"},
+    ),
+    build=build,
+    copies=Copies(sequences=2),
+    learns="It learns to write the marked tokens of the better answer, and to prefer them to those of the worse one.",
+    lr_scale=0.5,
+    pipelines=("single-stage",),
+)

@@ -1,0 +1,208 @@
+"""Training on rows that lie end to end: no padding, no mask, and the model's head only where it is needed.
+
+A batch is one row of T tokens in which documents follow each other, with positions that begin again at each of them.
+What a batch is worth is a sum over its items (trained tokens, pairs of answers, texts) divided by the items of the whole
+optimizer step, so that accumulation changes nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import time
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import psutil
+import torch
+from transformers import PrinterCallback, Trainer
+
+from engine.runs.status import State
+from engine.worker.attention import NAME as DOCUMENTS
+from engine.worker.reporter import Reporter
+from engine.worker.tokens import IGNORED
+
+
+def flatten(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Join rows into one: `input_ids`, `labels`, `position_ids` (1, T) and the documents' running ends.
+
+    A document's first token has nothing before it to be predicted from, so it is never trained.
+    """
+    lengths = np.fromiter((n for row in rows for n in row["documents"]), np.int64)
+    ends = np.concatenate(([0], np.cumsum(lengths)))
+    ids = np.concatenate([row["input_ids"] for row in rows]).astype(np.int64)
+    labels = np.concatenate([row["labels"] for row in rows]).astype(np.int64)
+    labels[ends[:-1]] = IGNORED
+    positions = np.arange(len(ids)) - np.repeat(ends[:-1], lengths)
+    edges = torch.from_numpy(ends.astype(np.int32))
+    longest = int(lengths.max())
+    return {
+        "input_ids": torch.from_numpy(ids)[None],
+        "labels": torch.from_numpy(labels)[None],
+        "position_ids": torch.from_numpy(positions)[None],
+        "cu_seq_lens_q": edges,
+        "cu_seq_lens_k": edges,
+        "max_length_q": longest,
+        "max_length_k": longest,
+    }
+
+
+def forward_inputs(bare: Any, inputs: dict[str, Any]) -> dict[str, Any]:
+    """What the model's forward is given of a flattened row. `bare` is the model without what accelerate wraps around it."""
+    given = {key: inputs[key] for key in ("input_ids", "position_ids")}
+    if bare.config._attn_implementation in (DOCUMENTS, "flash_attention_2"):  # the others make a mask from the positions
+        given.update({key: value for key, value in inputs.items() if key.startswith(("cu_seq_lens", "max_length"))})
+    return given
+
+
+def logits_at(model: Any, bare: Any, inputs: dict[str, Any], keep: torch.Tensor) -> torch.Tensor:
+    """Logits (positions, vocabulary) in fp32 at the positions `keep` of a flattened row."""
+    given = forward_inputs(bare, inputs)
+    if _head_chooses(type(bare.get_base_model() if hasattr(bare, "get_base_model") else bare)):
+        return model(**given, use_cache=False, logits_to_keep=keep).logits[0].float()
+    return model(**given, use_cache=False).logits[0, keep].float()
+
+
+@cache
+def _head_chooses(kind: type) -> bool:
+    """Whether this architecture can run its head on chosen positions only."""
+    return "logits_to_keep" in inspect.signature(kind.forward).parameters  # type: ignore[attr-defined]
+
+
+class Scored(NamedTuple):
+    """What one batch gave: the loss summed over its items, how many they are, and sums of what else is charted."""
+
+    loss: torch.Tensor
+    items: int
+    sums: dict[str, torch.Tensor]
+
+
+class FlatTrainer(Trainer):
+    """transformers' Trainer over flattened rows; a subclass says what a batch scores and what it counts."""
+
+    def __init__(self, *args: Any, reporter: Reporter | None = None, collate: Any = flatten, **kwargs: Any) -> None:
+        super().__init__(*args, data_collator=collate, **kwargs)
+        self.remove_callback(PrinterCallback)  # the log has its own lines
+        self.model_accepts_loss_kwargs = True  # we divide by num_items_in_batch ourselves
+        self.reporter = reporter
+        self._tally = _Tally()
+
+    def scored(self, model: Any, inputs: dict[str, Any]) -> Scored:
+        """The batch's loss and metrics, as sums."""
+        raise NotImplementedError
+
+    def items(self, inputs: dict[str, Any]) -> int:
+        """How many items the batch holds; the same number as `scored` gives."""
+        raise NotImplementedError
+
+    def derived(self, metrics: dict[str, float], prefix: str) -> dict[str, float]:
+        """Metrics that follow from averages; `prefix` is "" or "eval_"."""
+        return {}
+
+    def bare(self, model: Any) -> Any:
+        """The model without what accelerate has wrapped around it."""
+        return self.accelerator.unwrap_model(model)
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> int:
+        return sum(self.items(batch) for batch in batch_samples)
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        found = self.scored(model, inputs)
+        self._tally.add(found, inputs["input_ids"].numel())
+        # a block whose documents are one token each has nothing to train: its loss is 0 and not 0/0
+        return found.loss / max(num_items_in_batch if num_items_in_batch is not None else found.items, 1)
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Means over all items of the held-out rows."""
+        assert self.model is not None
+        was_training, began = self.model.training, time.monotonic()
+        before = self.reporter.status if self.reporter else None
+        if self.reporter:
+            self.reporter.set(state=State.EVALUATING, phase="Measuring on held-out rows")
+        self.model.eval()
+        with torch.no_grad(), self.compute_loss_context_manager():
+            metrics = self._averages(self.get_eval_dataloader(eval_dataset), metric_key_prefix)
+        self.model.train(was_training)
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        if self.reporter and before:
+            self.reporter.set(state=before.state, phase=before.phase)
+        self._tally.pause(time.monotonic() - began)
+        return metrics
+
+    def _averages(self, batches: Iterable[dict[str, Any]], prefix: str) -> dict[str, float]:
+        """Loss and metrics over all batches; nothing when somebody asks to stop, since half a measurement is none."""
+        total, count, sums = 0.0, 0, dict[str, float]()
+        for batch in batches:
+            if self._stop_asked():
+                return {}
+            batch = self._prepare_inputs(batch)
+            if not self.items(batch):
+                continue
+            found = self.scored(self.model, batch)
+            total, count = total + float(found.loss), count + found.items
+            for name, value in found.sums.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+        if not count:
+            return {}
+        metrics = {f"{prefix}_loss": total / count, **{f"{prefix}_{name}": value / count for name, value in sums.items()}}
+        return {**metrics, **self.derived(metrics, f"{prefix}_")}
+
+    def _stop_asked(self) -> bool:
+        if self.reporter is None:
+            return False
+        self.reporter.beat()
+        return self.reporter.run.stop_requested
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            logs = {**logs, **self._tally.take(), "memory_bytes": _memory()}
+            logs |= self.derived(logs, "")
+        super().log(logs, start_time)
+
+
+class _Tally:
+    """Counts between two logs. Kept as tensors, so that a GPU is not made to wait at every step."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self._start()
+
+    def _start(self) -> None:
+        self._sums: dict[str, torch.Tensor] = {}
+        self._count, self._seen, self._since = 0, 0, time.monotonic()
+
+    def add(self, found: Scored, seen: int) -> None:
+        for name, value in found.sums.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value.detach()
+        self._count, self._seen, self.tokens = self._count + found.items, self._seen + seen, self.tokens + seen
+
+    def pause(self, seconds: float) -> None:
+        """Leave time that was not training out of the speed."""
+        self._since += seconds
+
+    def take(self) -> dict[str, float]:
+        """Averages and speed since the last call, and tokens in all."""
+        seconds = max(time.monotonic() - self._since, 1e-9)
+        made = {name: float(value) / max(self._count, 1) for name, value in self._sums.items()}
+        made |= {"tokens_per_second": self._seen / seconds, "tokens": float(self.tokens)}
+        self._start()
+        return made
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss), held below what a float can show."""
+    return math.exp(min(loss, 50.0))
+
+
+def _memory() -> float:
+    """Bytes in use on the device: the GPU's peak, or this process's resident memory."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return float(torch.cuda.max_memory_allocated())
+    return float(psutil.Process().memory_info().rss)

@@ -1,0 +1,137 @@
+"""The run's rows as tokens: read from the prepared files, cut, counted, and what is left out told.
+
+The page's preview and the count before the plan use `parts_of`, which is how the trainers' rows become tokens.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from engine.errors import DataError
+from engine.params import LLMTrainingParams
+from engine.runs.directory import RunDirectory
+from engine.runs.status import State
+from engine.spec import TrainerSpec
+from engine.worker.reporter import Reporter
+from engine.worker.token_rows import RowWriter, TokenRows
+from engine.worker.tokens import Tokens, chat_tokens, pair_tokens, prompt_tokens, spelt_control_tokens, text_tokens
+
+Row = dict[str, Any]
+Make = Callable[[Row], Sequence[Tokens]]
+
+# Rows between two looks at whether somebody wants the run to stop.
+_BETWEEN_STOPS = 200
+
+
+class Rows(NamedTuple):
+    """Tokenised rows to train on, and those to measure with (None: there are none)."""
+
+    train: Sequence[dict[str, Any]]
+    valid: Sequence[dict[str, Any]] | None
+
+
+class Part(NamedTuple):
+    """One text of a row as the model sees it; `label` tells it from the row's other texts."""
+
+    label: str
+    tokens: Tokens
+
+
+def parts_of(spec: TrainerSpec, params: LLMTrainingParams, tokenizer: Any) -> Callable[[Row], list[Part]]:
+    """How this trainer's rows become tokens."""
+    on_prompt = bool(params.model_dump().get("train_on_prompt"))
+
+    def pair(row: Row) -> list[Part]:
+        chosen, rejected = pair_tokens(row, tokenizer)
+        return [Part("better", chosen), Part("worse", rejected)]
+
+    makes: dict[str, Callable[[Row], list[Part]]] = {
+        "text": lambda row: [Part("", text_tokens(row, tokenizer))],
+        "chat": lambda row: [Part("", chat_tokens(row, tokenizer, train_on_prompt=on_prompt))],
+        "preference": pair,
+        "prompts": lambda row: [Part("", prompt_tokens(row, tokenizer))],
+        "feedback": lambda row: [Part("good" if row["label"] else "bad", chat_tokens(row, tokenizer))],
+    }
+    return makes[spec.rows]
+
+
+def read_rows(file: Path, limit: int | None = None) -> Iterator[Row]:
+    """Canonical rows of a prepared file, one JSON object a line."""
+    if not file.is_file():
+        return
+    with file.open(encoding="utf-8") as lines:
+        for line in itertools.islice(lines, limit):
+            yield json.loads(line)
+
+
+def tokenised(
+    run: RunDirectory, reporter: Reporter, tokenizer: Any, make: Make, max_length: int | None, *, whole: bool = False
+) -> Rows:
+    """Training and held-out rows; `whole` leaves rows out that would have to be cut.
+
+    Raises:
+        DataError: no training row is left.
+    """
+    reporter.phase(State.PREPARING, "Tokenising")
+    one = _File(run, reporter, tokenizer, make, max_length, whole)
+    train = one.tokenise("train")
+    if not len(train):
+        raise DataError(
+            "No row has a token to train on.",
+            hint="The answers may be empty, or cut away: choose a greater longest length.",
+        )
+    valid = one.tokenise("valid")
+    return Rows(train, valid if len(valid) else None)
+
+
+class _File(NamedTuple):
+    """How the rows of one prepared file are tokenised."""
+
+    run: RunDirectory
+    reporter: Reporter
+    tokenizer: Any
+    make: Make
+    max_length: int | None
+    whole: bool
+
+    def tokenise(self, part: str) -> TokenRows:
+        writer = RowWriter(self.run.data_dir / f"{part}.tokens")
+        empty, refused = 0, list[str]()
+        spelt = Counter[str]()
+        for number, row in enumerate(read_rows(self.run.data_dir / f"{part}.jsonl")):
+            if number % _BETWEEN_STOPS == 0:
+                self.reporter.heed_stop()
+            spelt.update(spelt_control_tokens(row, self.tokenizer))
+            try:
+                made = self.make(row)
+            except DataError as error:
+                refused.append(str(error))
+                continue
+            cut = [tokens.cut(self.max_length) for tokens in made]
+            if not all(tokens.trained for tokens in cut) or (self.whole and cut != list(made)):
+                empty += 1
+                continue
+            for tokens in cut:
+                writer.add(tokens, float(row.get("margin") or 0.0))
+        self._tell("held-out" if part == "valid" else "training", empty, refused, spelt)
+        return writer.close()
+
+    def _tell(self, which: str, empty: int, refused: list[str], spelt: Counter[str]) -> None:
+        if empty:
+            why = "are longer than" if self.whole else "have no token to train on within"
+            self.reporter.warn(
+                f"{empty} {which} rows {why} {self.max_length} tokens and were left out.",
+                "A greater longest length keeps them.",
+            )
+        for token, count in spelt.most_common(3):
+            self.reporter.warn(
+                f"{count} {which} rows spell {token}, which the model takes for the real control token.",
+                "Delete it from the text, unless it was put there on purpose.",
+            )
+        if refused:
+            self.reporter.warn(f"{len(refused)} rows were left out. The first of them: {refused[0]}")
