@@ -119,6 +119,18 @@ def test_the_facts_for_the_plan_are_remembered_until_the_file_changes(tmp_path: 
     assert api.data_facts(params(data_path=str(file))).rows == 40
 
 
+def test_held_out_files_of_a_folder_are_no_rows_to_train_on(tmp_path: Path) -> None:
+    for name, count in (("train", 40), ("validation", 5), ("test", 7)):
+        (tmp_path / f"{name}.csv").write_text("prompt,completion\n" + "Who?,Me.\n" * count)
+    facts = api.data_facts(params(data_path=str(tmp_path)))
+    assert (facts.rows, facts.valid_rows) == (40, 5)
+    chosen = api.plan(params(data_path=str(tmp_path)), facts)
+    assert (chosen.train_rows, chosen.valid_rows) == (40, 5)
+    (tmp_path / "own.csv").write_text("prompt,completion\n" + "Who?,You.\n" * 3)  # the person's own file goes first
+    facts = api.data_facts(params(data_path=str(tmp_path / "train.csv"), valid_path=str(tmp_path / "own.csv")))
+    assert (facts.rows, facts.valid_rows) == (40, 3)
+
+
 def test_the_process_goes_when_the_page_does(wait_until: Callable[..., None]) -> None:
     api.token_preview(params(), 1)
     close_preview()
