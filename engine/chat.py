@@ -61,10 +61,9 @@ class ChatSession:
         channel = self._channel
         try:
             channel.send({"do": "answer", **request})
-        except BrokenPipeError:  # it ended while nobody asked: start it anew, once
+        except BrokenPipeError:
             self.close()
-            channel = self._channel = open_worker("chat", {})
-            channel.send({"do": "answer", **request})
+            raise _died() from None
         finished, deadline = False, time.monotonic() + _ANSWER_S
         try:
             while True:
@@ -74,7 +73,7 @@ class ChatSession:
                     if time.monotonic() > deadline:
                         self.close()
                         raise StudioError("The models did not answer in half an hour.") from None
-                    yield {"type": "wait"}
+                    yield {"type": "wait", "id": request.get("id")}
                     continue
                 if message is None:
                     if self._channel is not channel:

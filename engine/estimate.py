@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.device import Device
-from engine.memory import BASE, activations_per_token, held, logits_per_token, trained_weights
+from engine.memory import BASE, activations_per_token, held, kept_best, logits_per_token, trained_weights
 from engine.models import ModelFacts
 from engine.plan import DataFacts, Plan, row_tokens, trained_share
 from engine.runs.directory import RunDirectory, runs_root
@@ -73,12 +73,11 @@ def estimate(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spe
 def _memory(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spec: TrainerSpec) -> list[tuple[str, int]]:
     p = plan.params
     tokens = (p.batch_size or 1) * row_tokens(p, data, p.max_length or data.tokens_max) * spec.copies_of(p).sequences
-    kept_best = 4 * model.parameters if not p.peft and p.keep_best and plan.valid_rows else 0
     items = [
         *held(p, model, spec.copies_of(p)),
         ("Activations", int(tokens * activations_per_token(p, model))),
         ("Logits", int(tokens * trained_share(p, data) * logits_per_token(model, spec.copies_of(p)))),
-        ("Saving the best weights", kept_best if device.kind == "cpu" else 0),
+        ("Saving the best weights", kept_best(p, model, plan.valid_rows, device.kind == "cpu")),
         ("Python and its libraries", BASE[device.kind]),
     ]
     return [(what, size) for what, size in items if size]

@@ -44,6 +44,11 @@ def held(params: LLMTrainingParams, model: ModelFacts, copies: Copies) -> list[t
     ]
 
 
+def kept_best(params: LLMTrainingParams, model: ModelFacts, valid_rows: int, on_cpu: bool) -> int:
+    """Bytes of the copy that is made when the best weights are written: on a CPU, of all weights in training."""
+    return 4 * model.parameters if on_cpu and params.keep_best and valid_rows and not params.peft else 0
+
+
 def activations_per_token(params: LLMTrainingParams, model: ModelFacts) -> float:
     """Bytes kept for the backward pass for each token; recomputed layers keep only what goes into them."""
     fast = _BYTES[params.precision or "fp32"]

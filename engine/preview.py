@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from engine import errors
@@ -129,7 +129,10 @@ def _facts(key: str) -> DataFacts:
 
 
 def _stamp(path: str) -> float:
-    return os.path.getmtime(path) if os.path.exists(path) else 0.0
+    """When the file, or anything in the folder, was last changed."""
+    found = Path(path)
+    inside = found.rglob("*") if found.is_dir() else ()
+    return max((file.stat().st_mtime for file in (found, *inside) if file.exists()), default=0.0)
 
 
 def close_preview() -> None:

@@ -123,7 +123,7 @@ class RunDirectory:
         """
         try:
             return Status.from_dict(read_json(self.status_file))
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise RunError(
                 f"The state of the run {self.name!r} cannot be read: {self.status_file} is damaged.",
                 hint="Its model, if it has one, is in the folder `model` beside that file.",

@@ -48,7 +48,7 @@ def _readable(run: RunDirectory) -> RunSummary | None:
     """The run's line; None for a run that was deleted or damaged, which must not hide the others."""
     try:
         return summary(run)
-    except (OSError, ValueError, RunError):
+    except (OSError, ValueError, RunError, RecursionError, AttributeError):
         return None
 
 
@@ -110,7 +110,12 @@ def delete(run: RunDirectory) -> None:
 
 
 def _refuse_active(run: RunDirectory) -> None:
-    status = run.status()
+    if run.alive:
+        raise RunActive(f"The run {run.name!r} is at work.", hint="Stop it first.")
+    try:
+        status = run.status()
+    except RunError:
+        return  # damaged, and nobody works on it
     if not status.ended_state:
         raise RunActive(f"The run {run.name!r} is {status.state.value}.", hint="Stop it first.")
 

@@ -38,7 +38,8 @@ def live(run: RunDirectory, events_offset: int, log_offset: int) -> dict[str, An
         found, reached = events.read(run.events_file, 0)
     if offset == 0:
         found, reached = _all(run.events_file, found, reached)
-    text, log_reached = _log(run.log_file, log_offset if offset else 0)
+    anew = bool(events_offset) and not offset  # what the watcher has is of another history
+    text, log_reached = _log(run.log_file, 0 if anew else log_offset)
     return {
         "events": reached,
         "log": log_reached,

@@ -29,13 +29,14 @@ def enqueue(params: LLMTrainingParams, *, request_id: str | None = None, root: P
     with _lock(root):
         request = _folder(root, ".requests") / hashlib.sha256((request_id or "").encode()).hexdigest()[:32]
         if request_id and request.is_file():
-            same = RunDirectory(root / request.read_text())
-            if same.status_file.is_file():  # else it was deleted or renamed, and its name may be another's by now
+            name, _, born = request.read_text().partition("\n")
+            same = RunDirectory(root / name)
+            if born and _created(same) == float(born):  # else it was deleted or renamed, and the name may be another's now
                 return same
         name = params.project_name or _free_name(root, params)
         run = RunDirectory.create(params.model_dump(mode="json"), name, root)
         if request_id:
-            request.write_text(name)
+            request.write_text(f"{name}\n{_created(run)!r}")
         _mark_waiting(run)
     return run
 
@@ -160,6 +161,14 @@ def _working(run: RunDirectory) -> bool:
         return not (run.status().ended_state or _still_queued(run))
     except RunError:
         return False
+
+
+def _created(run: RunDirectory) -> float | None:
+    """When the run was made; None for a folder that holds none."""
+    try:
+        return run.written_status().created
+    except (OSError, RunError):
+        return None
 
 
 def _still_queued(run: RunDirectory) -> bool:

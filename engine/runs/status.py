@@ -30,6 +30,9 @@ ENDED = frozenset({State.DONE, State.FAILED, State.STOPPED, State.INTERRUPTED})
 LAUNCH_GRACE_S = 120.0
 
 
+_NUMBERS = ("created", "launched", "started", "ended", "step", "total_steps", "best_step", "best_value", "pid")
+
+
 @dataclass(frozen=True)
 class Status:
     """One snapshot of status.json. Times are seconds since 1970; `phase` is the state in finer words for the page."""
@@ -58,9 +61,16 @@ class Status:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Status:
-        """Read a snapshot; keys that a later version wrote are ignored, missing ones take their defaults."""
+        """Read a snapshot; keys that a later version wrote are ignored, missing ones take their defaults.
+
+        Raises:
+            ValueError, KeyError, TypeError, AttributeError: this is no snapshot.
+        """
         known = {k: v for k, v in finite(values).items() if k in cls.__dataclass_fields__}
         metrics = {k: v for k, v in (known.get("metrics") or {}).items() if v is not None}
+        wrong = [k for k in _NUMBERS if k in known and not isinstance(known[k], (int, float, type(None)))]
+        if wrong or known.get("created", 0) is None:
+            raise TypeError(f"no number: {', '.join(wrong) or 'created'}")
         return cls(**{**known, "metrics": metrics, "state": State(values["state"])})
 
     @property

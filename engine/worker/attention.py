@@ -137,9 +137,11 @@ def _spelt_out(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, s
 AttentionInterface.register(NAME, documents_attention)
 
 
-def supported(config: Any, max_length: int) -> bool:
+def supported(model: Any, max_length: int) -> bool:
     """Whether "documents" computes what this model's own attention would: plain causal attention over every token."""
-    text = config.get_text_config()
+    if not getattr(model, "_supports_attention_backend", False):
+        return False  # its attention is written out in its own code
+    text = model.config.get_text_config()
     if getattr(text, "attn_logit_softcapping", None) or getattr(text, "alibi", False):
         return False
     window = getattr(text, "sliding_window", None) if getattr(text, "use_sliding_window", True) else None

@@ -35,6 +35,7 @@ class RunCallback(TrainerCallback):
         self.stopped = False
         self.stopped_early = False
         self.resumed_at = 0
+        self.measured_before: set[int] = set()
         self.last_measured = -1
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
@@ -65,7 +66,10 @@ class RunCallback(TrainerCallback):
 
     def _remember(self, state: Any) -> None:
         """Take up where the checkpoint was: what was measured after it is undone, as are the weights it was best with."""
-        measured = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
+        # by step, since a step at which a run was resumed before was measured twice; what is no number judges nothing
+        by_step = {entry["step"]: entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry}
+        self.measured_before = set(by_step)
+        measured = [loss for loss in by_step.values() if math.isfinite(loss)]
         if measured:
             self.without_gain = len(measured) - 1 - measured.index(min(measured))
         if (self.reporter.status.best_step or 0) > state.global_step:
@@ -105,8 +109,8 @@ class RunCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         self.last_measured = state.global_step
-        if self.resumed_at and state.global_step == self.resumed_at:
-            return  # measured and judged before the run was interrupted
+        if state.global_step in self.measured_before:
+            return  # judged before the run was interrupted
         self._sample(state.global_step, model)
         loss = (metrics or {}).get("eval_loss", math.nan)
         if math.isfinite(loss):

@@ -56,7 +56,7 @@ def load_causal(source: ModelSource, params: LLMTrainingParams) -> Any:
         ModelError: it cannot be loaded, or does not write.
     """
     model = loaded(source, params, AutoModelForCausalLM)
-    if (params.attention or "documents") == "documents" and attention.supported(model.config, params.max_length or 0):
+    if (params.attention or "documents") == "documents" and attention.supported(model, params.max_length or 0):
         model.set_attn_implementation(attention.NAME)
     model.config.use_cache = False
     return with_adapter(model, params, "CAUSAL_LM") if params.peft else model
@@ -72,9 +72,11 @@ def loaded(source: ModelSource, params: LLMTrainingParams, kind: Any, **further:
     options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
     if params.quantization != "none":
         options["quantization_config"] = _quantized(params)
-    asked = params.attention or "sdpa"
+    asked = params.attention or "documents"
+    # the usual one is not asked for by name: transformers takes it where the architecture knows it, else its own
+    named = {} if asked in ("documents", "sdpa") else {"attn_implementation": asked}
     try:
-        model = load_any(source, kind, attn_implementation="sdpa" if asked == "documents" else asked, **options, **further)
+        model = load_any(source, kind, **named, **options, **further)
     except (OSError, ValueError) as error:
         raise _not_loaded(source, "model", error) from error
     if params.quantization == "none" and params.device != "cpu" and torch.accelerator.is_available():
@@ -129,9 +131,10 @@ def with_adapter(model: Any, params: LLMTrainingParams, task: str) -> Any:
     try:
         return get_peft_model(model, config)
     except ValueError as error:
-        raise ModelError(
-            f"The adapter cannot be put on this model: {error}", hint="Use --target-modules all-linear."
-        ) from error
+        hint = "Train all weights instead (no adapter), or choose another model."
+        if named != "all-linear":
+            hint = "Use all-linear (--target-modules all-linear), which finds the layers by itself."
+        raise ModelError(f"The adapter cannot be put on this model: {error}", hint=hint) from error
 
 
 def _quantized(params: LLMTrainingParams) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from engine.errors import TrainingError
 from engine.params import LLMTrainingParams
@@ -25,24 +26,26 @@ def save_model(run: RunDirectory, model: Any, tokenizer: Any, params: LLMTrainin
     Raises:
         TrainingError: what was written cannot be loaded back as what was trained.
     """
-    part = _fresh(run.path / ".model.part")
+    part, adapter = run.path / ".model.part", run.path / ".adapter.part"
     merged = params.peft and params.merge_adapter and params.quantization == "none"
     if params.peft:
-        adapter = _fresh(run.path / ".adapter.part")
-        _write(model, tokenizer, adapter)
-        (adapter / "README.md").write_text(card, encoding="utf-8")
-        _put(adapter, run.path / "adapter")
+        _write(model, tokenizer, adapter, card)
+        _check_saved(adapter, model, is_adapter=True)
     if merged:
         model = model.merge_and_unload()
     if merged or not params.peft:
         model = model.to(_DTYPES.get(dtype, torch.float32))
-    _write(model, tokenizer, part)
-    (part / "README.md").write_text(card, encoding="utf-8")
+    _write(model, tokenizer, part, card)
     _check_saved(part, model, is_adapter=params.peft and not merged)
+    if params.peft:
+        _put(adapter, run.path / "adapter")
     _put(part, run.model_dir)
 
 
-def _write(model: Any, tokenizer: Any, folder: Path) -> None:
+def _write(model: Any, tokenizer: Any, folder: Path, card: str) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
     model.config.use_cache = True
     if getattr(model.config, "_attn_implementation", "") == "documents":
         model.set_attn_implementation("sdpa")
@@ -50,13 +53,14 @@ def _write(model: Any, tokenizer: Any, folder: Path) -> None:
     if model.can_generate():
         model.generation_config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    (folder / "README.md").write_text(card, encoding="utf-8")  # last: peft writes a card of its own
 
 
 def _check_saved(folder: Path, model: Any, *, is_adapter: bool) -> None:
     """Load what was written with plain transformers (or peft) and compare every tensor with the one in memory."""
     try:
         ours, kept = _adapter(folder, model) if is_adapter else _whole(folder, model)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise TrainingError(
             f"The saved model cannot be loaded again: {error}", hint="Please report this.", cause="save"
         ) from error
@@ -89,13 +93,6 @@ def _adapter(folder: Path, model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     if loaded.keys() != kept.keys():
         raise ValueError(f"saved {sorted(loaded)[:3]}…, trained {sorted(kept)[:3]}…")
     return loaded, kept
-
-
-def _fresh(folder: Path) -> Path:
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir()
-    return folder
 
 
 def _put(part: Path, target: Path) -> None:

@@ -30,7 +30,7 @@ def load_scorer(source: ModelSource, params: LLMTrainingParams, tokenizer: Any) 
             f"Models like {source.reference} ({type(model).__name__}) cannot be trained to score.",
             hint="Choose a Llama, Qwen, Mistral, Gemma or GPT-2 model, or one built like them.",
         )
-    if attention.supported(model.config, params.max_length or 0) and (params.attention or "documents") == "documents":
+    if attention.supported(model, params.max_length or 0) and (params.attention or "documents") == "documents":
         model.set_attn_implementation(attention.NAME)
     model.config.pad_token_id = padding_token(tokenizer)
     return with_adapter(model, params, "SEQ_CLS") if params.peft else model

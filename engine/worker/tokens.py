@@ -108,14 +108,24 @@ def prompt_text(row: dict[str, Any], tokenizer: Any) -> str:
 def spelt_control_tokens(row: dict[str, Any], tokenizer: Any) -> set[str]:
     """The control tokens (`<|im_end|>`, `</s>`, …) that the row's own text spells, and that the model will take for real."""
     text = json.dumps(row, ensure_ascii=False, default=str)
-    return {token for token in tokenizer.all_special_tokens if token in text}
+    controls = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+    return {token for token in controls if token in text}
 
 
 def turn_end(rows: Iterable[dict[str, Any]], tokenizer: Any) -> int | None:
-    """The control token that ends most of these tokenised rows' answers; None when they end in ordinary text."""
-    ends = Counter(int(row["labels"][row["labels"] != IGNORED][-1]) for row in rows)
+    """The control token that ends most of these tokenised rows' answers; None when they end in ordinary text.
+
+    A line break that the template writes after it (and that is learned with the questions) is passed over.
+    """
+    ends = Counter(_last_written(row["labels"][row["labels"] != IGNORED], tokenizer) for row in rows)
     token = ends.most_common(1)[0][0] if ends else None
     return token if token in tokenizer.added_tokens_decoder else None
+
+
+def _last_written(labels: Any, tokenizer: Any) -> int:
+    """The last trained token that is no white space."""
+    written = (int(token) for token in reversed(labels) if tokenizer.decode([int(token)]).strip())
+    return next(written, -1)
 
 
 def _rendered(messages: list[dict[str, Any]], tools: Any, tokenizer: Any, **options: Any) -> Any:

@@ -195,7 +195,8 @@ class _Work:
         """
         if job.state.global_step == 0 or not (callback.logged_points or callback.stopped or callback.resumed_at):
             raise TrainingError("Not one step was trained.", hint="Give more rows or more passes.", cause="nothing")
-        if torch.equal(before, fingerprint(job.model)) and not callback.resumed_at:
+        # a run that was stopped in its warm-up has moved nothing yet, and was not asked to
+        if torch.equal(before, fingerprint(job.model)) and not (callback.resumed_at or callback.stopped):
             raise TrainingError(
                 "Training ran, but not one weight changed.",
                 hint="The learning rate is too small for this number format: try ten times as much.",

@@ -51,9 +51,9 @@ def test_the_preview_marks_exactly_the_answers() -> None:
     seen = api.token_preview(params(), 20)
     assert len(seen["examples"]) == 20
     for example, row in zip(seen["examples"], rows, strict=False):
-        trained = "".join(text for text, is_trained in example["pieces"] if is_trained)
+        trained = "".join(text for text, is_trained in example["parts"][0]["pieces"] if is_trained)
         assert trained == f"{row['Answer']}<|im_end|>"  # the end of the turn is learned, or the model never stops
-        whole = "".join(text for text, _ in example["pieces"])
+        whole = "".join(text for text, _ in example["parts"][0]["pieces"])
         assert whole == f"<|im_start|>user\n{row['Question']}<|im_end|>\n<|im_start|>assistant\n{trained}\n"
         assert 0 < example["trained"] < example["tokens"]
         assert example["problem"] == ""
@@ -68,14 +68,14 @@ def test_a_cut_that_takes_the_answer_away_is_told() -> None:
     assert seen["lost"] > 0.5
     for example in seen["examples"]:
         assert "Nothing of this row is trained" in example["problem"]
-        assert not any(is_trained for _, is_trained in example["pieces"])
+        assert not any(is_trained for _, is_trained in example["parts"][0]["pieces"])
 
 
 def test_all_tokens_but_the_first_are_marked_when_the_question_is_learned_too() -> None:
     for example in api.token_preview(params(train_on_prompt=True), 2)["examples"]:
-        assert [is_trained for _, is_trained in example["pieces"]] == [False, True]
+        assert [is_trained for _, is_trained in example["parts"][0]["pieces"]] == [False, True]
     for example in api.token_preview(params(trainer="default", data_path="sample:harbour-almanac"), 2)["examples"]:
-        assert [is_trained for _, is_trained in example["pieces"]] == [False, True]
+        assert [is_trained for _, is_trained in example["parts"][0]["pieces"]] == [False, True]
 
 
 @pytest.mark.parametrize("model", ["no-such-model", "org/no-such-model", "/nowhere/at all"])
@@ -117,6 +117,18 @@ def test_the_facts_for_the_plan_are_remembered_until_the_file_changes(tmp_path: 
 
     os.utime(file, (1, 1))
     assert api.data_facts(params(data_path=str(file))).rows == 40
+
+
+def test_held_out_files_of_a_folder_are_no_rows_to_train_on(tmp_path: Path) -> None:
+    for name, count in (("train", 40), ("validation", 5), ("test", 7)):
+        (tmp_path / f"{name}.csv").write_text("prompt,completion\n" + "Who?,Me.\n" * count)
+    facts = api.data_facts(params(data_path=str(tmp_path)))
+    assert (facts.rows, facts.valid_rows) == (40, 5)
+    chosen = api.plan(params(data_path=str(tmp_path)), facts)
+    assert (chosen.train_rows, chosen.valid_rows) == (40, 5)
+    (tmp_path / "own.csv").write_text("prompt,completion\n" + "Who?,You.\n" * 3)  # the person's own file goes first
+    facts = api.data_facts(params(data_path=str(tmp_path / "train.csv"), valid_path=str(tmp_path / "own.csv")))
+    assert (facts.rows, facts.valid_rows) == (40, 3)
 
 
 def test_the_process_goes_when_the_page_does(wait_until: Callable[..., None]) -> None:

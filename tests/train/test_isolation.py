@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from engine.worker.attention import NAME as DOCUMENTS
 from engine.worker.attention import documents_attention, supported
-from engine.worker.causal import flatten
+from engine.worker.flat import flatten
 from engine.worker.token_rows import Blocks, Packed, RowWriter, TokenRows
 from engine.worker.tokens import IGNORED, Tokens
 
@@ -92,6 +92,19 @@ def test_blocks_begin_and_end_with_the_text(tmp_path: Path) -> None:
     assert [block["documents"] for block in blocks] == [[5, 11], [16]]  # an edge on the cut makes no empty document
     joined = np.concatenate([block["input_ids"] for block in blocks]).tolist()
     assert joined == [token for text in texts for token in text.input_ids]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "blocks"), [(0, []), (1, []), (2, [2]), (16, [16]), (17, [16]), (18, [16, 2]), (32, [16, 16]), (33, [16, 16])]
+)
+def test_a_single_token_that_is_left_over_is_no_block(tmp_path: Path, tokens: int, blocks: list[int]) -> None:
+    """Nothing stands before it that it could be predicted from."""
+    texts = documents([5, tokens - 5] if tokens > 5 else [tokens] * bool(tokens))
+    made = Blocks(stored(tmp_path, texts), 16, sees_all=False)
+    assert len(made) == len(blocks)
+    assert [len(block["input_ids"]) for block in made] == blocks
+    with pytest.raises(IndexError):
+        made[len(blocks)]
 
 
 @pytest.mark.parametrize("changed", range(len(LENGTHS)))
@@ -183,9 +196,15 @@ def test_attention_and_its_gradients_are_pytorchs_own(span: tuple[int, int], sca
     ],
 )
 def test_models_with_an_attention_of_their_own_keep_it(changes: dict[str, Any], fits: bool) -> None:
-    from transformers import LlamaConfig
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = LlamaConfig(num_hidden_layers=2)
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=99, hidden_size=16, num_hidden_layers=2, num_attention_heads=2))
     for name, value in changes.items():
-        setattr(config, name, value)
-    assert supported(config, 128) is fits
+        setattr(model.config, name, value)
+    assert supported(model, 128) is fits
+
+
+def test_a_model_whose_attention_is_its_own_code_keeps_it() -> None:
+    from transformers import BloomConfig, BloomForCausalLM
+
+    assert not supported(BloomForCausalLM(BloomConfig(vocab_size=99, hidden_size=16, n_head=2, n_layer=1)), 128)

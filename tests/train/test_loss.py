@@ -12,7 +12,8 @@ import torch
 from transformers import AutoModelForCausalLM, TrainingArguments
 
 from engine.worker.attention import NAME as DOCUMENTS
-from engine.worker.causal import CausalTrainer, flatten
+from engine.worker.causal import CausalTrainer
+from engine.worker.flat import flatten
 from engine.worker.tokens import IGNORED
 
 LR = 0.05
@@ -147,3 +148,32 @@ def test_a_held_out_row_without_a_trained_token_is_passed_over(tiny_model: Path,
     made = trainer(model, tmp_path, per_device_eval_batch_size=1)
     with_it = made.evaluate([*ROWS, row(10, 0, 9)])
     assert with_it["eval_loss"] == pytest.approx(made.evaluate(ROWS)["eval_loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("whole_step", [None, 0, 7])
+def test_a_batch_without_a_trained_token_costs_nothing(tiny_model: Path, tmp_path: Path, whole_step: int | None) -> None:
+    """As a block of documents that are one token each; in the same step others may have something to train."""
+    model = load(tiny_model)
+    rows = [row(10, 0, 9), row(1, 1, 10)]
+    count = None if whole_step is None else torch.tensor(whole_step)
+    loss = trainer(model, tmp_path).compute_loss(model, flatten(rows), num_items_in_batch=count)
+    assert float(loss.detach()) == 0.0
+    loss.backward()
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert all(not gradient.any() for gradient in gradients)  # zero, and no NaN
+
+
+def test_training_goes_on_over_a_batch_without_a_trained_token(tiny_model: Path, tmp_path: Path) -> None:
+    rows = [row(10, 0, 9), *ROWS[1:3], row(12, 0, 11)]
+    model = load(tiny_model)
+    made = trainer(model, tmp_path, rows, per_device_train_batch_size=1, max_steps=4)
+    made.train()
+    losses = [entry["loss"] for entry in made.state.log_history if "loss" in entry]
+    assert losses.count(0.0) == 2
+    assert sum(math.isfinite(loss) and loss > 0 for loss in losses) == 2
+    assert all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters())
+
+
+def test_held_out_rows_without_a_trained_token_give_no_measurement(tiny_model: Path, tmp_path: Path) -> None:
+    metrics = trainer(load(tiny_model), tmp_path).evaluate([row(10, 0, 9), row(12, 0, 11)])
+    assert not [key for key in metrics if key.startswith("eval_")]
