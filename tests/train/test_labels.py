@@ -72,9 +72,12 @@ def test_prompt_and_completion(tokenizer: Any) -> None:
     assert expected.trained == len(trained)
 
 
-def test_prompt_and_completion_may_be_turns(tokenizer: Any) -> None:
+def test_prompt_and_completion_may_be_turns_and_only_the_completion_is_trained(tokenizer: Any) -> None:
     row = {"prompt": MULTI[:4], "completion": MULTI[4:]}
-    assert chat_tokens(row, tokenizer) == by_hand(MULTI_CHATML, tokenizer)
+    last = max(place for place, (_, trained) in enumerate(MULTI_CHATML) if trained)
+    given = [(text, trained and place == last) for place, (text, trained) in enumerate(MULTI_CHATML)]
+    assert sum(trained for _, trained in MULTI_CHATML) == 2  # the prompt has an answer of its own
+    assert chat_tokens(row, tokenizer) == by_hand(given, tokenizer)
 
 
 def test_every_answer_of_a_conversation_is_trained_and_nothing_else(tokenizer: Any) -> None:

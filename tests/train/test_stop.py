@@ -135,7 +135,7 @@ def test_a_stop_while_it_measures_saves_the_model_and_logs_no_half_measurement(
     data, held_out = jsonl(tmp_path / "train.jsonl", qa(40)), jsonl(tmp_path / "valid.jsonl", qa(30))
     often: dict[str, Any] = {"batch_size": 2, "eval_steps": 4, "save_steps": 4, "sample_tokens": 4}
     run = new_run(data, valid_path=held_out, max_steps=20, warmup_ratio=0.0, **often)
-    measured, score = [], CausalTrainer._scores
+    measured, score = [], CausalTrainer.scored
 
     def watched(self: CausalTrainer, model: Any, inputs: Any) -> Any:
         if not model.training:
@@ -144,7 +144,7 @@ def test_a_stop_while_it_measures_saves_the_model_and_logs_no_half_measurement(
                 run.request_stop()
         return score(self, model, inputs)
 
-    monkeypatch.setattr(CausalTrainer, "_scores", watched)
+    monkeypatch.setattr(CausalTrainer, "scored", watched)
     assert work(run) == 0
     status = run.status()
     end = at + 1  # one step is finished in any case
