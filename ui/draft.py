@@ -15,33 +15,50 @@ from ui.form import SettingsForm
 AUTO = "auto"
 
 
-def browser_state() -> Any:
-    """The store. A fixed secret, because a fresh one at each start would make older drafts unreadable."""
-    return gr.BrowserState({}, storage_key="studio-draft", secret="studio-draft")
+def browser_state(name: str, begin: Any) -> Any:
+    """A store in the browser. A fixed secret, because a fresh one at each start would make older drafts unreadable."""
+    return gr.BrowserState(begin, storage_key=f"studio-{name}", secret="studio-draft")
 
 
-def opened(draft: dict[str, Any] | None, query: dict[str, str], form: SettingsForm) -> tuple[dict[str, Any], str]:
-    """The draft as it is when the page opens, and a sentence if something asked for could not be had.
+class Stores:
+    """What the page keeps in the browser, each part written by handlers of one kind only.
+
+    Answers may come in another order than they were asked for; with one store for all, a late one would undo another's.
+    """
+
+    def __init__(self) -> None:
+        self.draft = browser_state("draft", {})  # values, asked, everything: written with every plan
+        self.seen = browser_state("seen", {})  # looked, seen, auto: which file was looked at, and whether it may decide
+        self.step = browser_state("step", 0)  # the step that is open
+        self.ticket = browser_state("ticket", {})  # id, started: one ticket is one run, however often it is handed in
+
+    @property
+    def all(self) -> list[Any]:
+        return [self.draft, self.seen, self.step, self.ticket]
+
+
+def opened(kept: list[Any], query: dict[str, str], form: SettingsForm) -> tuple[list[Any], str]:
+    """The stores as they are when the page opens, and a sentence if something asked for could not be had.
 
     An address with wishes in it (`trainer`, `data`, `model`, or `from`, a run's name) begins anew, except when the draft
     came from that very address, which means that the page was only reloaded.
     """
-    draft = dict(draft or {})
+    draft, seen, step, ticket = dict(kept[0] or {}), dict(kept[1] or {}), int(kept[2] or 0), dict(kept[3] or {})
     wishes = {k: v for k, v in sorted(query.items()) if k in ("trainer", "data", "model", "from")}
     asked = repr(wishes)
     note = ""
     if (wishes and draft.get("asked") != asked) or not draft.get("values"):
-        values, note = _begun(wishes, form)
-        draft = {"values": values, "asked": asked, "everything": False, "step": 0}
-    elif draft.get("started"):
+        values, auto, note = _begun(wishes, form)
+        draft, seen, step, ticket = {"values": values, "asked": asked, "everything": False}, {"auto": auto}, 0, {}
+    elif ticket.get("started"):
         draft["values"] = {**draft["values"], "project_name": ""}
-    if draft.pop("started", None) or "id" not in draft:
-        draft["id"] = uuid.uuid4().hex
-    return draft, note
+    if ticket.get("started") or "id" not in ticket:
+        ticket = {"id": uuid.uuid4().hex}
+    return [draft, seen, step, ticket], note
 
 
-def _begun(wishes: dict[str, str], form: SettingsForm) -> tuple[dict[str, Any], str]:
-    """Widget values for the wishes of an address."""
+def _begun(wishes: dict[str, str], form: SettingsForm) -> tuple[dict[str, Any], bool, str]:
+    """Widget values for the wishes of an address, and whether the file may choose the training."""
     known = api.specs()
     settings: dict[str, Any] = {}
     note = ""
@@ -55,6 +72,4 @@ def _begun(wishes: dict[str, str], form: SettingsForm) -> tuple[dict[str, Any], 
     settings.update({name: wishes[key] for key, name in (("data", "data_path"), ("model", "model")) if key in wishes})
     values = {name: to_widget(field, settings.get(name, field.default)) for name, field in form.fields.items()}
     values["trainer"] = next(iter(known)) if settings["trainer"] == AUTO else settings["trainer"]
-    if settings["trainer"] == AUTO:
-        values["auto"] = True
-    return values, note
+    return values, settings["trainer"] == AUTO, note

@@ -20,7 +20,7 @@ class Page:
 
     def __init__(self) -> None:
         self.form = SettingsForm()
-        self.draft = drafts.browser_state()
+        self.stores = drafts.Stores()
         gr.HTML('<h1 class="page-title">New run</h1>', apply_default_css=False)
         self.note = gr.HTML("", apply_default_css=False)
         with gr.Tabs(selected=0, elem_id="steps") as self.steps:

@@ -25,26 +25,26 @@ class DataStep:
     def uploaded(self, file: str | None) -> list[Any]:
         """Take a dropped file into the studio's own store."""
         if not file:
-            return [gr.skip()] * 7
+            return [gr.skip()] * 6
         path = api.store_upload(file, str(file).rsplit("/", 1)[-1])
-        return [path, "", "", True, "", None, gr.skip()]
+        return [path, "", "", True, "", None]
 
     def held_out(self, file: str) -> str:
         """Take a file of held-out rows into the studio's own store."""
         return api.store_upload(file, file.rsplit("/", 1)[-1])
 
     def sampled(self, sample: str) -> list[Any]:
-        return [f"{api.SAMPLE_PREFIX}{sample}" if sample else "", "", "", True, gr.skip()]
+        return [f"{api.SAMPLE_PREFIX}{sample}" if sample else "", "", "", True]
 
-    def named(self, path: str, kept: dict[str, Any]) -> list[Any]:
+    def named(self, path: str, seen: dict[str, Any]) -> list[Any]:
         """Take a path that was typed; leaving the box without having changed it changes nothing."""
-        if path.strip() == (kept or {}).get("seen", ""):
+        if path.strip() == (seen or {}).get("seen", ""):
             return [gr.skip()] * 5
         return [path.strip(), "", "", True, sample_of(path)]
 
-    def trained_by(self, kept: dict[str, Any]) -> dict[str, Any]:
+    def trained_by(self, seen: dict[str, Any]) -> dict[str, Any]:
         """The person has chosen a training: the file no longer decides it."""
-        return {**kept, "values": {**kept.get("values", {}), "auto": False}}
+        return {**(seen or {}), "auto": False}
 
     def mapped(self, *given: Any) -> str:
         """What the person changed about which column is which, as the parameter holds it."""
@@ -78,7 +78,7 @@ class DataStep:
             return [kept, shown, hidden, hidden, hidden, gr.skip(), "", preset, gr.skip(), *nothing]
         wished, (trainer, note) = trainer, self._trainer_for(seen, kept, trainer)
         if trainer != wished:  # chosen by this file, so the next file may choose again
-            kept = {**kept, "values": {**kept.get("values", {}), "auto": True}}
+            kept = {**kept, "auto": True}
         view = data_view.file_html(seen)
         try:
             seen = api.inspect_data(path, trainer, form=form, mapping=mapping)
@@ -102,7 +102,7 @@ class DataStep:
         """The training, and a note when the file chose it or speaks against it."""
         found = api.recommend({}, seen.kinds) if seen.kinds else None
         fits = api.spec_for(trainer).rows in seen.kinds
-        auto = kept.get("values", {}).get("auto")
+        auto = kept.get("auto")
         if found is None or found.start is None:
             return trainer, ""
         if auto or not fits:

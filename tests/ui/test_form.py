@@ -82,18 +82,30 @@ def test_a_wrong_value_is_judged_beside_its_own_widget(form: SettingsForm) -> No
     assert "less than 1" in verdict["lr"]["message"]
 
 
+NOTHING: list[Any] = [{}, {}, 0, {}]
+
+
 def test_a_draft_survives_a_reload_and_an_address_begins_anew(form: SettingsForm) -> None:
-    first, _ = draft.opened({}, {"trainer": "sft", "data": "sample:neighbours"}, form)
-    edited = {**first, "values": {**first["values"], "epochs": "9"}}
+    (first, seen, step, ticket), _ = draft.opened(NOTHING, {"trainer": "sft", "data": "sample:neighbours"}, form)
+    assert (seen, step) == ({"auto": False}, 0)
+    edited = [{**first, "values": {**first["values"], "epochs": "9"}}, {**seen, "looked": "x"}, 2, ticket]
     again, _ = draft.opened(edited, {"trainer": "sft", "data": "sample:neighbours"}, form)
-    assert again["values"]["epochs"] == "9"
-    assert again["id"] == first["id"]
-    other, _ = draft.opened(edited, {"trainer": "default"}, form)
+    assert again == edited
+    (other, looked, at, new), _ = draft.opened(edited, {"trainer": "default"}, form)
     assert other["values"]["epochs"] == "3"
     assert other["values"]["trainer"] == "default"
+    assert (looked, at) == ({"auto": False}, 0)
+    assert new["id"] != ticket["id"]
 
 
-def test_a_started_draft_gets_a_new_id(form: SettingsForm) -> None:
-    first, _ = draft.opened({}, {}, form)
-    back, _ = draft.opened({**first, "started": "sft-1"}, {}, form)
-    assert back["id"] != first["id"]
+def test_a_file_may_choose_the_training_where_nobody_has(form: SettingsForm) -> None:
+    (_, seen, _, _), _ = draft.opened(NOTHING, {"trainer": "auto"}, form)
+    assert seen == {"auto": True}
+
+
+def test_a_draft_that_was_started_gets_a_new_ticket_and_no_old_name(form: SettingsForm) -> None:
+    (first, seen, step, ticket), _ = draft.opened(NOTHING, {}, form)
+    named = {**first, "values": {**first["values"], "project_name": "mine"}}
+    (back, _, _, new), _ = draft.opened([named, seen, step, {**ticket, "started": "mine"}], {}, form)
+    assert new["id"] != ticket["id"] and "started" not in new
+    assert back["values"]["project_name"] == ""
