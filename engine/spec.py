@@ -5,7 +5,7 @@ Owns the shape of a declaration; knows no trainer and does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -64,6 +64,9 @@ class Copies:
     frozen: int = 0
     frozen_with_lora: int = 0
     vocabulary_head: bool = True
+    # Tokens that the model writes itself for each row, and how often a step goes over them forwards and backwards.
+    written: int = 0
+    passes: float = 1.0
 
 
 class Job(Protocol):
@@ -101,7 +104,24 @@ class TrainerSpec:
     lr_scale: float = 1.0
     # The metric that must be finite at every logged step for a run to be called done.
     headline: str = "loss"
+    # The held-out metric that says which weights were best, and whether more of it is better.
+    judged_by: str = "eval_loss"
+    higher_is_better: bool = False
+    # Rows a step must average over to learn anything but noise, when nobody chose and the memory allows.
+    least_batch: int = 1
     pipelines: tuple[str, ...] = ()
+    # Settings without which this trainer has nothing to do; for its example rows, and where nobody has chosen any yet.
+    example_settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def best_words(self) -> str:
+        """What was best at the best step: "held-out loss was lowest"."""
+        measured = self.judged_by.removeprefix("eval_").replace("_", " ")
+        return f"held-out {measured} was {'highest' if self.higher_is_better else 'lowest'}"
+
+    def better(self, value: float, than: float) -> bool:
+        """Whether one measurement of `judged_by` beats another."""
+        return value > than if self.higher_is_better else value < than
 
     def copies_of(self, params: Any) -> Copies:
         """What a step with these settings holds."""

@@ -9,6 +9,7 @@ from transformers import TrainerCallback
 
 from engine.errors import TrainingError
 from engine.params import LLMTrainingParams
+from engine.registry import spec_for
 from engine.runs.status import State
 from engine.worker.best import BestWeights
 from engine.worker.reporter import Reporter
@@ -30,6 +31,7 @@ class RunCallback(TrainerCallback):
 
     def __init__(self, params: LLMTrainingParams, reporter: Reporter, answers: Answers, best: BestWeights) -> None:
         self.params, self.reporter, self.answers, self.best = params, reporter, answers, best
+        self.spec = spec_for(params.trainer)
         self.logged_points = 0
         self.without_gain = 0
         self.stopped = False
@@ -67,11 +69,13 @@ class RunCallback(TrainerCallback):
     def _remember(self, state: Any) -> None:
         """Take up where the checkpoint was: what was measured after it is undone, as are the weights it was best with."""
         # by step, since a step at which a run was resumed before was measured twice; what is no number judges nothing
-        by_step = {entry["step"]: entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry}
+        key = self.spec.judged_by
+        by_step = {entry["step"]: entry[key] for entry in state.log_history if key in entry}
         self.measured_before = set(by_step)
         measured = [loss for loss in by_step.values() if math.isfinite(loss)]
         if measured:
-            self.without_gain = len(measured) - 1 - measured.index(min(measured))
+            best = (max if self.spec.higher_is_better else min)(measured)
+            self.without_gain = len(measured) - 1 - measured.index(best)
         if (self.reporter.status.best_step or 0) > state.global_step:
             self.reporter.set(best_step=None, best_value=None)
             self.best.forget()
@@ -112,21 +116,21 @@ class RunCallback(TrainerCallback):
         if state.global_step in self.measured_before:
             return  # judged before the run was interrupted
         self._sample(state.global_step, model)
-        loss = (metrics or {}).get("eval_loss", math.nan)
-        if math.isfinite(loss):
-            self._judge(loss, state, control, model)
+        measured = (metrics or {}).get(self.spec.judged_by, math.nan)
+        if math.isfinite(measured):
+            self._judge(measured, state, control, model)
 
     def _sample(self, step: int, model: Any) -> None:
         for prompt, answer in self.answers.answer(model):
             self.reporter.sample(step, prompt, answer)
 
-    def _judge(self, loss: float, state: Any, control: Any, model: Any) -> None:
-        """Keep the best weights; stop when the held-out loss has not improved for long enough."""
+    def _judge(self, measured: float, state: Any, control: Any, model: Any) -> None:
+        """Keep the best weights; stop when the held-out metric has not improved for long enough."""
         best = self.reporter.status.best_value
-        if best is None or loss < best:
+        if best is None or self.spec.better(measured, best):
             self.without_gain = 0
-            self.reporter.set(best_value=loss, best_step=state.global_step)
-            self.reporter.run.log_event("best", step=state.global_step, value=loss)
+            self.reporter.set(best_value=measured, best_step=state.global_step)
+            self.reporter.run.log_event("best", step=state.global_step, value=measured)
             if self.params.keep_best and state.global_step:
                 self.best.keep(model)
         elif state.global_step:

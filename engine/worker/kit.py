@@ -23,6 +23,7 @@ from engine.worker.callbacks import RunCallback
 from engine.worker.isolation import keeps_apart
 from engine.worker.models import load_causal, load_frozen
 from engine.worker.pairs import PairRows
+from engine.worker.prompts import prompt_rows
 from engine.worker.reporter import Reporter
 from engine.worker.rows import Make, Rows, tokenised
 from engine.worker.token_rows import Blocks, Packed
@@ -119,6 +120,23 @@ class Kit:
         model = self.scorer
         return ScoreTrainer(**self._wired(rows, model=model), together=keeps_apart(model), centre=centre)
 
+    def policy_trainer(self) -> Any:
+        """Answering prompts and learning from the answers' scores (see engine/worker/policy_trainer.py)."""
+        from engine.rewards import read
+        from engine.worker.judge import Judge, RewardModel
+        from engine.worker.policy_trainer import PolicyTrainer
+
+        p: Any = self.params
+        rewards, named = read(p.rl_rewards), p.rl_reward_model_path
+        rows = prompt_rows(self.run, self.reporter, self.tokenizer, p.max_length)
+        rewards.check_columns(prompt["row"] for part in rows for prompt in part or ())
+        judge = Judge(rewards, RewardModel(named, p) if named else None, p.rl_reward_model_weight)
+        if p.peft and p.lora_dropout:
+            self.reporter.warn("LoRA dropout is left out: answers must be learned from by the model that wrote them.")
+        reference = None if p.peft else load_frozen(resolve(p.model), p)
+        wired = self._wired(rows, whole_step=True)
+        return PolicyTrainer(**wired, params=p, judge=judge, reference=reference, together=self.isolates)
+
     def _reference(self, rows: Rows, kind: ReferenceKind) -> Any:
         """The reference's log-probabilities: put beside the rows, or a way to ask for them at every step."""
         from engine.worker import pairs
@@ -145,10 +163,12 @@ class Kit:
                 )
         return None
 
-    def _wired(self, rows: Rows, *, one_by_one: bool = False, model: Any = None) -> dict[str, Any]:
-        """What every trainer is given."""
+    def _wired(self, rows: Rows, *, one_by_one: bool = False, whole_step: bool = False, model: Any = None) -> dict[str, Any]:
+        """What every trainer is given; with `whole_step` it takes the rows of a step at once and parts them itself."""
         assert self.callback is not None
         batch, joined = self.params.batch_size or 1, self.params.gradient_accumulation
+        if whole_step:
+            batch, joined = joined * batch, 1
         if one_by_one:
             batch, joined = 1, joined * batch
         return {

@@ -212,7 +212,7 @@ class _Work:
         reason = ""
         if callback.stopped_early:
             best = self.reporter.status.best_step
-            reason = f"Stopped early at step {steps}: the held-out loss was lowest at step {best}. {_saved(saved_step)}"
+            reason = f"Stopped early at step {steps}: the {self.spec.best_words} at step {best}. {_saved(saved_step)}"
         self.reporter.set(state=State.DONE, reason=reason, ended=time.time(), phase="", step=steps, resumable=False)
 
 
