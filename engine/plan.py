@@ -38,6 +38,7 @@ class DataFacts:
     tokens_max: int = 512
     trained_mean: float = 64.0
     exact: bool = False
+    liked: float | None = None  # share of the answers with a thumbs up; None: nobody gave thumbs, or not known yet
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,9 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     total = min(total, params.max_steps or total)
 
     choose("lr", *_learning_rate(params, model))
+    own = spec_for(params.trainer).choose
+    for name, (value, why) in (own(params, data) if own else {}).items():
+        choose(name, value, why)
     every = max(1, total // _LOG_POINTS)
     choose("logging_steps", every, f"A point every {_steps(every)}: {total} steps in all.")
     each = max(1, math.ceil(total / _EVALUATIONS))
@@ -215,8 +219,10 @@ def _batch_size(params: LLMTrainingParams, places: int, room: int) -> tuple[int,
         return math.ceil(places * params.epochs / (batch * params.gradient_accumulation))
 
     passes = "one pass" if params.epochs == 1 else f"{params.epochs:g} passes"
-    wanted = next(batch for batch in _BATCHES if steps(batch) >= _STEPS_WANTED or batch == 1)
-    batch = next(size for size in _BATCHES if size <= min(wanted, room) or size == 1)
+    least = spec_for(params.trainer).least_batch
+    sizes = [size for size in _BATCHES if size >= least]
+    wanted = next((batch for batch in sizes if steps(batch) >= _STEPS_WANTED), sizes[-1])
+    batch = next((size for size in sizes if size <= min(wanted, room)), sizes[-1])
     made = f"{batch} at a time makes {steps(batch)} steps of {places} rows in {passes}"
     return batch, made + (f"; {wanted} would not fit into the free memory." if batch < wanted else ".")
 

@@ -99,6 +99,10 @@ class TrainerSpec:
     learns: str = "It learns to write the marked tokens; the rest is only read."
     # A step of the size that suits plain next-token training, times this: preference losses want far smaller steps.
     lr_scale: float = 1.0
+    # Rows that a step should hold at least, for objectives that compare the rows of a batch with each other.
+    least_batch: int = 1
+    # Open settings of this trainer's own that follow from the data: (settings, DataFacts) -> {name: (value, why)}.
+    choose: Callable[[Any, Any], dict[str, tuple[Any, str]]] | None = None
     # The metric that must be finite at every logged step for a run to be called done.
     headline: str = "loss"
     pipelines: tuple[str, ...] = ()

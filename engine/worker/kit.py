@@ -77,6 +77,30 @@ class Kit:
         self._turn_end = turn_end(itertools.islice(rows.train, _LOOKED_AT), self.tokenizer)
         return Rows(*(part and PairRows(part) for part in rows))  # type: ignore[arg-type]
 
+    def feedback_rows(self, *, alone: bool) -> Rows:
+        """Rated answers, dealt so that every step sees both kinds; `alone` leaves the crossed ones out.
+
+        Raises:
+            DataError: all answers are of one kind.
+        """
+        from engine.worker.feedback import FeedbackRows
+
+        p = self.params
+        rows = self._rows(lambda row: (chat_tokens(row, self.tokenizer),), p.max_length)
+        self._turn_end = turn_end(itertools.islice(rows.train, _LOOKED_AT), self.tokenizer)
+        how = {"batch": p.batch_size or 1, "max_length": p.max_length or 512, "seed": p.seed, "alone": alone}
+        train = FeedbackRows(rows.train, **how)  # type: ignore[arg-type]
+        valid = rows.valid and FeedbackRows(rows.valid, **how, mixed=False)  # type: ignore[arg-type]
+        up, down = int(train.liked.sum()), int((~train.liked).sum())
+        self.reporter.phase(State.PREPARING, f"{up} answers with a thumbs up and {down} with a thumbs down")
+        fewer = min(up, down)
+        if fewer * how["batch"] < len(train):
+            self.reporter.warn(
+                f"Only {fewer} of {len(train)} answers are of the rarer kind: some steps see none of them.",
+                "More of them, or more rows per step, would teach more steadily.",
+            )
+        return Rows(train, valid or None)
+
     def _rows(self, make: Make, max_length: int | None, *, whole: bool = False) -> Rows:
         return tokenised(self.run, self.reporter, self.tokenizer, make, max_length, whole=whole)
 
@@ -111,6 +135,14 @@ class Kit:
         self._teach_where_to_stop()
         live = self._reference(rows, reference)
         return PairTrainer(**self._wired(rows), objective=objective, together=self.isolates, reference=live)
+
+    def feedback_trainer(self, rows: Rows, objective: Any, *, beta: float) -> Any:
+        """Training on rated answers with `objective` (see engine/worker/feedback.py), against the model as it is now."""
+        from engine.worker.feedback import FeedbackTrainer
+
+        self._teach_where_to_stop()
+        self._reference(rows, "precomputed")
+        return FeedbackTrainer(**self._wired(rows), objective=objective, beta=beta, together=self.isolates)
 
     def score_trainer(self, rows: Rows, *, centre: float) -> Any:
         """Training to score pairs of texts (see engine/worker/scoring.py)."""
