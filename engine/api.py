@@ -17,6 +17,7 @@ from engine.errors import DataError
 from engine.params import LLMTrainingParams, flag, form_of
 from engine.registry import parse as validate
 from engine.registry import spec_for, specs
+from engine.rewards import python_lines as python_rewards
 from engine.runs.directory import RunDirectory, runs_root
 from engine.samples import PREFIX as SAMPLE_PREFIX
 from engine.samples import Sample, data_file, samples
@@ -61,6 +62,7 @@ __all__ = [
     "open_app",
     "plan",
     "presets",
+    "python_rewards",
     "recommend",
     "rename_run",
     "resume",

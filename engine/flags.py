@@ -69,7 +69,7 @@ def add_flags(parser: argparse.ArgumentParser, trainer: str) -> None:
 
 
 def given_values(args: argparse.Namespace) -> dict[str, Any]:
-    """What the person gave: the settings file, and the flags over it. Objects and lists are read as JSON."""
+    """What the person gave: the settings file, and the flags over it. Objects and lists are JSON, a list may be its lines."""
     values = _config(args._config_file) if args._config_file else {}
     trainer = str(getattr(args, "trainer", values.get("trainer", "")) or "")
     if not trainer:
@@ -95,6 +95,8 @@ def _config(path: str) -> dict[str, Any]:
 def _read(name: str, value: Any, kind: Any) -> Any:
     if kind not in (dict, list) or not isinstance(value, str):
         return value
+    if kind is list and not value.lstrip().startswith("["):  # one a line, as on the page
+        return [line.strip() for line in value.splitlines() if line.strip()]
     try:
         return json.loads(value)
     except ValueError as error:

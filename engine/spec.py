@@ -5,7 +5,7 @@ Owns the shape of a declaration; knows no trainer and does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -106,6 +106,8 @@ class TrainerSpec:
     # The metric that must be finite at every logged step for a run to be called done.
     headline: str = "loss"
     pipelines: tuple[str, ...] = ()
+    # Settings without which this trainer has nothing to do; for its example rows, and where nobody has chosen any yet.
+    example_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def copies_of(self, params: Any) -> Copies:
         """What a step with these settings holds."""

@@ -1,4 +1,4 @@
-"""Who may ask the studio, and which files a browser may name.
+"""Who may ask the studio, which files a browser may name, and that it may not name programs.
 
 On this machine alone: all that its user can read, asked under this machine's own names. Served to others: uploads and runs.
 
@@ -20,7 +20,8 @@ from engine import api
 from engine.errors import FieldProblem, ParamError
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
-_PATHS = ("data_path", "valid_path", "model")
+_PATHS = ("data_path", "valid_path", "model", "model_ref", "rl_reward_model_path")
+_PYTHON_ALLOWED = "AITRAINING_ALLOW_PYTHON_REWARDS"
 
 
 class KnownHosts:
@@ -50,13 +51,25 @@ def only_local() -> bool:
 
 
 def refuse_foreign(values: dict[str, Any]) -> None:
-    """Raise a ParamError when a served page names a file outside the studio's own folders."""
+    """Refuse what a browser may not ask for.
+
+    Raises:
+        ParamError: it names a Python file to run, or, on a page served to others, a file outside the studio's own folders.
+    """
+    _refuse_programs(values)
     if only_local():
         return
     wrong = [name for name in _PATHS if values.get(name) and not _ours(str(values[name]))]
     if wrong:
         sentence = "This page is served to others, so it reads uploaded files, samples and finished runs only."
         raise ParamError([FieldProblem(name, sentence) for name in wrong], hint="Upload the file.")
+
+
+def _refuse_programs(values: dict[str, Any]) -> None:
+    """A program is run for the command line and for Python; for a browser only if whoever started the app said so."""
+    if api.python_rewards(values.get("rl_rewards") or []) and os.environ.get(_PYTHON_ALLOWED) != "1":
+        sentence = f"The page runs no Python file. Start the app with {_PYTHON_ALLOWED}=1, or train from the command line."
+        raise ParamError([FieldProblem("rl_rewards", sentence)])
 
 
 def _ours(reference: str) -> bool:

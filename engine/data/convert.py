@@ -25,9 +25,14 @@ def convert(values: dict[str, Any], form: str, mapping: Mapping, kind: RowKind) 
     made = row if natural == kind else _DERIVED[natural, kind](row)
     if kind == "chat" and made is not None:
         _require_answer(made)
-    if kind == "prompts" and made is not None:  # reward functions may want the other columns
-        made |= {k: v for k, v in values.items() if k not in made and k not in mapping.values()}
+    if kind == "prompts" and made is not None:  # reward functions may want the other columns, such as the right answers
+        used = {column for role, column in mapping.items() if role in _ASKING}
+        made |= {k: v for k, v in values.items() if k not in made and k not in used}
     return made
+
+
+# Roles that make up a prompt; a column in any other role is only carried along.
+_ASKING = ("prompt", "instruction", "input", "messages", "text", "system", "tools")
 
 
 def derivation(form: str, kind: RowKind) -> str:
@@ -271,9 +276,9 @@ _DERIVED: dict[tuple[RowKind, RowKind], Callable[[Row], Row | None]] = {
 }
 _NOTES: dict[tuple[RowKind, RowKind], str] = {
     ("chat", "text"): "Questions and answers are joined into plain text; everything in it is learned, questions too.",
-    ("chat", "prompts"): "Only the questions are used; the answers in the file are not.",
+    ("chat", "prompts"): "Only the questions are given to the model; answers in columns of their own are for comparing.",
     ("preference", "chat"): "Only the better answers are used; the worse ones are not.",
-    ("preference", "prompts"): "Only the prompts are used; the answers in the file are not.",
+    ("preference", "prompts"): "Only the prompts are given to the model; the answers are for comparing.",
     ("feedback", "chat"): "Only the answers with a thumbs up are used.",
-    ("feedback", "prompts"): "Only the prompts are used; the answers in the file are not.",
+    ("feedback", "prompts"): "Only the prompts are given to the model; the answers are for comparing.",
 }

@@ -33,7 +33,7 @@ def sample_answers(
         rows = [{"text": " ".join(row["text"].split()[:8])} for row in rows]
     kept, given = [], []
     for row in rows:
-        words = row["text"] if "text" in row else last_question(row)
+        words = row["text"] if "prompt" not in row and "text" in row else last_question(row)
         try:
             given.append(prompt_text(row, tokenizer))
         except DataError as error:
@@ -45,7 +45,7 @@ def sample_answers(
 
 def last_question(row: Row) -> str:
     """What the user said last, to show above an answer."""
-    turns = row.get("messages") or row.get("prompt")
+    turns = row.get("prompt") or row.get("messages")
     if isinstance(turns, str):
         return turns
     asked = [turn["content"] for turn in turns or [] if turn["role"] == "user"]

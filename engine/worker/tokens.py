@@ -92,9 +92,9 @@ def prompt_text(row: dict[str, Any], tokenizer: Any) -> str:
     Raises:
         DataError: the template cannot show this conversation.
     """
-    if "text" in row:
+    if "prompt" not in row and "text" in row:  # beside a prompt it is a column of the data like any other
         return "".join(tokenizer.convert_ids_to_tokens(opening(tokenizer))) + row["text"]
-    if "messages" in row:
+    if "prompt" not in row and "messages" in row:
         messages = list(row["messages"])
         while messages and messages[-1]["role"] == "assistant":
             messages.pop()

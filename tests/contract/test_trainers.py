@@ -43,9 +43,8 @@ def test_a_trainer_trains_on_its_example_rows(
 
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in _of_one_form(spec)), encoding="utf-8")
-    params = LLMTrainingParams(
-        trainer=spec.id, model=str(tiny_model), data_path=str(data), max_steps=2, peft=peft, lora_r=4, sample_tokens=4, lr=1e-3
-    )
+    asked = {"max_steps": 2, "peft": peft, "lora_r": 4, "sample_tokens": 4, "lr": 1e-3, **spec.example_settings}
+    params = LLMTrainingParams(trainer=spec.id, model=str(tiny_model), data_path=str(data), **asked)
     run = RunDirectory.create(params.model_dump(mode="json"), "run", runs_root)
 
     code = main({"run": str(run.path)}, None)

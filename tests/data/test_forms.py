@@ -275,3 +275,8 @@ def test_columns_that_say_nothing(tmp_path: Path) -> None:
     looked = engine.data.inspect(path)
     assert (looked.form, looked.kind, looked.rows) == ("", None, 7)
     assert len(looked.raw) == 7
+
+
+def test_prompts_carry_the_other_columns_answers_too(tmp_path: Path) -> None:
+    path = _file(tmp_path, {"question": "Why?", "answer": "So.", "level": 3, "text": "aside"})
+    assert _rows(path, "prompts") == [{"prompt": "Why?", "answer": "So.", "level": 3, "text": "aside"}]

@@ -19,7 +19,7 @@ def wrong(**values: object) -> str:
 
 def test_the_base_class_stands_for_every_trainer() -> None:
     for spec in specs().values():
-        made = LLMTrainingParams(trainer=spec.id, data_path="x.csv")
+        made = LLMTrainingParams(trainer=spec.id, data_path="x.csv", **spec.example_settings)
         assert type(made) is spec.params
         assert parse(made.model_dump()) == made
 

@@ -15,7 +15,7 @@ def test_on_this_machine_every_path_is_fine(monkeypatch: pytest.MonkeyPatch) -> 
     refuse_foreign({"data_path": "/etc/passwd"})
 
 
-@pytest.mark.parametrize("name", ["data_path", "valid_path", "model"])
+@pytest.mark.parametrize("name", ["data_path", "valid_path", "model", "model_ref", "rl_reward_model_path"])
 @pytest.mark.parametrize("path", ["/etc/passwd", "../../etc/passwd", "~/secrets.csv", "/nowhere/at/all"])
 def test_a_served_page_names_no_foreign_file(runs_root: Path, monkeypatch: pytest.MonkeyPatch, name: str, path: str) -> None:
     monkeypatch.setenv("AITRAINING_HOST", "0.0.0.0")
@@ -37,3 +37,15 @@ def test_a_served_page_keeps_samples_runs_uploads_and_the_hub(runs_root: Path, m
     (runs_root / ".uploads" / "rows.csv").write_text("text\nx\n")
     for path in ("sample:neighbours", "org/name", str(runs_root / ".uploads" / "rows.csv")):
         refuse_foreign({"data_path": path, "model": "starter"})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_browser_names_no_program_unless_the_app_was_started_so(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("AITRAINING_HOST", host)
+    monkeypatch.delenv("AITRAINING_ALLOW_PYTHON_REWARDS", raising=False)
+    refuse_foreign({"rl_rewards": ["keyword: python: x.py:f"]})
+    with pytest.raises(ParamError, match="AITRAINING_ALLOW_PYTHON_REWARDS=1") as caught:
+        refuse_foreign({"rl_rewards": ["json", " 2 * python: x.py:f"]})
+    assert caught.value.problems[0].field == "rl_rewards"
+    monkeypatch.setenv("AITRAINING_ALLOW_PYTHON_REWARDS", "1")
+    refuse_foreign({"rl_rewards": ["python: x.py:f"]})

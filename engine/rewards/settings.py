@@ -1,0 +1,53 @@
+"""What trainers that learn from scores ask for: reward functions, a reward model, or both."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from engine.params import LLMTrainingParams
+from engine.rewards.lines import possible, settled
+from engine.spec import Form
+
+
+class RewardedParams(LLMTrainingParams):
+    """Settings of every trainer whose answers are scored while it trains.
+
+    Raises:
+        ParamError: also when there is neither a reward model nor a reward function, or a line is no reward.
+    """
+
+    rl_reward_model_path: Annotated[str | None, Form("Trainer", label="Reward model")] = Field(
+        None, description="A finished reward run, a folder or a Hub id: a model that scores the answers. Empty: none."
+    )
+    rl_rewards: Annotated[list[str], Form("Trainer", label="Reward functions", widget="lines")] = Field(
+        default_factory=list,
+        description=(
+            "Rules that score an answer, one a line, with a weight if you like: `2 * keyword: please`, `length: 40`, `json`, "
+            "`match: answer`. See docs/rewards.md."
+        ),
+    )
+    rl_reward_model_weight: Annotated[float, Form("Trainer", label="Weight of the reward model", advanced=True)] = Field(
+        1.0, gt=-1000, lt=1000, description="How much the model's score counts beside the reward functions."
+    )
+
+    @field_validator("rl_reward_model_path", mode="before")
+    @classmethod
+    def _no_model_is_none(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("rl_rewards", mode="before")
+    @classmethod
+    def _lines_of_text(cls, value: Any) -> Any:
+        return value.splitlines() if isinstance(value, str) else value
+
+    @field_validator("rl_rewards")
+    @classmethod
+    def _readable(cls, lines: list[str], info: ValidationInfo) -> list[str]:
+        given = [settled(line) for line in lines if line.strip()]
+        if not given and info.data.get("rl_reward_model_path") is None:
+            raise ValueError(
+                f"nothing scores the answers: name a reward model, or give reward functions, such as {possible()}."
+            )
+        return given
