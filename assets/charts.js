@@ -146,8 +146,8 @@
       this.legend.replaceChildren(...parts);
     }
     best(u) {
-      const { step, value } = this.board.best ?? {};
-      if (step == null || !this.about.series.some(([key]) => key === "eval_loss")) return;
+      const { step, value, metric = "eval_loss" } = this.board.best ?? {};
+      if (step == null || !this.about.series.some(([key]) => key === metric)) return;
       const x = u.valToPos(step, "x", true),
         y = u.valToPos(value, "y", true),
         ctx = u.ctx,

@@ -104,7 +104,8 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     choose("save_steps", saved, f"A checkpoint every {_steps(saved)}" + (", at each measurement." if valid else "."))
     filled = params.model_copy(update=values)
     _check_together(filled, model)
-    tokens = batch * params.gradient_accumulation * min(train * data.tokens_mean / places, length)
+    written = spec_for(params.trainer).copies_of(filled).written
+    tokens = batch * params.gradient_accumulation * (min(train * data.tokens_mean / places, length) + written)
     return Plan(filled, reasons, train, valid, per_epoch, total, tokens)
 
 
@@ -198,12 +199,15 @@ def _joins_rows(params: LLMTrainingParams) -> bool:
 
 def row_tokens(params: LLMTrainingParams, data: DataFacts, length: int) -> float:
     """Tokens of one place of the batch, on average."""
-    return length if _joins_rows(params) else min(data.tokens_mean, length)
+    written = spec_for(params.trainer).copies_of(params).written
+    return length if _joins_rows(params) else min(data.tokens_mean, length) + written
 
 
 def trained_share(params: LLMTrainingParams, data: DataFacts) -> float:
     """Share of the tokens that are trained, and for which the model's head runs."""
-    return 1.0 if spec_for(params.trainer).rows == "text" else min(1.0, data.trained_mean / max(data.tokens_mean, 1))
+    spec = spec_for(params.trainer)
+    written = spec.copies_of(params).written
+    return 1.0 if spec.rows == "text" else min(1.0, (data.trained_mean + written) / max(data.tokens_mean + written, 1))
 
 
 def _room(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: Device, length: int) -> int:
@@ -252,7 +256,7 @@ def _attention(params: LLMTrainingParams, device: Device, model: ModelFacts) -> 
     on_cpu = _on_cpu(params, device)
     if device.flash_attention and not on_cpu and params.precision != "fp32":  # its kernels know half precision only
         return "flash_attention_2", "flash-attn is installed and the GPU can use it."
-    if on_cpu and not model.sliding_window:
+    if on_cpu and not model.sliding_window and spec_for(params.trainer).end_to_end:
         return "documents", "Each row attends to itself only and no padding is computed."
     return "sdpa", "PyTorch's own attention fits this model and device."
 

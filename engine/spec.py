@@ -57,10 +57,12 @@ class Copies:
     """How many copies of the model's parts a step holds, for the memory estimate.
 
     `sequences` counts the sequences scored for one row (2 for a chosen and a rejected answer);
+    `written` counts the tokens that the model itself writes after each of them;
     `frozen` counts further full models without gradients (a reference, a teacher, a reward model).
     """
 
     sequences: int = 1
+    written: int = 0
     frozen: int = 0
     frozen_with_lora: int = 0
     vocabulary_head: bool = True
@@ -106,8 +108,19 @@ class TrainerSpec:
     # The metric that must be finite at every logged step for a run to be called done.
     headline: str = "loss"
     pipelines: tuple[str, ...] = ()
+    # The held-out metric that says which weights are best, and whether more of it is better.
+    judged_by: str = "eval_loss"
+    more_is_better: bool = False
+    # Whether a step's rows lie end to end; a trainer that pads them needs an attention that knows padding.
+    end_to_end: bool = True
     # Settings without which this trainer has nothing to do; for its example rows, and where nobody has chosen any yet.
     example_settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def best_words(self) -> str:
+        """What is said of the step whose weights are kept: "the held-out loss was lowest"."""
+        name = self.judged_by.removeprefix("eval_").replace("/", " ").replace("_", " ")
+        return f"the held-out {name} was {'highest' if self.more_is_better else 'lowest'}"
 
     def copies_of(self, params: Any) -> Copies:
         """What a step with these settings holds."""

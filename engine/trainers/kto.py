@@ -100,7 +100,7 @@ SPEC = TrainerSpec(
         Chart(
             "Drift",
             (("kl", "training"), ("eval_kl", "held-out")),
-            "How far the model has moved on answers to other questions. It rises while a manner is learned and should level off.",
+            "How far it has moved on answers to other questions. It rises while a manner is learned, then should level off.",
         ),
         Chart(
             "Log-probability of the answers",

@@ -28,8 +28,17 @@ class Answers(Protocol):
 class RunCallback(TrainerCallback):
     """Writes what happens, looks for a stop request after every step, and ends a run whose loss is no number."""
 
-    def __init__(self, params: LLMTrainingParams, reporter: Reporter, answers: Answers, best: BestWeights) -> None:
+    def __init__(
+        self,
+        params: LLMTrainingParams,
+        reporter: Reporter,
+        answers: Answers,
+        best: BestWeights,
+        judged_by: str = "eval_loss",
+        more_is_better: bool = False,
+    ) -> None:
         self.params, self.reporter, self.answers, self.best = params, reporter, answers, best
+        self.judged_by, self.sign = judged_by, -1 if more_is_better else 1
         self.logged_points = 0
         self.without_gain = 0
         self.stopped = False
@@ -65,7 +74,7 @@ class RunCallback(TrainerCallback):
 
     def _remember(self, state: Any) -> None:
         """Take up where the checkpoint was: what was measured after it is undone, as are the weights it was best with."""
-        measured = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
+        measured = [self.sign * entry[self.judged_by] for entry in state.log_history if self.judged_by in entry]
         if measured:
             self.without_gain = len(measured) - 1 - measured.index(min(measured))
         if (self.reporter.status.best_step or 0) > state.global_step:
@@ -108,21 +117,21 @@ class RunCallback(TrainerCallback):
         if self.resumed_at and state.global_step == self.resumed_at:
             return  # measured and judged before the run was interrupted
         self._sample(state.global_step, model)
-        loss = (metrics or {}).get("eval_loss", math.nan)
-        if math.isfinite(loss):
-            self._judge(loss, state, control, model)
+        value = (metrics or {}).get(self.judged_by, math.nan)
+        if math.isfinite(value):
+            self._judge(value, state, control, model)
 
     def _sample(self, step: int, model: Any) -> None:
         for prompt, answer in self.answers.answer(model):
             self.reporter.sample(step, prompt, answer)
 
-    def _judge(self, loss: float, state: Any, control: Any, model: Any) -> None:
-        """Keep the best weights; stop when the held-out loss has not improved for long enough."""
+    def _judge(self, value: float, state: Any, control: Any, model: Any) -> None:
+        """Keep the best weights; stop when what is measured has not improved for long enough."""
         best = self.reporter.status.best_value
-        if best is None or loss < best:
+        if best is None or self.sign * value < self.sign * best:
             self.without_gain = 0
-            self.reporter.set(best_value=loss, best_step=state.global_step)
-            self.reporter.run.log_event("best", step=state.global_step, value=loss)
+            self.reporter.set(best_value=value, best_step=state.global_step)
+            self.reporter.run.log_event("best", step=state.global_step, value=value, metric=self.judged_by)
             if self.params.keep_best and state.global_step:
                 self.best.keep(model)
         elif state.global_step:

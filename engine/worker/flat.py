@@ -170,7 +170,7 @@ class FlatTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
-            logs = {**logs, **self._tally.take(), "memory_bytes": _memory()}
+            logs = {**logs, **self._tally.take(), "memory_bytes": memory_bytes()}
             logs |= self.derived(logs, "")
         super().log(logs, start_time)
 
@@ -211,7 +211,7 @@ def perplexity(loss: float) -> float:
     return math.exp(min(loss, 50.0))
 
 
-def _memory() -> float:
+def memory_bytes() -> float:
     """Bytes in use on the device: the GPU's peak, or this process's resident memory."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return float(torch.cuda.max_memory_allocated())

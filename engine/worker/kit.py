@@ -13,16 +13,21 @@ from typing import Any, Literal
 import torch
 from transformers import TrainingArguments
 
-from engine.models import resolve
+from engine.errors import ModelError
+from engine.models import facts, resolve
 from engine.plan import Plan
+from engine.rewards import read as read_rewards
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
 from engine.spec import TrainerSpec
+from engine.worker import attention
 from engine.worker.answers import stop_tokens
 from engine.worker.callbacks import RunCallback
 from engine.worker.isolation import keeps_apart
+from engine.worker.judge import Judge, RewardModel
 from engine.worker.models import load_causal, load_frozen
 from engine.worker.pairs import PairRows
+from engine.worker.prompts import prompt_rows
 from engine.worker.reporter import Reporter
 from engine.worker.rows import Make, Rows, tokenised
 from engine.worker.token_rows import Blocks, Packed
@@ -101,6 +106,28 @@ class Kit:
             )
         return Rows(train, valid or None)
 
+    def prompt_rows(self, max_new_tokens: int) -> Rows:
+        """Prompts that leave room for an answer of `max_new_tokens`, with the data's other columns."""
+        p, context = self.params, facts(self.params.model).context
+        room = min(p.max_length or 512, context - max_new_tokens) if context else p.max_length or 512
+        if room < 1:
+            raise ModelError(
+                f"{p.model} reads {context} tokens at once, which leaves no room for a prompt before an answer of "
+                f"{max_new_tokens}.",
+                hint="Make the longest answer shorter (--rl-max-new-tokens).",
+            )
+        return prompt_rows(self.run, self.reporter, self.tokenizer, room)
+
+    def judge(self, rows: Rows, lines: list[str], reward_model: str | None, weight: float) -> Judge:
+        """What scores the answers to `rows`.
+
+        Raises:
+            DataError: a reward compares with a column that is not there. ModelError: the reward model cannot be used.
+        """
+        rewards = read_rewards(lines)
+        rewards.check_columns(row["row"] for part in rows for row in part or ())
+        return Judge(rewards, RewardModel(reward_model, self.params) if reward_model else None, weight)
+
     def _rows(self, make: Make, max_length: int | None, *, whole: bool = False) -> Rows:
         return tokenised(self.run, self.reporter, self.tokenizer, make, max_length, whole=whole)
 
@@ -143,6 +170,31 @@ class Kit:
         self._teach_where_to_stop()
         self._reference(rows, "precomputed")
         return FeedbackTrainer(**self._wired(rows), objective=objective, beta=beta, together=self.isolates)
+
+    def group_trainer(self, rows: Rows, judge: Judge, *, kl: float, **settings: Any) -> Any:
+        """Training on groups of the model's own answers, with TRL; see engine/worker/groups.py for the settings."""
+        from engine.worker.groups import GroupTrainer, group_settings
+
+        assert self.callback is not None
+        p, count = self.params, len(rows.train)
+        batch = min(p.batch_size or 1, count)
+        joined = min(p.gradient_accumulation, count // batch)
+        steps = self.steps(count, batch, joined)
+        made = group_settings(count, len(rows.valid or ()), batch, joined, **settings)
+        limit = min(p.max_steps or steps, steps)  # said, since TRL drops the prompts of a pass that fill no step
+        _padded(self.model)
+        self._teach_where_to_stop()
+        return GroupTrainer(
+            rows=rows,
+            judge=judge,
+            kl=kl,
+            reference=_padded(load_frozen(resolve(p.model), p)) if kl and not p.peft else None,
+            reporter=self.reporter,
+            model=self.model,
+            args=self.arguments(count, batch, joined, has_valid=bool(rows.valid), max_steps=limit, **made),
+            processing_class=self.tokenizer,
+            callbacks=[self.callback],
+        )
 
     def score_trainer(self, rows: Rows, *, centre: float) -> Any:
         """Training to score pairs of texts (see engine/worker/scoring.py)."""
@@ -193,6 +245,10 @@ class Kit:
             "reporter": self.reporter,
         }
 
+    def steps(self, rows: int, batch_size: int, accumulation: int) -> int:
+        """Optimizer steps that the wished passes over `rows` rows make."""
+        return math.ceil(math.ceil(math.ceil(rows / batch_size) / accumulation) * self.params.epochs)
+
     def _teach_where_to_stop(self) -> None:
         """Name the token that ends an answer in the model's own generation settings, so that every program stops there."""
         settings = self.model.generation_config
@@ -201,12 +257,18 @@ class Kit:
             settings.eos_token_id = [*known, self._turn_end]
 
     def arguments(
-        self, rows: int, batch_size: int, accumulation: int, *, has_valid: bool, **overrides: Any
+        self,
+        rows: int,
+        batch_size: int,
+        accumulation: int,
+        *,
+        has_valid: bool,
+        kind: type[TrainingArguments] = TrainingArguments,
+        **overrides: Any,
     ) -> TrainingArguments:
-        """The settings that every trainer hands to transformers, for `rows` rows to train on."""
+        """The settings that every trainer hands to transformers, for `rows` rows to train on; `kind` may want more."""
         p = self.params
-        per_epoch = math.ceil(math.ceil(rows / batch_size) / accumulation)
-        steps = math.ceil(per_epoch * p.epochs)
+        steps = self.steps(rows, batch_size, accumulation)
         values: dict[str, Any] = {
             "output_dir": str(self.run.checkpoints_dir),
             "num_train_epochs": p.epochs,
@@ -244,6 +306,13 @@ class Kit:
             "label_names": ["labels"],
             "dataloader_pin_memory": False,
         }
-        made = TrainingArguments(**{**values, **overrides})
+        made = kind(**{**values, **overrides})
         made._n_gpu = min(1, made.n_gpu)  # one device a run; with more, transformers would split each batch among them
         return made
+
+
+def _padded(model: Any) -> Any:
+    """The model with an attention that knows padding, for rows that do not lie end to end."""
+    if model.config._attn_implementation == attention.NAME:
+        model.set_attn_implementation("sdpa")
+    return model
