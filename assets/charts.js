@@ -146,8 +146,8 @@
       this.legend.replaceChildren(...parts);
     }
     best(u) {
-      const { step, value, metric = "eval_loss" } = this.board.best ?? {};
-      if (step == null || !this.about.series.some(([key]) => key === metric)) return;
+      const { step, value } = this.board.best ?? {};
+      if (step == null || !this.about.series.some(([key]) => key === this.board.judgedBy)) return;
       const x = u.valToPos(step, "x", true),
         y = u.valToPos(value, "y", true),
         ctx = u.ctx,
@@ -177,6 +177,7 @@
       this.share = 0;
       this.log = false;
       this.best = null;
+      this.judgedBy = "eval_loss";
     }
     about(charts) {
       for (const chart of charts) this.place(chart);
@@ -197,7 +198,18 @@
           mine[1].push(values[i]);
         }
         if (mine[0].length > MOST) this.curves[key] = thinned(mine);
-        if (!this.known.has(key) && !HIDDEN.has(key))
+        const reward = key.match(/^(?:eval_)?(rewards\/(.+))$/);
+        if (this.known.has(key) || HIDDEN.has(key)) continue;
+        if (reward)
+          this.place({
+            title: `Reward: ${reward[2]}`,
+            series: [
+              [reward[1], "training"],
+              [`eval_${reward[1]}`, "held-out"],
+            ],
+            good: "One part of the score by itself, before its weight. It should rise without the others falling.",
+          });
+        else
           this.place({
             title: TITLES[key] ?? key.replaceAll("_", " "),
             series: [[key, key.replaceAll("_", " ")]],

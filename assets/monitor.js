@@ -116,6 +116,7 @@
     }
     about(found) {
       this.parts.facts.textContent = `${found.trainer} · ${found.model} · ${found.data}`;
+      this.board.judgedBy = found.judged_by;
       this.board.about(found.charts);
       this.parts.command.replaceChildren(
         el(

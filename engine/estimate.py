@@ -87,9 +87,10 @@ def _memory(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spec
 def _time(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spec: TrainerSpec) -> tuple[float, str]:
     p = plan.params
     flops = _flops(model.parameters, peft=p.peft) * (4 / 3 if p.gradient_checkpointing else 1)
-    per_token = flops * spec.copies_of(p).sequences
+    copies = spec.copies_of(p)
+    per_token = flops * copies.sequences * copies.passes
     measurements = plan.total_steps / (p.eval_steps or plan.total_steps) + 1
-    measured = measurements * plan.valid_rows * data.tokens_mean / 3
+    measured = measurements * plan.valid_rows * (data.tokens_mean + copies.written) / 3
     tokens = plan.tokens_per_step * plan.total_steps + measured
     known = _measured_speed()
     speed = known or _SPEED[device.kind] * (max(device.cores, 1) if device.kind == "cpu" else 1)
@@ -116,7 +117,10 @@ def _measured_speed() -> float | None:
 
 def _speed_of(plan: dict[str, Any], metrics: dict[str, float]) -> float | None:
     weights, rate = plan.get("model_parameters"), metrics.get("tokens_per_second")
-    peft = bool((plan.get("params") or {}).get("peft"))
+    params = plan.get("params") or {}
+    if "rl_max_new_tokens" in params:
+        return None  # a token that the model wrote itself was gone over more than once
+    peft = bool(params.get("peft"))
     return _flops(weights, peft=peft) * rate if weights and rate else None
 
 

@@ -79,7 +79,7 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     valid = data.valid_rows if data.valid_rows is not None else round(rows * fraction)
     train = rows if data.valid_rows is not None else max(1, rows - valid)
 
-    length = choose("max_length", *_max_length(data, model))
+    length = choose("max_length", *_max_length(data, model, spec_for(params.trainer).copies_of(params).written))
     choose("precision", *_precision(device))
     choose("attention", *_attention(params.model_copy(update=values), device, model))
     choose("gradient_checkpointing", *_checkpointing(params.model_copy(update=values), device, model))
@@ -151,10 +151,14 @@ def _check_together(filled: LLMTrainingParams, model: ModelFacts) -> None:
             "flash_attention_2 computes in bf16 or fp16 only, and this run would use fp32.",
             hint="Leave precision and attention empty, so that what fits together is chosen.",
         )
-    if model.context and (filled.max_length or 0) > model.context:
+    written = spec_for(filled.trainer).copies_of(filled).written
+    if model.context and (filled.max_length or 0) + written > model.context:
+        further = f", with answers of up to {written} tokens after it" if written else ""
         raise ModelError(
-            f"{filled.model} reads at most {model.context} tokens at once, and the longest row is set to {filled.max_length}.",
-            hint=f"Set the longest row to {model.context} or less, or leave it empty.",
+            f"{filled.model} reads at most {model.context} tokens at once, and the longest row is set to {filled.max_length}"
+            f"{further}.",
+            hint=f"Set the longest row to {max(model.context - written, 0)} or less, or leave it empty."
+            + (" Shorter answers leave more room." if written else ""),
         )
 
 
@@ -173,15 +177,17 @@ def _held_out(rows: int, own_file: int | None) -> tuple[float, str]:
     return fraction, f"{round(rows * fraction)} of {rows} rows are kept aside to measure with."
 
 
-def _max_length(data: DataFacts, model: ModelFacts) -> tuple[int, str]:
+def _max_length(data: DataFacts, model: ModelFacts, written: int) -> tuple[int, str]:
     wanted = max(32, 1 << (max(1, data.tokens_max) - 1).bit_length())
-    length = min(wanted, model.context or 4096, 4096)
+    context = max(8, model.context - written) if model.context else 0  # the model's answers need room as well
+    length = min(wanted, context or 4096, 4096)
     if length >= data.tokens_max:
         return (
             length,
             f"The longest row has {'' if data.exact else 'about '}{data.tokens_max} tokens, so nothing is cut.",
         )
-    limit = f"the model's context of {model.context}" if length == model.context else "what memory usually allows"
+    room = f"the model's context of {model.context}" + (f" less {written} for its answers" if written else "")
+    limit = room if length == context else "what memory usually allows"
     return length, f"The longest row has {data.tokens_max} tokens; {length} is {limit}, so longer rows are cut."
 
 
@@ -198,9 +204,9 @@ def _joins_rows(params: LLMTrainingParams) -> bool:
 
 
 def row_tokens(params: LLMTrainingParams, data: DataFacts, length: int) -> float:
-    """Tokens of one place of the batch, on average."""
+    """Tokens of one place of the batch, on average, with those that the model writes itself."""
     written = spec_for(params.trainer).copies_of(params).written
-    return length if _joins_rows(params) else min(data.tokens_mean, length) + written
+    return written + (length if _joins_rows(params) else min(data.tokens_mean, length))
 
 
 def trained_share(params: LLMTrainingParams, data: DataFacts) -> float:
@@ -223,10 +229,9 @@ def _batch_size(params: LLMTrainingParams, places: int, room: int) -> tuple[int,
         return math.ceil(places * params.epochs / (batch * params.gradient_accumulation))
 
     passes = "one pass" if params.epochs == 1 else f"{params.epochs:g} passes"
-    least = spec_for(params.trainer).least_batch
-    sizes = [size for size in _BATCHES if size >= least]
-    wanted = next((batch for batch in sizes if steps(batch) >= _STEPS_WANTED), sizes[-1])
-    batch = next((size for size in sizes if size <= min(wanted, room)), sizes[-1])
+    least = min(spec_for(params.trainer).least_batch, max(_BATCHES))
+    wanted = next(batch for batch in _BATCHES if steps(batch) >= _STEPS_WANTED or batch <= least)
+    batch = next(size for size in _BATCHES if size <= min(wanted, room) or size == 1)
     made = f"{batch} at a time makes {steps(batch)} steps of {places} rows in {passes}"
     return batch, made + (f"; {wanted} would not fit into the free memory." if batch < wanted else ".")
 

@@ -57,15 +57,16 @@ class Copies:
     """How many copies of the model's parts a step holds, for the memory estimate.
 
     `sequences` counts the sequences scored for one row (2 for a chosen and a rejected answer);
-    `written` counts the tokens that the model itself writes after each of them;
     `frozen` counts further full models without gradients (a reference, a teacher, a reward model).
     """
 
     sequences: int = 1
-    written: int = 0
     frozen: int = 0
     frozen_with_lora: int = 0
     vocabulary_head: bool = True
+    # Tokens that the model writes itself for each row, and how often a step goes over them forwards and backwards.
+    written: int = 0
+    passes: float = 1.0
 
 
 class Job(Protocol):
@@ -101,16 +102,16 @@ class TrainerSpec:
     learns: str = "It learns to write the marked tokens; the rest is only read."
     # A step of the size that suits plain next-token training, times this: preference losses want far smaller steps.
     lr_scale: float = 1.0
-    # Rows that a step should hold at least, for objectives that compare the rows of a batch with each other.
-    least_batch: int = 1
     # Open settings of this trainer's own that follow from the data: (settings, DataFacts) -> {name: (value, why)}.
     choose: Callable[[Any, Any], dict[str, tuple[Any, str]]] | None = None
     # The metric that must be finite at every logged step for a run to be called done.
     headline: str = "loss"
-    pipelines: tuple[str, ...] = ()
-    # The held-out metric that says which weights are best, and whether more of it is better.
+    # The held-out metric that says which weights were best, and whether more of it is better.
     judged_by: str = "eval_loss"
-    more_is_better: bool = False
+    higher_is_better: bool = False
+    # Rows a step must average over to learn anything but noise, when nobody chose and the memory allows.
+    least_batch: int = 1
+    pipelines: tuple[str, ...] = ()
     # Whether a step's rows lie end to end; a trainer that pads them needs an attention that knows padding.
     end_to_end: bool = True
     # Settings without which this trainer has nothing to do; for its example rows, and where nobody has chosen any yet.
@@ -118,9 +119,13 @@ class TrainerSpec:
 
     @property
     def best_words(self) -> str:
-        """What is said of the step whose weights are kept: "the held-out loss was lowest"."""
-        name = self.judged_by.removeprefix("eval_").replace("/", " ").replace("_", " ")
-        return f"the held-out {name} was {'highest' if self.more_is_better else 'lowest'}"
+        """What was best at the best step: "held-out loss was lowest"."""
+        measured = self.judged_by.removeprefix("eval_").replace("_", " ")
+        return f"held-out {measured} was {'highest' if self.higher_is_better else 'lowest'}"
+
+    def better(self, value: float, than: float) -> bool:
+        """Whether one measurement of `judged_by` beats another."""
+        return value > than if self.higher_is_better else value < than
 
     def copies_of(self, params: Any) -> Copies:
         """What a step with these settings holds."""

@@ -80,6 +80,7 @@ def _about(name: str) -> dict[str, Any]:
         "trainer": spec.title,
         "model": params.model,
         "data": params.data_path,
+        "judged_by": spec.judged_by,
         "charts": [{"title": c.title, "series": c.series, "good": c.good, "smooth": c.smooth} for c in spec.charts],
         "command": api.command(params),
         "yaml": api.yaml_of_run(name),

@@ -24,19 +24,10 @@ class GRPOParams(RewardedParams):
         le=256,
         description="Answers compared with each other. 4 to 16 is usual; more is steadier, and slower.",
     )
-    rl_max_new_tokens: Annotated[int, Form("Trainer", label="Longest answer, in tokens")] = Field(
-        64, ge=1, le=32_768, description="Answers are cut there. As short as the task allows: writing takes most of the time."
-    )
-    rl_temperature: Annotated[float, Form("Trainer", label="Temperature", advanced=True)] = Field(
-        1.0, gt=0, le=5, description="How much answers to one prompt differ. 0.7 to 1.2 is usual; equal answers teach nothing."
-    )
-    rl_top_p: Annotated[float, Form("Trainer", label="Top p", advanced=True)] = Field(
-        1.0, gt=0, le=1, description="Only the likeliest tokens that make up this share are drawn from. 1: all, which is right."
-    )
     rl_kl_coef: Annotated[float, Form("Trainer", label="Pull towards the base model")] = Field(
         0.04, ge=0, le=10, description="Cost of moving away from the base model. 0 to 0.1 is usual; 0 also saves its memory."
     )
-    rl_clip: Annotated[float, Form("Trainer", label="Clipping", advanced=True)] = Field(
+    rl_clip_range: Annotated[float, Form("Trainer", label="Clip range", advanced=True)] = Field(
         0.2, gt=0, lt=1, description="How far one round may change the probability of a token. 0.2 is usual."
     )
     rl_rounds: Annotated[int, Form("Trainer", label="Steps a round of answers", advanced=True)] = Field(
@@ -49,25 +40,31 @@ class GRPOParams(RewardedParams):
 
 def build(params: GRPOParams, kit: Any) -> Job:
     """A trainer on groups of the model's own answers; runs in the worker."""
-    rows = kit.prompt_rows(params.rl_max_new_tokens)
     return kit.group_trainer(
-        rows,
-        kit.judge(rows, params.rl_rewards, params.rl_reward_model_path, params.rl_reward_model_weight),
         kl=params.rl_kl_coef,
         answers=params.rl_num_generations,
         rounds=params.rl_rounds,
         max_new_tokens=params.rl_max_new_tokens,
         temperature=params.rl_temperature,
+        top_k=params.rl_top_k,
         top_p=params.rl_top_p,
         loss=params.loss,
-        clip=params.rl_clip,
+        clip=params.rl_clip_range,
     )
 
 
 def copies(params: GRPOParams) -> Copies:
-    """A reference is a second model, except where it is the adapter's own base; a reward model is taken to be as large."""
-    held = int(params.rl_kl_coef > 0 and not params.peft) + int(bool(params.rl_reward_model_path))
-    return Copies(sequences=params.rl_num_generations, written=params.rl_max_new_tokens, frozen=held)
+    """A reference is a second model, except where it is the adapter's own base; a reward model is taken to be as large.
+
+    An answer is written (about as slow as training on it), learned from, and asked about if there is a reference.
+    """
+    judges, reference = int(bool(params.rl_reward_model_path)), params.rl_kl_coef > 0
+    return Copies(
+        sequences=params.rl_num_generations,
+        written=params.rl_max_new_tokens,
+        frozen=judges + int(reference and not params.peft),
+        passes=7 / 3 if reference else 2,
+    )
 
 
 SPEC = TrainerSpec(
@@ -135,7 +132,7 @@ SPEC = TrainerSpec(
     lr_scale=0.3,
     headline="reward",
     judged_by="eval_reward",
-    more_is_better=True,
+    higher_is_better=True,
     end_to_end=False,
     pipelines=("rlhf",),
     example_settings={"rl_rewards": ["length: 12 words", "no-repeat"]},

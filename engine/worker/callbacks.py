@@ -9,6 +9,7 @@ from transformers import TrainerCallback
 
 from engine.errors import TrainingError
 from engine.params import LLMTrainingParams
+from engine.registry import spec_for
 from engine.runs.status import State
 from engine.worker.best import BestWeights
 from engine.worker.reporter import Reporter
@@ -28,17 +29,9 @@ class Answers(Protocol):
 class RunCallback(TrainerCallback):
     """Writes what happens, looks for a stop request after every step, and ends a run whose loss is no number."""
 
-    def __init__(
-        self,
-        params: LLMTrainingParams,
-        reporter: Reporter,
-        answers: Answers,
-        best: BestWeights,
-        judged_by: str = "eval_loss",
-        more_is_better: bool = False,
-    ) -> None:
+    def __init__(self, params: LLMTrainingParams, reporter: Reporter, answers: Answers, best: BestWeights) -> None:
         self.params, self.reporter, self.answers, self.best = params, reporter, answers, best
-        self.judged_by, self.sign = judged_by, -1 if more_is_better else 1
+        self.spec = spec_for(params.trainer)
         self.logged_points = 0
         self.without_gain = 0
         self.stopped = False
@@ -74,9 +67,11 @@ class RunCallback(TrainerCallback):
 
     def _remember(self, state: Any) -> None:
         """Take up where the checkpoint was: what was measured after it is undone, as are the weights it was best with."""
-        measured = [self.sign * entry[self.judged_by] for entry in state.log_history if self.judged_by in entry]
+        key = self.spec.judged_by
+        measured = [entry[key] for entry in state.log_history if key in entry]
         if measured:
-            self.without_gain = len(measured) - 1 - measured.index(min(measured))
+            best = (max if self.spec.higher_is_better else min)(measured)
+            self.without_gain = len(measured) - 1 - measured.index(best)
         if (self.reporter.status.best_step or 0) > state.global_step:
             self.reporter.set(best_step=None, best_value=None)
             self.best.forget()
@@ -117,21 +112,21 @@ class RunCallback(TrainerCallback):
         if self.resumed_at and state.global_step == self.resumed_at:
             return  # measured and judged before the run was interrupted
         self._sample(state.global_step, model)
-        value = (metrics or {}).get(self.judged_by, math.nan)
-        if math.isfinite(value):
-            self._judge(value, state, control, model)
+        measured = (metrics or {}).get(self.spec.judged_by, math.nan)
+        if math.isfinite(measured):
+            self._judge(measured, state, control, model)
 
     def _sample(self, step: int, model: Any) -> None:
         for prompt, answer in self.answers.answer(model):
             self.reporter.sample(step, prompt, answer)
 
-    def _judge(self, value: float, state: Any, control: Any, model: Any) -> None:
-        """Keep the best weights; stop when what is measured has not improved for long enough."""
+    def _judge(self, measured: float, state: Any, control: Any, model: Any) -> None:
+        """Keep the best weights; stop when the held-out metric has not improved for long enough."""
         best = self.reporter.status.best_value
-        if best is None or self.sign * value < self.sign * best:
+        if best is None or self.spec.better(measured, best):
             self.without_gain = 0
-            self.reporter.set(best_value=value, best_step=state.global_step)
-            self.reporter.run.log_event("best", step=state.global_step, value=value, metric=self.judged_by)
+            self.reporter.set(best_value=measured, best_step=state.global_step)
+            self.reporter.run.log_event("best", step=state.global_step, value=measured)
             if self.params.keep_best and state.global_step:
                 self.best.keep(model)
         elif state.global_step:

@@ -33,7 +33,7 @@ def model_card(run: RunDirectory, spec: TrainerSpec, given: Any, plan: Plan, sta
 
 ## What the curves did
 
-{_curves(spec, status)}
+{_curves(status, spec)}
 
 ## How to use it
 
@@ -56,8 +56,8 @@ print(chat([{{"role": "user", "content": "Hello!"}}]))
 """
 
 
-def _curves(spec: TrainerSpec, status: Status) -> str:
+def _curves(status: Status, spec: TrainerSpec) -> str:
     lines = [f"- {key}: {value:.4g}" for key, value in sorted(status.metrics.items()) if key not in ("memory_bytes", "epoch")]
     if status.best_value is not None:
-        lines.append(f"- {spec.best_words} at step {status.best_step}: {status.best_value:.4f}")
+        lines.append(f"- the {spec.best_words} at step {status.best_step}: {status.best_value:.4f}")
     return "\n".join(lines) or "- no point was logged"

@@ -53,6 +53,7 @@ def group_settings(
     rounds: int,
     max_new_tokens: int,
     temperature: float,
+    top_k: int,
     top_p: float,
     loss: str,
     clip: float,
@@ -72,7 +73,9 @@ def group_settings(
         "steps_per_generation": joined * max(1, min(rounds, rows // (batch * joined))),
         "max_completion_length": max_new_tokens,
         "temperature": temperature,
+        "top_k": top_k,
         "top_p": top_p,
+        "disable_dropout": True,
         "loss_type": loss,
         "epsilon": clip,
         "beta": 0.0,  # TRL would load a reference by the model's name; ours is given to it afterwards

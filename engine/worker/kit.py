@@ -13,10 +13,9 @@ from typing import Any, Literal
 import torch
 from transformers import TrainingArguments
 
-from engine.errors import ModelError
-from engine.models import facts, resolve
+from engine.models import resolve
 from engine.plan import Plan
-from engine.rewards import read as read_rewards
+from engine.rewards import read
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
 from engine.spec import TrainerSpec
@@ -106,28 +105,6 @@ class Kit:
             )
         return Rows(train, valid or None)
 
-    def prompt_rows(self, max_new_tokens: int) -> Rows:
-        """Prompts that leave room for an answer of `max_new_tokens`, with the data's other columns."""
-        p, context = self.params, facts(self.params.model).context
-        room = min(p.max_length or 512, context - max_new_tokens) if context else p.max_length or 512
-        if room < 1:
-            raise ModelError(
-                f"{p.model} reads {context} tokens at once, which leaves no room for a prompt before an answer of "
-                f"{max_new_tokens}.",
-                hint="Make the longest answer shorter (--rl-max-new-tokens).",
-            )
-        return prompt_rows(self.run, self.reporter, self.tokenizer, room)
-
-    def judge(self, rows: Rows, lines: list[str], reward_model: str | None, weight: float) -> Judge:
-        """What scores the answers to `rows`.
-
-        Raises:
-            DataError: a reward compares with a column that is not there. ModelError: the reward model cannot be used.
-        """
-        rewards = read_rewards(lines)
-        rewards.check_columns(row["row"] for part in rows for row in part or ())
-        return Judge(rewards, RewardModel(reward_model, self.params) if reward_model else None, weight)
-
     def _rows(self, make: Make, max_length: int | None, *, whole: bool = False) -> Rows:
         return tokenised(self.run, self.reporter, self.tokenizer, make, max_length, whole=whole)
 
@@ -171,18 +148,18 @@ class Kit:
         self._reference(rows, "precomputed")
         return FeedbackTrainer(**self._wired(rows), objective=objective, beta=beta, together=self.isolates)
 
-    def group_trainer(self, rows: Rows, judge: Judge, *, kl: float, **settings: Any) -> Any:
-        """Training on groups of the model's own answers, with TRL; see engine/worker/groups.py for the settings."""
+    def group_trainer(self, *, kl: float, **settings: Any) -> Any:
+        """Learning from how several answers to a prompt score, with TRL; see engine/worker/groups.py for the settings."""
         from engine.worker.groups import GroupTrainer, group_settings
 
         assert self.callback is not None
-        p, count = self.params, len(rows.train)
+        p, (rows, judge) = self.params, self._judged_prompts()
+        count = len(rows.train)
         batch = min(p.batch_size or 1, count)
         joined = min(p.gradient_accumulation, count // batch)
         steps = self.steps(count, batch, joined)
         made = group_settings(count, len(rows.valid or ()), batch, joined, **settings)
-        limit = min(p.max_steps or steps, steps)  # said, since TRL drops the prompts of a pass that fill no step
-        _padded(self.model)
+        limit = min(p.max_steps or steps, steps)  # said, since TRL leaves prompts out of a pass that fill no step
         self._teach_where_to_stop()
         return GroupTrainer(
             rows=rows,
@@ -190,7 +167,7 @@ class Kit:
             kl=kl,
             reference=_padded(load_frozen(resolve(p.model), p)) if kl and not p.peft else None,
             reporter=self.reporter,
-            model=self.model,
+            model=_padded(self.model),
             args=self.arguments(count, batch, joined, has_valid=bool(rows.valid), max_steps=limit, **made),
             processing_class=self.tokenizer,
             callbacks=[self.callback],
@@ -202,6 +179,29 @@ class Kit:
 
         model = self.scorer
         return ScoreTrainer(**self._wired(rows, model=model), together=keeps_apart(model), centre=centre)
+
+    def policy_trainer(self) -> Any:
+        """Answering prompts and learning from the answers' scores (see engine/worker/policy_trainer.py)."""
+        from engine.worker.policy_trainer import PolicyTrainer
+
+        p, (rows, judge) = self.params, self._judged_prompts()
+        reference = None if p.peft else load_frozen(resolve(p.model), p)
+        wired = self._wired(rows, whole_step=True)
+        return PolicyTrainer(**wired, params=p, judge=judge, reference=reference, together=self.isolates)
+
+    def _judged_prompts(self) -> tuple[Rows, Judge]:
+        """Prompts for answers that are scored while the model trains, and what scores them.
+
+        Raises:
+            DataError: a reward compares with a column that is not there. ModelError: the reward model cannot be used.
+        """
+        p: Any = self.params
+        rewards, named = read(p.rl_rewards), p.rl_reward_model_path
+        rows = prompt_rows(self.run, self.reporter, self.tokenizer, p.max_length)
+        rewards.check_columns(prompt["row"] for part in rows for prompt in part or ())
+        if p.peft and p.lora_dropout:
+            self.reporter.warn("LoRA dropout is left out: answers must be learned from by the model that wrote them.")
+        return rows, Judge(rewards, RewardModel(named, p) if named else None, p.rl_reward_model_weight)
 
     def _reference(self, rows: Rows, kind: ReferenceKind) -> Any:
         """The reference's log-probabilities: put beside the rows, or a way to ask for them at every step."""
@@ -229,10 +229,12 @@ class Kit:
                 )
         return None
 
-    def _wired(self, rows: Rows, *, one_by_one: bool = False, model: Any = None) -> dict[str, Any]:
-        """What every trainer is given."""
+    def _wired(self, rows: Rows, *, one_by_one: bool = False, whole_step: bool = False, model: Any = None) -> dict[str, Any]:
+        """What every trainer is given; with `whole_step` it takes the rows of a step at once and parts them itself."""
         assert self.callback is not None
         batch, joined = self.params.batch_size or 1, self.params.gradient_accumulation
+        if whole_step:
+            batch, joined = joined * batch, 1
         if one_by_one:
             batch, joined = 1, joined * batch
         return {

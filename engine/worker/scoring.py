@@ -54,17 +54,20 @@ def document_scores(bare: Any, inputs: dict[str, Any]) -> torch.Tensor:
     return inner.score(hidden[last]).float()[:, 0]
 
 
-@torch.no_grad()
 def score_texts(model: Any, tokenizer: Any, texts: Sequence[str], max_length: int | None = None) -> list[float]:
     """Scores of texts that are rendered already; one that is too long loses its beginning, never its end."""
+    ids = [tokenizer(text, add_special_tokens=False)["input_ids"][-(max_length or 1 << 30) :] for text in texts]
+    return [score for one in ids for score in score_ids(model, [one])]
+
+
+@torch.no_grad()
+def score_ids(model: Any, texts: Sequence[list[int]]) -> list[float]:
+    """Scores of tokenised texts, in one row; several only for a model that keeps them apart."""
     was_training = model.training
     model.eval()
-    found = []
-    for text in texts:
-        ids = tokenizer(text, add_special_tokens=False)["input_ids"][-(max_length or 1 << 30) :]
-        row = flatten([{"input_ids": _array(ids), "labels": _array(ids), "documents": [len(ids)]}])
-        given = {key: value.to(model.device) if isinstance(value, torch.Tensor) else value for key, value in row.items()}
-        found.append(float(document_scores(model, given)[0]))
+    row = flatten([{"input_ids": _array(ids), "labels": _array(ids), "documents": [len(ids)]} for ids in texts])
+    given = {key: value.to(model.device) if isinstance(value, torch.Tensor) else value for key, value in row.items()}
+    found = document_scores(model, given).tolist()
     model.train(was_training)
     return found
 

@@ -158,9 +158,7 @@ class _Work:
         kit = Kit(self.run, self.spec, chosen, tokenizer, self.reporter)
         best = BestWeights(self.run.path / "best.safetensors")
         answers = sample_answers(self.run, self.spec, self.params, tokenizer, self.reporter)
-        kit.callback = callback = RunCallback(
-            chosen.params, self.reporter, answers, best, self.spec.judged_by, self.spec.more_is_better
-        )
+        kit.callback = callback = RunCallback(chosen.params, self.reporter, answers, best)
         job: Any = self.spec.build(chosen.params, kit)
         before = fingerprint(job.model)
         job.train(resume_from_checkpoint=self._checkpoint())
@@ -214,7 +212,7 @@ class _Work:
         reason = ""
         if callback.stopped_early:
             best = self.reporter.status.best_step
-            reason = f"Stopped early at step {steps}: {self.spec.best_words} at step {best}. {_saved(saved_step)}"
+            reason = f"Stopped early at step {steps}: the {self.spec.best_words} at step {best}. {_saved(saved_step)}"
         self.reporter.set(state=State.DONE, reason=reason, ended=time.time(), phase="", step=steps, resumable=False)
 
 
