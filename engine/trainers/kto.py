@@ -6,7 +6,6 @@ measured against how far the model has drifted on the whole. Only the answers' t
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -39,12 +38,12 @@ class KTOParams(LLMTrainingParams):
 
 def build(params: KTOParams, kit: Any) -> Job:
     """A trainer on rated answers against a reference; runs in the worker."""
-    from engine.worker.feedback import kto
-
-    weights = {"up": params.kto_desirable_weight, "down": params.kto_undesirable_weight}
-    objective = partial(kto, kind=params.loss, beta=params.kto_beta, **weights)
-    rows = kit.feedback_rows(alone=params.loss != "kto")
-    return kit.feedback_trainer(rows, objective, beta=params.kto_beta)
+    return kit.feedback_trainer(
+        kind=params.loss,
+        beta=params.kto_beta,
+        up=params.kto_desirable_weight,
+        down=params.kto_undesirable_weight,
+    )
 
 
 def weights(params: KTOParams, data: Any) -> dict[str, tuple[float, str]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import torch
@@ -81,7 +81,7 @@ class Kit:
         self._turn_end = turn_end(itertools.islice(rows.train, _LOOKED_AT), self.tokenizer)
         return Rows(*(part and PairRows(part) for part in rows))  # type: ignore[arg-type]
 
-    def feedback_rows(self, *, alone: bool) -> Rows:
+    def _feedback_rows(self, *, alone: bool) -> Rows:
         """Rated answers, dealt so that every step sees both kinds; `alone` leaves the crossed ones out.
 
         Raises:
@@ -140,12 +140,14 @@ class Kit:
         live = self._reference(rows, reference)
         return PairTrainer(**self._wired(rows), objective=objective, together=self.isolates, reference=live)
 
-    def feedback_trainer(self, rows: Rows, objective: Any, *, beta: float) -> Any:
-        """Training on rated answers with `objective` (see engine/worker/feedback.py), against the model as it is now."""
-        from engine.worker.feedback import FeedbackTrainer
+    def feedback_trainer(self, *, kind: str, beta: float, up: float, down: float) -> Any:
+        """Training on rated answers against the model as it is now; see `kto` in engine/worker/feedback.py."""
+        from engine.worker.feedback import FeedbackTrainer, kto
 
+        rows = self._feedback_rows(alone=kind != "kto")
         self._teach_where_to_stop()
         self._reference(rows, "precomputed")
+        objective = partial(kto, kind=kind, beta=beta, up=up, down=down)
         return FeedbackTrainer(**self._wired(rows), objective=objective, beta=beta, together=self.isolates)
 
     def group_trainer(self, *, kl: float, **settings: Any) -> Any:
