@@ -24,16 +24,10 @@ class GRPOParams(RewardedParams):
         le=256,
         description="Answers compared with each other. 4 to 16 is usual; more is steadier, and slower.",
     )
-    rl_kl_coef: Annotated[float, Form("Trainer", label="Pull towards the base model")] = Field(
-        0.04, ge=0, le=10, description="Cost of moving away from the base model. 0 to 0.1 is usual; 0 also saves its memory."
-    )
-    rl_clip_range: Annotated[float, Form("Trainer", label="Clip range", advanced=True)] = Field(
-        0.2, gt=0, lt=1, description="How far one round may change the probability of a token. 0.2 is usual."
-    )
     rl_rounds: Annotated[int, Form("Trainer", label="Steps a round of answers", advanced=True)] = Field(
         1, ge=1, le=64, description="Answers for this many steps are written at once: faster, but a little out of date."
     )
-    loss: Annotated[Literal["dapo", "grpo", "dr_grpo", "bnpo"], Form("Trainer", advanced=True)] = Field(
+    grpo_loss: Annotated[Literal["dapo", "grpo", "dr_grpo", "bnpo"], Form("Trainer", label="Loss", advanced=True)] = Field(
         "dapo", description="How tokens are averaged: over the step (dapo), each answer by itself (grpo), or by a constant."
     )
 
@@ -48,7 +42,7 @@ def build(params: GRPOParams, kit: Any) -> Job:
         temperature=params.rl_temperature,
         top_k=params.rl_top_k,
         top_p=params.rl_top_p,
-        loss=params.loss,
+        loss=params.grpo_loss,
         clip=params.rl_clip_range,
     )
 

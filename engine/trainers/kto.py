@@ -20,7 +20,7 @@ class KTOParams(LLMTrainingParams):
     """Settings of Kahneman-Tversky optimisation."""
 
     trainer: Annotated[Literal["kto"], Form("Basic", widget="hidden")] = Field("kto", description="The training method.")
-    loss: Annotated[Literal["kto", "apo_zero_unpaired"], Form("Trainer", advanced=True)] = Field(
+    kto_loss: Annotated[Literal["kto", "apo_zero_unpaired"], Form("Trainer", label="Loss", advanced=True)] = Field(
         "kto",
         description="What a gain is measured against: the model's drift (kto), or nothing (apo_zero_unpaired), which suits "
         "liked answers that are better than the model's own.",
@@ -39,7 +39,7 @@ class KTOParams(LLMTrainingParams):
 def build(params: KTOParams, kit: Any) -> Job:
     """A trainer on rated answers against a reference; runs in the worker."""
     return kit.feedback_trainer(
-        kind=params.loss,
+        against_drift=params.kto_loss == "kto",
         beta=params.kto_beta,
         up=params.kto_desirable_weight,
         down=params.kto_undesirable_weight,

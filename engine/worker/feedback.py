@@ -25,15 +25,15 @@ Objective = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def kto(
-    gains: torch.Tensor, liked: torch.Tensor, drift: torch.Tensor, *, kind: str, beta: float, up: float, down: float
+    gains: torch.Tensor, liked: torch.Tensor, drift: torch.Tensor, *, against_drift: bool, beta: float, up: float, down: float
 ) -> torch.Tensor:
     """Kahneman-Tversky optimisation (Ethayarajh et al. 2024, equation 8), one loss an answer, shape (answers,).
 
     `gains` are log π(y|x) − log π_ref(y|x); a liked answer should gain more than the `drift` (their z₀), a disliked one
-    less; `up` and `down` are the weights of the two kinds (λ). `apo_zero_unpaired` measures against zero in place of the
-    drift (D'Oosterlinck et al. 2024, equation 7, for answers without a partner).
+    less; `up` and `down` are the weights of the two kinds (λ). Without `against_drift` gains are measured against zero: the
+    loss that is called apo_zero_unpaired (D'Oosterlinck et al. 2024, equation 7, for answers without a partner).
     """
-    point = drift if kind == "kto" else torch.zeros_like(drift)
+    point = drift if against_drift else torch.zeros_like(drift)
     good = up * (1 - sigmoid(beta * (gains - point)))
     bad = down * (1 - sigmoid(beta * (point - gains)))
     return torch.where(liked, good, bad)

@@ -6,6 +6,7 @@ section 4.1). Generation, advantages and the loss are TRL's; prompts, rewards, t
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -23,19 +24,13 @@ from engine.worker.judge import Judge
 from engine.worker.reporter import Reporter
 from engine.worker.rows import Rows
 
-# What of TRL's numbers is shown; the scores of each reward come on top.
+# What of TRL's numbers is shown; a score of its own for each reward comes with them.
 _SHOWN = {
-    "train": {
-        "reward",
-        "reward_std",
-        "frac_reward_zero_std",
-        "completions/mean_length",
-        "completions/clipped_ratio",
-        "kl",
-        "entropy",
-        "clip_ratio/region_mean",
-    },
-    "eval": {"reward", "reward_std", "completions/mean_length", "kl"},
+    "train": re.compile(
+        r"reward|reward_std|frac_reward_zero_std|rewards/[^/]+|completions/(mean_length|clipped_ratio)"
+        r"|kl|entropy|clip_ratio/region_mean"
+    ),
+    "eval": re.compile(r"reward|reward_std|rewards/[^/]+|completions/mean_length|kl"),
 }
 # The loss of what is only measured says nothing: without a comparison within a group it is the drift alone.
 _NOT_SHOWN = ("eval_loss", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_num_tokens")
@@ -156,7 +151,7 @@ class GroupTrainer(GRPOTrainer):
         found = self._metrics[mode]
         self._told_apart |= mode == "train" and any(share < 1 for share in found["frac_reward_zero_std"])
         for key in list(found):
-            if key not in _SHOWN[mode] and not (key.startswith("rewards/") and key.count("/") == 1):
+            if not _SHOWN[mode].fullmatch(key):
                 del found[key]
         for key in _NOT_SHOWN:
             logs.pop(key, None)

@@ -140,14 +140,14 @@ class Kit:
         live = self._reference(rows, reference)
         return PairTrainer(**self._wired(rows), objective=objective, together=self.isolates, reference=live)
 
-    def feedback_trainer(self, *, kind: str, beta: float, up: float, down: float) -> Any:
+    def feedback_trainer(self, *, against_drift: bool, beta: float, up: float, down: float) -> Any:
         """Training on rated answers against the model as it is now; see `kto` in engine/worker/feedback.py."""
         from engine.worker.feedback import FeedbackTrainer, kto
 
-        rows = self._feedback_rows(alone=kind != "kto")
+        rows = self._feedback_rows(alone=not against_drift)
         self._teach_where_to_stop()
         self._reference(rows, "precomputed")
-        objective = partial(kto, kind=kind, beta=beta, up=up, down=down)
+        objective = partial(kto, against_drift=against_drift, beta=beta, up=up, down=down)
         return FeedbackTrainer(**self._wired(rows), objective=objective, beta=beta, together=self.isolates)
 
     def group_trainer(self, *, kl: float, **settings: Any) -> Any:
