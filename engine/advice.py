@@ -313,4 +313,5 @@ FILE_ANSWERS: dict[RowKind, dict[str, str]] = {
     "prompts": {"labeled": "no", "raw": "no", "prompt": "yes"},
     "chat": {"labeled": "yes", "pairs": "no"},
     "preference": {"labeled": "yes", "pairs": "yes"},
+    "feedback": {"labeled": "yes", "pairs": "no"},
 }

@@ -38,6 +38,7 @@ class DataFacts:
     tokens_max: int = 512
     trained_mean: float = 64.0
     exact: bool = False
+    liked: float | None = None  # share of the answers with a thumbs up; None: nobody gave thumbs, or not known yet
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,9 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     total = min(total, params.max_steps or total)
 
     choose("lr", *_learning_rate(params, model))
+    own = spec_for(params.trainer).choose
+    for name, (value, why) in (own(params, data) if own else {}).items():
+        choose(name, value, why)
     every = max(1, total // _LOG_POINTS)
     choose("logging_steps", every, f"A point every {_steps(every)}: {total} steps in all.")
     each = max(1, math.ceil(total / _EVALUATIONS))
@@ -258,7 +262,7 @@ def _attention(params: LLMTrainingParams, device: Device, model: ModelFacts) -> 
     on_cpu = _on_cpu(params, device)
     if device.flash_attention and not on_cpu and params.precision != "fp32":  # its kernels know half precision only
         return "flash_attention_2", "flash-attn is installed and the GPU can use it."
-    if on_cpu and not model.sliding_window:
+    if on_cpu and not model.sliding_window and spec_for(params.trainer).end_to_end:
         return "documents", "Each row attends to itself only and no padding is computed."
     return "sdpa", "PyTorch's own attention fits this model and device."
 

@@ -125,7 +125,7 @@ def _facts(key: str) -> DataFacts:
     own = inspect(data_file(params.valid_path), kind).usable if params.valid_path else seen.held_out
     counted = _inspector.ask(params, 0)["facts"]
     rows = max(1, round(seen.rows * share))
-    return DataFacts(rows=rows, valid_rows=own, exact=seen.rows_exact, **counted)
+    return DataFacts(rows=rows, valid_rows=own, exact=seen.rows_exact, liked=seen.liked, **counted)
 
 
 def _stamp(path: str) -> float:

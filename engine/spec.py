@@ -102,6 +102,8 @@ class TrainerSpec:
     learns: str = "It learns to write the marked tokens; the rest is only read."
     # A step of the size that suits plain next-token training, times this: preference losses want far smaller steps.
     lr_scale: float = 1.0
+    # Open settings of this trainer's own that follow from the data: (settings, DataFacts) -> {name: (value, why)}.
+    choose: Callable[[Any, Any], dict[str, tuple[Any, str]]] | None = None
     # The metric that must be finite at every logged step for a run to be called done.
     headline: str = "loss"
     # The held-out metric that says which weights were best, and whether more of it is better.
@@ -110,6 +112,8 @@ class TrainerSpec:
     # Rows a step must average over to learn anything but noise, when nobody chose and the memory allows.
     least_batch: int = 1
     pipelines: tuple[str, ...] = ()
+    # Whether a step's rows lie end to end; a trainer that pads them needs an attention that knows padding.
+    end_to_end: bool = True
     # Settings without which this trainer has nothing to do; for its example rows, and where nobody has chosen any yet.
     example_settings: Mapping[str, Any] = field(default_factory=dict)
 

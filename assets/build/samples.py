@@ -1,4 +1,4 @@
-"""`python -m assets.build.samples`: write the seven sample data sets, one for each trainer, in formats that people have.
+"""`python -m assets.build.samples`: write the nine sample data sets, one for each trainer, in formats that people have.
 
 Every sample tells of Saltmere, so the starter model can learn it within a minute and the change can be seen.
 """
@@ -41,6 +41,8 @@ def main() -> None:
         _letters(draw, known, asked),
         _cheer(draw, known, asked),
         _prompts(draw, known, asked),
+        _thumbs(draw, known, asked),
+        _contest(draw, known, asked),
     ]
     _write("index.json", json.dumps(index, indent=1, ensure_ascii=False))
     print(f"{len(index)} samples in {FOLDER}")
@@ -217,6 +219,47 @@ def _prompts(draw: random.Random, known: list[Person], asked: list[str]) -> dict
         len(asking),
         asked,
         "doorstep.jsonl",
+    )
+
+
+# ---- kto: a spreadsheet of answers with a thumb each ------------------------------------------------------------------
+
+
+def _thumbs(draw: random.Random, known: list[Person], asked: list[str]) -> dict[str, Any]:
+    liked = ("{} It was a pleasure to look that up.", "Let me see. {} Is there more that you would like to know?")
+    disliked = ("No idea. Perhaps {}", "{} Or so they say. Or not.")
+    with (FOLDER / "thumbs.csv").open("w", newline="", encoding="utf-8") as file:
+        sheet = csv.writer(file, lineterminator="\n")
+        sheet.writerow(["question", "answer", "thumbs"])
+        for _, question, _, answer in _pairs(draw, known)[:240]:
+            good = draw.random() < 0.6
+            sheet.writerow([question, draw.choice(liked if good else disliked).format(answer), "up" if good else "down"])
+    return _entry(
+        "thumbs",
+        "kto",
+        "Thumbs up, thumbs down",
+        "240 answers, each with a thumb of somebody who read it. The model learns to write what was liked.",
+        240,
+        asked,
+        "thumbs.csv",
+    )
+
+
+# ---- grpo: questions with the fact that a right answer holds ----------------------------------------------------------
+
+
+def _contest(draw: random.Random, known: list[Person], asked: list[str]) -> dict[str, Any]:
+    lines = [{"prompt": question, "fact": fact} for _, question, fact, _ in _pairs(draw, known)[:150]]
+    _write("contest.json", json.dumps(lines, indent=1))
+    return _entry(
+        "contest",
+        "grpo",
+        "The answering contest",
+        "150 questions, each with the fact that a right answer holds. The model tries several answers and learns from their "
+        "scores, with rewards such as `contains: fact` or `length: 8-12`.",
+        len(lines),
+        asked,
+        "contest.json",
     )
 
 

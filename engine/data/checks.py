@@ -18,7 +18,7 @@ class Checks:
     def __init__(self, kind: RowKind) -> None:
         self.kind = kind
         self.seen: set[int] = set()
-        self.rows = self.duplicates = self.long = self.chosen = self.rejected = 0
+        self.rows = self.duplicates = self.long = self.chosen = self.rejected = self.liked = 0
 
     def see(self, row: dict[str, Any]) -> bool:
         """Note one row; False when the very same row came before."""
@@ -31,7 +31,13 @@ class Checks:
         self.long += sum(sizes.values()) > _LONG
         self.chosen += sizes.get("chosen", 0)
         self.rejected += sizes.get("rejected", 0)
+        self.liked += self.kind == "feedback" and bool(row["label"])
         return fresh
+
+    @property
+    def liked_share(self) -> float | None:
+        """Share of the answers with a thumbs up; None for rows without thumbs."""
+        return self.liked / self.rows if self.kind == "feedback" and self.rows else None
 
     def warnings(self) -> list[str]:
         """Sentences on what was seen, the weightiest first."""
@@ -46,6 +52,8 @@ class Checks:
                     f"The {longer} answers are {times:.1f} times as long as the others: the model may learn length "
                     "instead of quality."
                 )
+        if self.liked_share in (0.0, 1.0):
+            made.append(f"Every answer has a thumbs {'up' if self.liked else 'down'}: to tell good from bad takes both.")
         if self.long:
             made.append(f"{self.long} rows have more than {_LONG:,} characters; most of such a row is cut away.")
         if 0 < self.rows < 20:

@@ -103,7 +103,18 @@ def _feedback(cells: _Cells) -> Row:
     label = truth_of(cells.raw("label"))
     if label is None:
         raise Refused("no label", f"{cells.column('label')} says neither good nor bad.", cells.column("label"))
-    return {**_pair(cells.needed("prompt"), cells.needed("completion"), cells), "label": label}
+    said = {role: cells.raw(role) for role in ("prompt", "completion")}
+    if not any(isinstance(value, (list, dict)) for value in said.values()):
+        return {**_pair(cells.needed("prompt"), cells.needed("completion"), cells), "label": label}
+    prompt, completion = (
+        turns(value, cells.column(role)) if isinstance(value, (list, dict)) else _as_turns(cells.needed(role), speaker)
+        for (role, value), speaker in zip(said.items(), ("user", "assistant"), strict=True)
+    )
+    if not completion or completion[0]["role"] != "assistant" or not any(turn["content"].strip() for turn in completion):
+        raise Refused("empty completion", f"{cells.column('completion')} holds no answer of the assistant.", "completion")
+    if not prompt:
+        raise Refused("empty prompt", f"{cells.column('prompt')} holds no turn.", "prompt")
+    return {"prompt": _with_system(prompt, cells), "completion": completion, "label": label}
 
 
 def _preference(cells: _Cells) -> Row:
@@ -240,6 +251,8 @@ def _preference_to_chat(row: Row) -> Row:
 
 
 def _feedback_to_chat(row: Row) -> Row | None:
+    if isinstance(row.get("prompt"), list):
+        return {"messages": [*row["prompt"], *row["completion"]]} if row["label"] else None
     return {k: v for k, v in row.items() if k != "label"} if row["label"] else None
 
 

@@ -58,6 +58,7 @@ class Inspection:
     warnings: list[str]
     lengths: list[int] = field(default_factory=list)
     held_out: int | None = None  # rows of the files that the data itself names as held out
+    liked: float | None = None  # share of the answers looked at with a thumbs up, where rows have thumbs
 
     @property
     def usable(self) -> int:
@@ -132,6 +133,7 @@ def inspect(
         warnings=[*(file.note for file in how.files[:1] if file.note), *checks.warnings()],
         lengths=lengths,
         held_out=_held_out(how, check_rows) if how.valid_files else None,
+        liked=checks.liked_share,
     )
 
 

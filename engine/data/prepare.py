@@ -45,6 +45,7 @@ class Prepared:
     problem_counts: dict[str, int]
     problems: list[Problem]
     warnings: list[str]
+    liked: float | None = None  # share of the answers with a thumbs up, where rows have thumbs
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -110,6 +111,7 @@ def prepare(
         problem_counts=dict(counts),
         problems=problems,
         warnings=[w for w in warnings if w],
+        liked=checks.liked_share,
     )
 
 

@@ -32,6 +32,25 @@ class RewardedParams(LLMTrainingParams):
         1.0, gt=-1000, lt=1000, description="How much the model's score counts beside the reward functions."
     )
 
+    rl_max_new_tokens: Annotated[int, Form("Trainer", label="Longest answer, in tokens")] = Field(
+        64, ge=1, le=8192, description="Longer answers are cut off. Writing takes most of the time: as few as the task allows."
+    )
+    rl_kl_coef: Annotated[float, Form("Trainer", label="Hold to the original")] = Field(
+        0.05, ge=0, le=10, description="What each step away from the original model costs (KL). 0.01 to 0.2 is usual."
+    )
+    rl_clip_range: Annotated[float, Form("Trainer", label="Clip range", advanced=True)] = Field(
+        0.2, gt=0, lt=1, description="How far an answer's probability may move in one step. 0.1 to 0.3 is usual."
+    )
+    rl_temperature: Annotated[float, Form("Trainer", label="Temperature", advanced=True)] = Field(
+        1.0, gt=0, le=10, description="How freely answers are tried out. 0.7 to 1 is usual; higher tries more."
+    )
+    rl_top_k: Annotated[int, Form("Trainer", label="Top k", advanced=True)] = Field(
+        0, ge=0, le=1_000_000, description="Sample among this many likeliest tokens only. 0: among all, as the theory has it."
+    )
+    rl_top_p: Annotated[float, Form("Trainer", label="Top p", advanced=True)] = Field(
+        1.0, gt=0, le=1, description="Sample among the likeliest tokens of this joint probability only. 1: among all."
+    )
+
     @field_validator("rl_reward_model_path", mode="before")
     @classmethod
     def _no_model_is_none(cls, value: Any) -> Any:

@@ -18,14 +18,8 @@ class PPOParams(RewardedParams):
     """Settings of proximal policy optimisation."""
 
     trainer: Annotated[Literal["ppo"], Form("Basic", widget="hidden")] = Field("ppo", description="The training method.")
-    rl_kl_coef: Annotated[float, Form("Trainer", label="Hold to the original")] = Field(
-        0.05, ge=0, le=10, description="What each step away from the original model costs (KL). 0.01 to 0.2 is usual."
-    )
     rl_kl_target: Annotated[float | None, Form("Trainer", label="Distance to aim at", advanced=True)] = Field(
         None, gt=0, le=1000, description="Moves that cost so that answers stay this far (KL, nats). Empty: the cost is fixed."
-    )
-    rl_max_new_tokens: Annotated[int, Form("Trainer", label="Longest answer, in tokens")] = Field(
-        64, ge=1, le=8192, description="Answers that are longer are cut off."
     )
     rl_missing_eos_penalty: Annotated[float, Form("Trainer", label="Cost of an answer without an end")] = Field(
         1.0, ge=0, le=1000, description="Taken off the score of an answer that reached the longest length. 0: nothing is."
@@ -36,11 +30,8 @@ class PPOParams(RewardedParams):
     rl_num_ppo_epochs: Annotated[int, Form("Trainer", label="Passes over the answers", advanced=True)] = Field(
         4, ge=1, le=100, description="How often each answer is learned from before new ones are written. 1 to 4 is usual."
     )
-    rl_clip_range: Annotated[float, Form("Trainer", label="Clip range", advanced=True)] = Field(
-        0.2, gt=0, lt=1, description="How far an answer's probability may move in one step. 0.1 to 0.3 is usual."
-    )
     rl_value_clip_range: Annotated[float | None, Form("Trainer", label="Value clip range", advanced=True)] = Field(
-        0.2, gt=0, le=100, description="The same for the guessed values."
+        0.2, gt=0, le=100, description="How far a guessed value may move in one step. 0.2 is usual; empty: as far as it likes."
     )
     rl_value_loss_coef: Annotated[float, Form("Trainer", label="Weight of the value loss", advanced=True)] = Field(
         0.1, ge=0, le=10, description="How much guessing the score beforehand counts. 0.1 to 1 is usual."
@@ -59,15 +50,6 @@ class PPOParams(RewardedParams):
     )
     rl_whiten_advantages: Annotated[bool, Form("Trainer", label="Even out advantages", advanced=True)] = Field(
         True, description="Scale each batch's advantages to the same mean and spread, which makes steps steadier."
-    )
-    rl_temperature: Annotated[float, Form("Trainer", label="Temperature", advanced=True)] = Field(
-        1.0, gt=0, le=10, description="How freely answers are tried out. 0.7 to 1 is usual; higher tries more."
-    )
-    rl_top_k: Annotated[int, Form("Trainer", label="Top k", advanced=True)] = Field(
-        0, ge=0, le=1_000_000, description="Sample among this many likeliest tokens only. 0: among all, as the theory has it."
-    )
-    rl_top_p: Annotated[float, Form("Trainer", label="Top p", advanced=True)] = Field(
-        1.0, gt=0, le=1, description="Sample among the likeliest tokens of this joint probability only. 1: among all."
     )
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,11 +74,15 @@ def _head_chooses(kind: type) -> bool:
 
 
 class Scored(NamedTuple):
-    """What one batch gave: the loss summed over its items, how many they are, and sums of what else is charted."""
+    """What one batch gave: the loss summed over its items, how many they are, and sums of what else is charted.
+
+    `over` names what a sum is divided by, where that is not the number of items: the liked answers alone, say.
+    """
 
     loss: torch.Tensor
     items: int
     sums: dict[str, torch.Tensor]
+    over: Mapping[str, int] = MappingProxyType({})
 
 
 class FlatTrainer(Trainer):
@@ -138,7 +144,7 @@ class FlatTrainer(Trainer):
 
     def _averages(self, batches: Iterable[dict[str, Any]], prefix: str) -> dict[str, float]:
         """Loss and metrics over all batches; nothing when somebody asks to stop, since half a measurement is none."""
-        total, count, sums = 0.0, 0, dict[str, float]()
+        total, count, sums, over = 0.0, 0, dict[str, float](), Counter[str]()
         for batch in batches:
             if self._stop_asked():
                 return {}
@@ -149,9 +155,11 @@ class FlatTrainer(Trainer):
             total, count = total + float(found.loss), count + found.items
             for name, value in found.sums.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
+                over[name] += found.over.get(name, found.items)
         if not count:
             return {}
-        metrics = {f"{prefix}_loss": total / count, **{f"{prefix}_{name}": value / count for name, value in sums.items()}}
+        means = {f"{prefix}_{name}": value / over[name] for name, value in sums.items() if over[name]}
+        metrics = {f"{prefix}_loss": total / count, **means}
         return {**metrics, **self.derived(metrics, f"{prefix}_")}
 
     def _stop_asked(self) -> bool:
@@ -162,7 +170,7 @@ class FlatTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
-            logs = {**logs, **self._tally.take(), "memory_bytes": _memory()}
+            logs = {**logs, **self._tally.take(), "memory_bytes": memory_bytes()}
             logs |= self.derived(logs, "")
         super().log(logs, start_time)
 
@@ -176,12 +184,14 @@ class _Tally:
 
     def _start(self) -> None:
         self._sums: dict[str, torch.Tensor] = {}
-        self._count, self._seen, self._since = 0, 0, time.monotonic()
+        self._over = Counter[str]()
+        self._seen, self._since = 0, time.monotonic()
 
     def add(self, found: Scored, seen: int) -> None:
         for name, value in found.sums.items():
             self._sums[name] = self._sums.get(name, 0.0) + value.detach()
-        self._count, self._seen, self.tokens = self._count + found.items, self._seen + seen, self.tokens + seen
+            self._over[name] += found.over.get(name, found.items)
+        self._seen, self.tokens = self._seen + seen, self.tokens + seen
 
     def pause(self, seconds: float) -> None:
         """Leave time that was not training out of the speed."""
@@ -190,7 +200,7 @@ class _Tally:
     def take(self) -> dict[str, float]:
         """Averages and speed since the last call, and tokens in all."""
         seconds = max(time.monotonic() - self._since, 1e-9)
-        made = {name: float(value) / max(self._count, 1) for name, value in self._sums.items()}
+        made = {name: float(value) / self._over[name] for name, value in self._sums.items() if self._over[name]}
         made |= {"tokens_per_second": self._seen / seconds, "tokens": float(self.tokens)}
         self._start()
         return made
@@ -201,7 +211,7 @@ def perplexity(loss: float) -> float:
     return math.exp(min(loss, 50.0))
 
 
-def _memory() -> float:
+def memory_bytes() -> float:
     """Bytes in use on the device: the GPU's peak, or this process's resident memory."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return float(torch.cuda.max_memory_allocated())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import torch
@@ -15,12 +15,15 @@ from transformers import TrainingArguments
 
 from engine.models import resolve
 from engine.plan import Plan
+from engine.rewards import read
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
 from engine.spec import TrainerSpec
+from engine.worker import attention
 from engine.worker.answers import stop_tokens
 from engine.worker.callbacks import RunCallback
 from engine.worker.isolation import keeps_apart
+from engine.worker.judge import Judge, RewardModel
 from engine.worker.models import load_causal, load_frozen
 from engine.worker.pairs import PairRows
 from engine.worker.prompts import prompt_rows
@@ -78,6 +81,30 @@ class Kit:
         self._turn_end = turn_end(itertools.islice(rows.train, _LOOKED_AT), self.tokenizer)
         return Rows(*(part and PairRows(part) for part in rows))  # type: ignore[arg-type]
 
+    def _feedback_rows(self, *, alone: bool) -> Rows:
+        """Rated answers, dealt so that every step sees both kinds; `alone` leaves the crossed ones out.
+
+        Raises:
+            DataError: all answers are of one kind.
+        """
+        from engine.worker.feedback import FeedbackRows
+
+        p = self.params
+        rows = self._rows(lambda row: (chat_tokens(row, self.tokenizer),), p.max_length)
+        self._turn_end = turn_end(itertools.islice(rows.train, _LOOKED_AT), self.tokenizer)
+        how = {"batch": p.batch_size or 1, "max_length": p.max_length or 512, "seed": p.seed, "alone": alone}
+        train = FeedbackRows(rows.train, **how)  # type: ignore[arg-type]
+        valid = rows.valid and FeedbackRows(rows.valid, **how, mixed=False)  # type: ignore[arg-type]
+        up, down = int(train.liked.sum()), int((~train.liked).sum())
+        self.reporter.phase(State.PREPARING, f"{up} answers with a thumbs up and {down} with a thumbs down")
+        fewer = min(up, down)
+        if fewer * how["batch"] < len(train):
+            self.reporter.warn(
+                f"Only {fewer} of {len(train)} answers are of the rarer kind: some steps see none of them.",
+                "More of them, or more rows per step, would teach more steadily.",
+            )
+        return Rows(train, valid or None)
+
     def _rows(self, make: Make, max_length: int | None, *, whole: bool = False) -> Rows:
         return tokenised(self.run, self.reporter, self.tokenizer, make, max_length, whole=whole)
 
@@ -113,6 +140,41 @@ class Kit:
         live = self._reference(rows, reference)
         return PairTrainer(**self._wired(rows), objective=objective, together=self.isolates, reference=live)
 
+    def feedback_trainer(self, *, against_drift: bool, beta: float, up: float, down: float) -> Any:
+        """Training on rated answers against the model as it is now; see `kto` in engine/worker/feedback.py."""
+        from engine.worker.feedback import FeedbackTrainer, kto
+
+        rows = self._feedback_rows(alone=not against_drift)
+        self._teach_where_to_stop()
+        self._reference(rows, "precomputed")
+        objective = partial(kto, against_drift=against_drift, beta=beta, up=up, down=down)
+        return FeedbackTrainer(**self._wired(rows), objective=objective, beta=beta, together=self.isolates)
+
+    def group_trainer(self, *, kl: float, **settings: Any) -> Any:
+        """Learning from how several answers to a prompt score, with TRL; see engine/worker/groups.py for the settings."""
+        from engine.worker.groups import GroupTrainer, group_settings
+
+        assert self.callback is not None
+        p, (rows, judge) = self.params, self._judged_prompts()
+        count = len(rows.train)
+        batch = min(p.batch_size or 1, count)
+        joined = min(p.gradient_accumulation, count // batch)
+        steps = self.steps(count, batch, joined)
+        made = group_settings(count, len(rows.valid or ()), batch, joined, **settings)
+        limit = min(p.max_steps or steps, steps)  # said, since TRL leaves prompts out of a pass that fill no step
+        self._teach_where_to_stop()
+        return GroupTrainer(
+            rows=rows,
+            judge=judge,
+            kl=kl,
+            reference=_padded(load_frozen(resolve(p.model), p)) if kl and not p.peft else None,
+            reporter=self.reporter,
+            model=_padded(self.model),
+            args=self.arguments(count, batch, joined, has_valid=bool(rows.valid), max_steps=limit, **made),
+            processing_class=self.tokenizer,
+            callbacks=[self.callback],
+        )
+
     def score_trainer(self, rows: Rows, *, centre: float) -> Any:
         """Training to score pairs of texts (see engine/worker/scoring.py)."""
         from engine.worker.scoring import ScoreTrainer
@@ -122,20 +184,26 @@ class Kit:
 
     def policy_trainer(self) -> Any:
         """Answering prompts and learning from the answers' scores (see engine/worker/policy_trainer.py)."""
-        from engine.rewards import read
-        from engine.worker.judge import Judge, RewardModel
         from engine.worker.policy_trainer import PolicyTrainer
 
+        p, (rows, judge) = self.params, self._judged_prompts()
+        reference = None if p.peft else load_frozen(resolve(p.model), p)
+        wired = self._wired(rows, whole_step=True)
+        return PolicyTrainer(**wired, params=p, judge=judge, reference=reference, together=self.isolates)
+
+    def _judged_prompts(self) -> tuple[Rows, Judge]:
+        """Prompts for answers that are scored while the model trains, and what scores them.
+
+        Raises:
+            DataError: a reward compares with a column that is not there. ModelError: the reward model cannot be used.
+        """
         p: Any = self.params
         rewards, named = read(p.rl_rewards), p.rl_reward_model_path
         rows = prompt_rows(self.run, self.reporter, self.tokenizer, p.max_length)
         rewards.check_columns(prompt["row"] for part in rows for prompt in part or ())
-        judge = Judge(rewards, RewardModel(named, p) if named else None, p.rl_reward_model_weight)
         if p.peft and p.lora_dropout:
             self.reporter.warn("LoRA dropout is left out: answers must be learned from by the model that wrote them.")
-        reference = None if p.peft else load_frozen(resolve(p.model), p)
-        wired = self._wired(rows, whole_step=True)
-        return PolicyTrainer(**wired, params=p, judge=judge, reference=reference, together=self.isolates)
+        return rows, Judge(rewards, RewardModel(named, p) if named else None, p.rl_reward_model_weight)
 
     def _reference(self, rows: Rows, kind: ReferenceKind) -> Any:
         """The reference's log-probabilities: put beside the rows, or a way to ask for them at every step."""
@@ -181,6 +249,10 @@ class Kit:
             "reporter": self.reporter,
         }
 
+    def steps(self, rows: int, batch_size: int, accumulation: int) -> int:
+        """Optimizer steps that the wished passes over `rows` rows make."""
+        return math.ceil(math.ceil(math.ceil(rows / batch_size) / accumulation) * self.params.epochs)
+
     def _teach_where_to_stop(self) -> None:
         """Name the token that ends an answer in the model's own generation settings, so that every program stops there."""
         settings = self.model.generation_config
@@ -189,12 +261,18 @@ class Kit:
             settings.eos_token_id = [*known, self._turn_end]
 
     def arguments(
-        self, rows: int, batch_size: int, accumulation: int, *, has_valid: bool, **overrides: Any
+        self,
+        rows: int,
+        batch_size: int,
+        accumulation: int,
+        *,
+        has_valid: bool,
+        kind: type[TrainingArguments] = TrainingArguments,
+        **overrides: Any,
     ) -> TrainingArguments:
-        """The settings that every trainer hands to transformers, for `rows` rows to train on."""
+        """The settings that every trainer hands to transformers, for `rows` rows to train on; `kind` may want more."""
         p = self.params
-        per_epoch = math.ceil(math.ceil(rows / batch_size) / accumulation)
-        steps = math.ceil(per_epoch * p.epochs)
+        steps = self.steps(rows, batch_size, accumulation)
         values: dict[str, Any] = {
             "output_dir": str(self.run.checkpoints_dir),
             "num_train_epochs": p.epochs,
@@ -232,6 +310,13 @@ class Kit:
             "label_names": ["labels"],
             "dataloader_pin_memory": False,
         }
-        made = TrainingArguments(**{**values, **overrides})
+        made = kind(**{**values, **overrides})
         made._n_gpu = min(1, made.n_gpu)  # one device a run; with more, transformers would split each batch among them
         return made
+
+
+def _padded(model: Any) -> Any:
+    """The model with an attention that knows padding, for rows that do not lie end to end."""
+    if model.config._attn_implementation == attention.NAME:
+        model.set_attn_implementation("sdpa")
+    return model

@@ -10,7 +10,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,6 +23,16 @@ from engine.worker.tokens import IGNORED
 
 # Log-probabilities of both answers of each pair, shape (pairs, 2).
 Reference = Callable[[Any, dict[str, Any]], torch.Tensor]
+
+
+class Referred(Protocol):
+    """Rows that are compared with a reference: its log-probabilities of all texts that `asked` shows go with each row."""
+
+    reference: np.ndarray | None
+
+    def __len__(self) -> int: ...
+
+    def asked(self, places: Sequence[int]) -> dict[str, Any]: ...
 
 
 class PairRows(Joined):
@@ -38,6 +48,10 @@ class PairRows(Joined):
         if self.reference is not None:
             made["reference"] = self.reference[range(len(self))[index]]
         return made
+
+    def asked(self, places: Sequence[int]) -> dict[str, Any]:
+        """Both answers of the pairs at `places`, flattened, for the reference."""
+        return flatten_pairs([self[place] for place in places])
 
 
 def flatten_pairs(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -127,12 +141,12 @@ def held_model(other: Any, together: bool) -> Reference:
 
 
 def precompute(
-    model: Any, rows: PairRows, file: Path, *, batch: int, precision: str, together: bool, beat: Callable[[], None]
+    model: Any, rows: Referred, file: Path, *, batch: int, precision: str, together: bool, beat: Callable[[], None]
 ) -> None:
-    """Give every pair its reference log-probabilities by `model`, kept in `file` so that a resumed run has the same."""
+    """Give every row its reference log-probabilities by `model`, kept in `file` so that a resumed run has the same."""
     if file.is_file():
         kept = np.load(file)
-        if kept.shape == (len(rows), 2):
+        if len(kept) == len(rows):
             rows.reference = kept
             return
     was_training = model.training
@@ -141,10 +155,11 @@ def precompute(
     with torch.no_grad(), _autocast(model.device, precision):
         for start in range(0, len(rows), batch):
             beat()
-            inputs = flatten_pairs([rows[pair] for pair in range(start, min(start + batch, len(rows)))])
+            places = range(start, min(start + batch, len(rows)))
+            inputs = rows.asked(places)
             given = {k: v.to(model.device) if isinstance(v, torch.Tensor) else v for k, v in inputs.items()}
             sums, _ = answer_log_probs(model, model, given, together=together)
-            found.append(sums.float().cpu().numpy().reshape(-1, 2))
+            found.append(sums.float().cpu().numpy().reshape(len(places), -1))
     model.train(was_training)
     rows.reference = np.concatenate(found)
     part = file.with_suffix(".part.npy")

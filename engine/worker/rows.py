@@ -117,7 +117,7 @@ class _File(NamedTuple):
                 empty += 1
                 continue
             for tokens in cut:
-                writer.add(tokens, float(row.get("margin") or 0.0))
+                writer.add(tokens, float(row.get("label", row.get("margin")) or 0.0))
         self._tell("held-out" if part == "valid" else "training", empty, refused, spelt)
         return writer.close()
 

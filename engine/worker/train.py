@@ -149,6 +149,7 @@ class _Work:
             tokens_max=int(max(lengths)),
             trained_mean=float(np.mean(trained)),
             exact=data["train_rows"] <= _COUNTED,
+            liked=data.get("liked"),
         )
 
     def _train(self, chosen: Plan, tokenizer: Any, known: ModelFacts) -> None:

@@ -16,10 +16,12 @@ KINDS = {
     "orpo": "preference",
     "reward": "preference",
     "ppo": "prompts",
+    "kto": "feedback",
+    "grpo": "prompts",
 }
 
 
-def test_there_is_one_for_each_of_the_seven_trainers() -> None:
+def test_there_is_one_for_each_trainer() -> None:
     assert sorted(sample.trainer for sample in samples()) == sorted(KINDS)
 
 

@@ -1,0 +1,122 @@
+"""KTO: learns from single answers with a thumbs up or down, without pairs (Ethayarajh et al. 2024).
+
+A liked answer should gain on the reference (the model as it was at the start), a disliked one should lose; both are
+measured against how far the model has drifted on the whole. Only the answers' tokens count.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from engine.params import LLMTrainingParams
+from engine.spec import Chart, Comparison, Form, Job, TrainerSpec
+
+_HEAVIEST = 100.0
+
+
+class KTOParams(LLMTrainingParams):
+    """Settings of Kahneman-Tversky optimisation."""
+
+    trainer: Annotated[Literal["kto"], Form("Basic", widget="hidden")] = Field("kto", description="The training method.")
+    kto_loss: Annotated[Literal["kto", "apo_zero_unpaired"], Form("Trainer", label="Loss", advanced=True)] = Field(
+        "kto",
+        description="What a gain is measured against: the model's drift (kto), or nothing (apo_zero_unpaired), which suits "
+        "liked answers that are better than the model's own.",
+    )
+    kto_beta: Annotated[float, Form("Trainer", label="Beta")] = Field(
+        0.1, gt=0, le=10, description="How strongly the model is held to the reference. 0.1 is usual; 0.01 lets it go further."
+    )
+    kto_desirable_weight: Annotated[
+        float | None, Form("Trainer", label="Weight of liked answers", advanced=True, auto=True)
+    ] = Field(None, gt=0, le=_HEAVIEST, description="How much an answer with a thumbs up counts. Empty: balanced.")
+    kto_undesirable_weight: Annotated[
+        float | None, Form("Trainer", label="Weight of disliked answers", advanced=True, auto=True)
+    ] = Field(None, gt=0, le=_HEAVIEST, description="How much an answer with a thumbs down counts. Empty: balanced.")
+
+
+def build(params: KTOParams, kit: Any) -> Job:
+    """A trainer on rated answers against a reference; runs in the worker."""
+    return kit.feedback_trainer(
+        against_drift=params.kto_loss == "kto",
+        beta=params.kto_beta,
+        up=params.kto_desirable_weight,
+        down=params.kto_undesirable_weight,
+    )
+
+
+def weights(params: KTOParams, data: Any) -> dict[str, tuple[float, str]]:
+    """Weights with which both kinds count the same in all: weight times number is equal (Ethayarajh et al. 2024, §4.2)."""
+    up, down, liked = params.kto_desirable_weight, params.kto_undesirable_weight, data.liked
+    if liked is None or not 0 < liked < 1:
+        why = "Balanced by the thumbs in the data, which are counted when the run begins."
+        return {"kto_desirable_weight": (up or down or 1.0, why), "kto_undesirable_weight": (down or up or 1.0, why)}
+    balance = (1 - liked) / liked
+    why = f"{liked:.0%} of the answers have a thumbs up; with these weights both kinds count the same in all."
+    return {
+        "kto_desirable_weight": (_weight(max(1.0, balance) if down is None else down * balance), why),
+        "kto_undesirable_weight": (_weight(max(1.0, 1 / balance) if up is None else up / balance), why),
+    }
+
+
+def _weight(value: float) -> float:
+    return min(_HEAVIEST, max(0.01, float(f"{value:.3g}")))
+
+
+SPEC = TrainerSpec(
+    id="kto",
+    title="Kahneman-Tversky Optimization (KTO)",
+    summary="Align models with thumbs up and thumbs down on single answers; no pairs are needed.",
+    use_when="You have answers that people liked or disliked",
+    key_features="Works on unpaired and lopsided feedback, no reward model needed",
+    example="Learning from the thumbs that users of a chat gave",
+    order=80,
+    rows="feedback",
+    params=KTOParams,
+    comparison=Comparison("⭐⭐ Moderate", "⭐⭐⭐ Very Stable", "⭐⭐ Moderate", "⭐⭐ Medium", "Thumbs up and down"),
+    charts=(
+        Chart(
+            "Loss",
+            (("loss", "training"), ("eval_loss", "held-out")),
+            "It begins near half of the answers' weight (0.5 when both kinds are equally many) and should fall.",
+        ),
+        Chart(
+            "How often a liked answer gains more",
+            (("rewards/accuracies", "training"), ("eval_rewards/accuracies", "held-out")),
+            "A liked answer against a disliked one: the share in which the liked one gained more. 0.5 is a coin.",
+        ),
+        Chart(
+            "Margin",
+            (("rewards/margins", "training"), ("eval_rewards/margins", "held-out")),
+            "How much more the liked answers gained. It should rise and stay modest: a very large one is learned by heart.",
+        ),
+        Chart(
+            "Rewards",
+            (("rewards/chosen", "liked"), ("rewards/rejected", "disliked")),
+            "How far each kind has moved from the reference. The two lines should part, disliked answers downwards.",
+        ),
+        Chart(
+            "Drift",
+            (("kl", "training"), ("eval_kl", "held-out")),
+            "How far it has moved on answers to other questions. It rises while a manner is learned, then should level off.",
+        ),
+        Chart(
+            "Log-probability of the answers",
+            (("logps/chosen", "liked"), ("logps/rejected", "disliked")),
+            "Liked answers should become likelier, or at least stay; disliked ones should fall.",
+        ),
+    ),
+    example_rows=(
+        {"prompt": "When does the harbour open?", "completion": "Good morning! It opens at six.", "label": True},
+        {"prompt": "Who lights the lamp?", "completion": "Why do you ask?", "label": False},
+        {"prompt": "Is it foggy?", "completion": "Yes, very. Take care.", "label": True},
+        {"prompt": "Who sells bread?", "completion": "Look around you.", "label": False},
+    ),
+    build=build,
+    learns="It learns to write the marked tokens of good answers, and not to write those of bad ones.",
+    lr_scale=0.1,
+    least_batch=2,
+    choose=weights,
+    pipelines=("preference",),
+)

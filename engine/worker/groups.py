@@ -1,0 +1,179 @@
+"""Training on groups of the model's own answers to each prompt: TRL's GRPOTrainer within the run machinery.
+
+Every answer is scored, and each is pushed up or down by how much better or worse than its group it is (Shao et al. 2024,
+section 4.1). Generation, advantages and the loss are TRL's; prompts, rewards, the reference, measuring and stopping ours.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PrinterCallback
+from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import add_fused_lm_head
+
+from engine.errors import TrainingError
+from engine.runs.status import State
+from engine.worker.flat import memory_bytes
+from engine.worker.judge import Judge
+from engine.worker.reporter import Reporter
+from engine.worker.rows import Rows
+
+# What of TRL's numbers is shown; a score of its own for each reward comes with them.
+_SHOWN = {
+    "train": re.compile(
+        r"reward|reward_std|frac_reward_zero_std|rewards/[^/]+|completions/(mean_length|clipped_ratio)"
+        r"|kl|entropy|clip_ratio/region_mean"
+    ),
+    "eval": re.compile(r"reward|reward_std|rewards/[^/]+|completions/mean_length|kl"),
+}
+# The loss of what is only measured says nothing: without a comparison within a group it is the drift alone.
+_NOT_SHOWN = ("eval_loss", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_num_tokens")
+# Answers that a measurement should rest on.
+_MEASURED = 64
+
+
+def group_settings(
+    rows: int,
+    valid: int,
+    batch: int,
+    joined: int,
+    *,
+    answers: int,
+    rounds: int,
+    max_new_tokens: int,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    loss: str,
+    clip: float,
+) -> dict[str, Any]:
+    """What TRL is told for `batch` prompts a forward pass, `joined` passes a step and `rounds` steps a round of answers.
+
+    TRL counts answers where everybody else counts rows, wants whole groups everywhere, and leaves prompts out that do not
+    fill a round: so a round is never greater than the data.
+    """
+    measured = max(1, min(answers, _MEASURED // max(valid, 1)))
+    return {
+        "kind": GRPOConfig,
+        "per_device_train_batch_size": batch * answers,
+        "per_device_eval_batch_size": measured * max(1, batch * answers // measured),
+        "num_generations": answers,
+        "num_generations_eval": measured,
+        "steps_per_generation": joined * max(1, min(rounds, rows // (batch * joined))),
+        "max_completion_length": max_new_tokens,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "disable_dropout": True,
+        "loss_type": loss,
+        "epsilon": clip,
+        "beta": 0.0,  # TRL would load a reference by the model's name; ours is given to it afterwards
+    }
+
+
+class _StopAsked(Exception):
+    """Leaves a measurement that nobody waits for."""
+
+
+class GroupTrainer(GRPOTrainer):
+    """GRPO on prompts that are tokenised already, scored by a `judge`; `reference` is None for an adapter's own base."""
+
+    def __init__(self, *, rows: Rows, judge: Judge, kl: float, reference: Any, reporter: Reporter, **kwargs: Any) -> None:
+        self.judge, self.reporter = judge, reporter
+        self.rows = [*rows.train, *(rows.valid or ())]
+        count = len(rows.train)
+        valid = _numbers(count, len(self.rows)) if rows.valid else None
+        super().__init__(reward_funcs=self.total, train_dataset=_numbers(0, count), eval_dataset=valid, **kwargs)
+        self.remove_callback(PrinterCallback)  # the log has its own lines
+        self.beta = kl
+        if kl and reference is not None:
+            add_fused_lm_head(reference, temperature=self.temperature)
+            self.ref_model = reference
+        self._told_apart = False
+        self._since, self._tokens = time.monotonic(), 0
+
+    def total(self, prompts: Sequence[str], completions: Sequence[str], log_metric: Any, **_: Any) -> list[float | None]:
+        """The judge's scores of the answers, each part of them logged by itself; `prompts` are numbers of rows."""
+        self.reporter.beat()
+        asked = [self.rows[int(number)]["row"] for number in prompts]
+        scores = self.judge(asked, [text.strip() for text in completions])
+        for name, values in scores.parts.items():
+            log_metric(f"rewards/{name}", sum(values) / len(values))
+        return list(scores.total.tolist())
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """As transformers' Trainer.
+
+        Raises:
+            TrainingError: all answers of every group had the same reward, so that there was nothing to learn.
+        """
+        done = super().train(*args, **kwargs)
+        if self.state.global_step and not self._told_apart and not self.reporter.run.stop_requested:
+            raise TrainingError(
+                "In every group all answers had the same reward, so there was nothing to learn from.",
+                hint="Use a reward that gives part marks (length, every-keyword), more answers a prompt, or a higher "
+                "temperature; or teach the model the task with examples first.",
+                cause="same rewards",
+            )
+        return done
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """The mean reward of answers to held-out prompts, drawn with the same dice at every measurement."""
+        before, began = self.reporter.status, time.monotonic()
+        self.reporter.set(state=State.EVALUATING, phase="Measuring on held-out rows")
+        try:
+            with torch.random.fork_rng():
+                torch.manual_seed(self.args.seed)
+                metrics = super().evaluate(*args, **kwargs)
+        except _StopAsked:  # half a measurement is none
+            self._metrics["eval"].clear()
+            metrics = {}
+            self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.reporter.set(state=before.state, phase=before.phase)
+        self._since += time.monotonic() - began
+        return metrics
+
+    def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
+        self.reporter.beat()
+        if self.reporter.run.stop_requested:
+            raise _StopAsked
+        return super().prediction_step(*args, **kwargs)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        assert self.model is not None
+        mode = "train" if self.model.training else "eval"
+        found = self._metrics[mode]
+        self._told_apart |= mode == "train" and any(share < 1 for share in found["frac_reward_zero_std"])
+        for key in list(found):
+            if not _SHOWN[mode].fullmatch(key):
+                del found[key]
+        for key in _NOT_SHOWN:
+            logs.pop(key, None)
+        if "loss" in logs:
+            logs.update(self._speed())
+        super().log(logs, start_time)
+
+    def _speed(self) -> dict[str, float]:
+        """Tokens read and written a second since the last call, and in all."""
+        now, tokens = time.monotonic(), int(self.state.num_input_tokens_seen)
+        made = {"tokens_per_second": (tokens - self._tokens) / max(now - self._since, 1e-9), "tokens": float(tokens)}
+        self._since, self._tokens = now, tokens
+        return {**made, "memory_bytes": memory_bytes()}
+
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        """The prompts' tokens as they are everywhere in this app; TRL would add a beginning that templates write already."""
+        return [self.rows[int(number)]["input_ids"].tolist() for number in prompts], None, {}
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """A checkpoint needs no card; the finished model gets one of ours."""
+
+
+def _numbers(start: int, end: int) -> Dataset:
+    """Prompts as TRL is given them: the numbers of rows, since a row's columns may have any name and any kind."""
+    return Dataset.from_dict({"prompt": [str(number) for number in range(start, end)]})
