@@ -6,7 +6,7 @@ The page shows these choices before Start; the worker makes them again once it h
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.device import Device
@@ -38,6 +38,7 @@ class DataFacts:
     tokens_max: int = 512
     trained_mean: float = 64.0
     exact: bool = False
+    read_mean: float = 0.0  # what others than the trained model read of a row (a teacher its longer prompt)
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
         DeviceError: a setting asks for hardware that is not here.
     """
     _check_device(params, device)
+    data = with_answers(params, data)
     values: dict[str, Any] = {}
     reasons: dict[str, str] = {}
 
@@ -91,6 +93,9 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     total = min(total, params.max_steps or total)
 
     choose("lr", *_learning_rate(params, model))
+    own = spec_for(params.trainer).automatic
+    for name, chosen in (own(params) if own else {}).items():
+        choose(name, *chosen)
     every = max(1, total // _LOG_POINTS)
     choose("logging_steps", every, f"A point every {_steps(every)}: {total} steps in all.")
     each = max(1, math.ceil(total / _EVALUATIONS))
@@ -102,6 +107,22 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     _check_together(filled, model)
     tokens = batch * params.gradient_accumulation * min(train * data.tokens_mean / places, length)
     return Plan(filled, reasons, train, valid, per_epoch, total, tokens)
+
+
+def with_answers(params: LLMTrainingParams, data: DataFacts) -> DataFacts:
+    """The data as it is once the answers are there that are yet to be written; most are far shorter than they may be."""
+    writes = spec_for(params.trainer).writes
+    if writes is None:
+        return data
+    most = writes(params)
+    usual = min(most, max(32, most // 4))
+    return replace(
+        data,
+        tokens_mean=data.tokens_mean + usual,
+        tokens_p95=data.tokens_p95 + most,
+        tokens_max=data.tokens_max + most,
+        trained_mean=usual,
+    )
 
 
 def presets(trainer: str) -> dict[str, dict[str, Any]]:

@@ -57,13 +57,36 @@ class Copies:
     """How many copies of the model's parts a step holds, for the memory estimate.
 
     `sequences` counts the sequences scored for one row (2 for a chosen and a rejected answer);
-    `frozen` counts further full models without gradients (a reference, a teacher, a reward model).
+    `frozen` counts further full models without gradients (a reference, a teacher, a reward model), each of the size of
+    `frozen_model`, a model reference ("": of the trained model's size). `heads` counts the copies of the next-token
+    scores, and `watched` is true when a frozen model reads what the others see of every row at every step.
     """
 
     sequences: int = 1
     frozen: int = 0
     frozen_with_lora: int = 0
     vocabulary_head: bool = True
+    frozen_model: str = ""
+    heads: int = 1
+    watched: bool = False
+
+
+@dataclass(frozen=True)
+class View:
+    """A row as one of its readers sees it; `label` says who that is, `trained` whether it is the model that is trained."""
+
+    label: str
+    row: dict[str, Any]
+    trained: bool = True
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run takes besides its training: a line of the review, and the seconds that it adds."""
+
+    what: str
+    words: str
+    seconds: float
 
 
 class Job(Protocol):
@@ -102,7 +125,21 @@ class TrainerSpec:
     # The metric that must be finite at every logged step for a run to be called done.
     headline: str = "loss"
     pipelines: tuple[str, ...] = ()
+    # For rows of prompts: who reads what of a row, where that is not simply the row.
+    views: Callable[[Any, dict[str, Any]], tuple[View, ...]] | None = None
+    # Settings of its own that are chosen when they are left open: {name: (value, why)}.
+    automatic: Callable[[Any], dict[str, tuple[Any, str]]] | None = None
+    # For rows of prompts: how many tokens at most are written after each before it is trained on.
+    writes: Callable[[Any], int] | None = None
+    # What a plan and its data take besides training.
+    costs: Callable[[Any, Any], tuple[Cost, ...]] | None = None
+    # What the model card says on how to ask the finished model; "" for nothing special.
+    usage: Callable[[Any], str] | None = None
 
     def copies_of(self, params: Any) -> Copies:
         """What a step with these settings holds."""
         return self.copies if isinstance(self.copies, Copies) else self.copies(params)
+
+    def asked(self, params: Any, row: dict[str, Any]) -> dict[str, Any]:
+        """The row as the model that is trained sees it."""
+        return next(view.row for view in self.views(params, row) if view.trained) if self.views else row
