@@ -20,7 +20,9 @@ from engine import api
 from engine.errors import FieldProblem, ParamError
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
-_PATHS = ("data_path", "valid_path", "model")
+_PATHS = ("data_path", "valid_path", "model", "model_ref", "teacher_model")
+# Other servers that this one would be made to ask, with its owner's key.
+_ADDRESSES = ("teacher_endpoint",)
 
 
 class KnownHosts:
@@ -50,13 +52,17 @@ def only_local() -> bool:
 
 
 def refuse_foreign(values: dict[str, Any]) -> None:
-    """Raise a ParamError when a served page names a file outside the studio's own folders."""
+    """Raise a ParamError when a served page names a file outside the studio's own folders, or a server to be asked."""
     if only_local():
         return
     wrong = [name for name in _PATHS if values.get(name) and not _ours(str(values[name]))]
     if wrong:
         sentence = "This page is served to others, so it reads uploaded files, samples and finished runs only."
         raise ParamError([FieldProblem(name, sentence) for name in wrong], hint="Upload the file.")
+    afar = [name for name in _ADDRESSES if values.get(name)]
+    if afar:
+        sentence = "This page is served to others, so it asks no other servers."
+        raise ParamError([FieldProblem(name, sentence) for name in afar], hint="Start such a run from the command line.")
 
 
 def _ours(reference: str) -> bool:
