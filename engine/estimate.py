@@ -13,10 +13,10 @@ from typing import Any
 from engine.device import Device
 from engine.memory import BASE, activations_per_token, held, kept_best, logits_per_token, trained_weights
 from engine.models import ModelFacts
-from engine.plan import DataFacts, Plan, row_tokens, trained_share
+from engine.plan import DataFacts, Plan, row_tokens, trained_share, with_answers
 from engine.runs.directory import RunDirectory, runs_root
 from engine.runs.listing import list_runs
-from engine.spec import TrainerSpec
+from engine.spec import Cost, TrainerSpec
 
 # Floating point operations per second that training reached, with small matrices and all that is no multiplication.
 _SPEED = {"cpu": 8e9, "mps": 1.5e12, "cuda": 4e13}
@@ -44,10 +44,13 @@ class Estimate:
     steps: int
     fits: bool
     advice: str
+    costs: tuple[Cost, ...] = ()
 
 
 def estimate(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spec: TrainerSpec) -> Estimate:
     """What `plan` takes of `device`."""
+    costs = spec.costs(plan, data) if spec.costs else ()
+    data = with_answers(plan.params, data)
     items = _memory(plan, data, model, device, spec)
     total = sum(size for _, size in items)
     seconds, how = _time(plan, data, model, device, spec)
@@ -59,7 +62,7 @@ def estimate(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spe
         memory_free=device.memory_free,
         disk=disk,
         disk_free=disk_free,
-        seconds=seconds,
+        seconds=seconds + sum(cost.seconds for cost in costs),
         seconds_how=how,
         train_rows=plan.train_rows,
         valid_rows=plan.valid_rows,
@@ -67,6 +70,7 @@ def estimate(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spe
         steps=plan.total_steps,
         fits=fits,
         advice="" if fits else _advice(plan, disk, disk_free),
+        costs=costs,
     )
 
 
@@ -91,6 +95,9 @@ def _time(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spec: 
     measurements = plan.total_steps / (p.eval_steps or plan.total_steps) + 1
     measured = measurements * plan.valid_rows * (data.tokens_mean + copies.written) / 3
     tokens = plan.tokens_per_step * plan.total_steps + measured
+    if spec.copies_of(p).watched:  # a forward pass, a third of a training step's work, over what is read there
+        share = (data.read_mean + data.trained_mean) / max(data.tokens_mean, 1)
+        tokens += share * plan.tokens_per_step * plan.total_steps / 3
     known = _measured_speed()
     speed = known or _SPEED[device.kind] * (max(device.cores, 1) if device.kind == "cpu" else 1)
     answers = 0.0 if p.sample_tokens == 0 else measurements * 0.02 * p.sample_tokens

@@ -6,7 +6,7 @@ Weights, gradients and Adam's moments follow Rajbhandari et al. 2020 (ZeRO, sect
 
 from __future__ import annotations
 
-from engine.models import ModelFacts
+from engine.models import ModelFacts, facts
 from engine.params import LLMTrainingParams
 from engine.spec import Copies
 
@@ -35,9 +35,10 @@ def held(params: LLMTrainingParams, model: ModelFacts, copies: Copies) -> list[t
     weight = {"none": fast if params.peft else 4, "int8": 1.1, "int4": 0.6}[params.quantization]
     moments = {"adamw_torch": 8, "adafactor": 0.1, "sgd": 0}[params.optimizer]
     frozen = copies.frozen + (copies.frozen_with_lora if params.peft else 0)
+    each = facts(copies.frozen_model).parameters if frozen and copies.frozen_model else model.parameters
     return [
         ("Weights", int(model.parameters * weight + (4 * trained if params.peft else 0))),
-        ("Reference or teacher", int(frozen * model.parameters * fast)),
+        ("Reference or teacher", int(frozen * each * fast)),
         ("Gradients", 4 * trained),
         ("Optimizer", int(moments * trained)),
         ("Copies in the fast number format", model.parameters * 2 if fast == 2 and not params.peft else 0),
@@ -59,4 +60,4 @@ def activations_per_token(params: LLMTrainingParams, model: ModelFacts) -> float
 
 def logits_per_token(model: ModelFacts, copies: Copies) -> int:
     """Bytes of the next-token scores for each token that is trained."""
-    return model.vocabulary * _PER_LOGIT if copies.vocabulary_head else 0
+    return model.vocabulary * _PER_LOGIT * copies.heads if copies.vocabulary_head else 0

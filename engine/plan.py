@@ -6,7 +6,7 @@ The page shows these choices before Start; the worker makes them again once it h
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.device import Device
@@ -39,6 +39,7 @@ class DataFacts:
     trained_mean: float = 64.0
     exact: bool = False
     liked: float | None = None  # share of the answers with a thumbs up; None: nobody gave thumbs, or not known yet
+    read_mean: float = 0.0  # what others than the trained model read of a row (a teacher its longer prompt)
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
         DeviceError: a setting asks for hardware that is not here.
     """
     _check_device(params, device)
+    data = with_answers(params, data)
     values: dict[str, Any] = {}
     reasons: dict[str, str] = {}
 
@@ -107,6 +109,22 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     written = spec_for(params.trainer).copies_of(filled).written
     tokens = batch * params.gradient_accumulation * (min(train * data.tokens_mean / places, length) + written)
     return Plan(filled, reasons, train, valid, per_epoch, total, tokens)
+
+
+def with_answers(params: LLMTrainingParams, data: DataFacts) -> DataFacts:
+    """The data as it is once the answers are there that are yet to be written; most are far shorter than they may be."""
+    writes = spec_for(params.trainer).writes
+    if writes is None:
+        return data
+    most = writes(params)
+    usual = min(most, max(32, most // 4))
+    return replace(
+        data,
+        tokens_mean=data.tokens_mean + usual,
+        tokens_p95=data.tokens_p95 + most,
+        tokens_max=data.tokens_max + most,
+        trained_mean=usual,
+    )
 
 
 def presets(trainer: str) -> dict[str, dict[str, Any]]:

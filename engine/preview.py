@@ -111,6 +111,8 @@ _DECIDING = (
     "column_mapping",
     "chat_template",
     "train_on_prompt",
+    "teacher_prompt_template",
+    "student_prompt_template",
 )
 
 

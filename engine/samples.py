@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from engine.errors import DataError
 from engine.runs.directory import read_json
@@ -15,7 +16,10 @@ PREFIX = "sample:"
 
 @dataclass(frozen=True)
 class Sample:
-    """One bundled data set; `prompts` are questions that show what a model learned from it."""
+    """One bundled data set; `prompts` are questions that show what a model learned from it.
+
+    `settings` are what its trainer needs to know besides: a prompt, a teacher.
+    """
 
     id: str
     trainer: str
@@ -24,6 +28,7 @@ class Sample:
     rows: int
     prompts: tuple[str, ...]
     path: Path
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @cache
@@ -39,6 +44,7 @@ def samples() -> tuple[Sample, ...]:
             rows=entry["rows"],
             prompts=tuple(entry["sample_prompts"]),
             path=folder / entry["file"],
+            settings=entry.get("settings", {}),
         )
         for entry in read_json(folder / "index.json")
     )

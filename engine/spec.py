@@ -28,7 +28,7 @@ class Form:
     advanced: bool = False
     when: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     auto: bool = False
-    widget: Literal["", "slider", "text", "lines", "model", "data", "hidden"] = ""
+    widget: Literal["", "slider", "text", "long", "lines", "model", "data", "hidden"] = ""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ class Copies:
     """How many copies of the model's parts a step holds, for the memory estimate.
 
     `sequences` counts the sequences scored for one row (2 for a chosen and a rejected answer);
-    `frozen` counts further full models without gradients (a reference, a teacher, a reward model).
+    `frozen` counts further full models without gradients (a reference, a teacher, a reward model), each of the size of
+    `frozen_model`, a model reference ("": of the trained model's size). `heads` counts the copies of the next-token
+    scores, and `watched` is true when a frozen model reads what the others see of every row at every step.
     """
 
     sequences: int = 1
@@ -67,6 +69,27 @@ class Copies:
     # Tokens that the model writes itself for each row, and how often a step goes over them forwards and backwards.
     written: int = 0
     passes: float = 1.0
+    frozen_model: str = ""
+    heads: int = 1
+    watched: bool = False
+
+
+@dataclass(frozen=True)
+class View:
+    """A row as one of its readers sees it; `label` says who that is, `trained` whether it is the model that is trained."""
+
+    label: str
+    row: dict[str, Any]
+    trained: bool = True
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run takes besides its training: a line of the review, and the seconds that it adds."""
+
+    what: str
+    words: str
+    seconds: float
 
 
 class Job(Protocol):
@@ -117,6 +140,15 @@ class TrainerSpec:
     # Settings without which this trainer has nothing to do; for its example rows, and where nobody has chosen any yet.
     example_settings: Mapping[str, Any] = field(default_factory=dict)
 
+    # For rows of prompts: who reads what of a row, where that is not simply the row.
+    views: Callable[[Any, dict[str, Any]], tuple[View, ...]] | None = None
+    # For rows of prompts: how many tokens at most are written after each before it is trained on.
+    writes: Callable[[Any], int] | None = None
+    # What a plan and its data take besides training.
+    costs: Callable[[Any, Any], tuple[Cost, ...]] | None = None
+    # What the model card says on how to ask the finished model; "" for nothing special.
+    usage: Callable[[Any], str] | None = None
+
     @property
     def best_words(self) -> str:
         """What was best at the best step: "held-out loss was lowest"."""
@@ -130,3 +162,7 @@ class TrainerSpec:
     def copies_of(self, params: Any) -> Copies:
         """What a step with these settings holds."""
         return self.copies if isinstance(self.copies, Copies) else self.copies(params)
+
+    def asked(self, params: Any, row: dict[str, Any]) -> dict[str, Any]:
+        """The row as the model that is trained sees it."""
+        return next(view.row for view in self.views(params, row) if view.trained) if self.views else row

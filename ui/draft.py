@@ -70,6 +70,8 @@ def _begun(wishes: dict[str, str], form: SettingsForm) -> tuple[dict[str, Any], 
     trainer = wishes.get("trainer", settings.get("trainer", AUTO))
     settings["trainer"] = trainer if trainer in known or trainer == AUTO else AUTO
     settings.update({name: wishes[key] for key, name in (("data", "data_path"), ("model", "model")) if key in wishes})
+    sample = next((s for s in api.samples() if wishes.get("data") == f"{api.SAMPLE_PREFIX}{s.id}"), None)
+    settings = {**(sample.settings if sample else {}), **settings}
     values = {name: to_widget(field, settings.get(name, field.default)) for name, field in form.fields.items()}
     values["trainer"] = next(iter(known)) if settings["trainer"] == AUTO else settings["trainer"]
     return values, settings["trainer"] == AUTO, note

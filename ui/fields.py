@@ -100,6 +100,8 @@ def widget(field: Field) -> Any:
         return gr.Dropdown(field.choices, value=value, **common)
     if field.is_lines:
         return gr.Textbox(value=value, lines=3, max_lines=8, **common)
+    if field.form.widget == "long":
+        return gr.Textbox(value=value, lines=3, max_lines=12, **common)
     return gr.Textbox(value=value, placeholder=AUTOMATIC if field.form.auto else "", max_lines=1, **common)
 
 

@@ -10,6 +10,7 @@ import gradio as gr
 from engine import api
 from engine.errors import StudioError
 from ui import data_view
+from ui.fields import to_widget
 from ui.reach import refuse_foreign
 
 if TYPE_CHECKING:
@@ -34,7 +35,15 @@ class DataStep:
         return api.store_upload(file, file.rsplit("/", 1)[-1])
 
     def sampled(self, sample: str) -> list[Any]:
-        return [f"{api.SAMPLE_PREFIX}{sample}" if sample else "", "", "", True]
+        """Take a sample, and what its training needs to know besides."""
+        chosen = settings_of(sample)
+        filled = [to_widget(self.form.fields[n], chosen[n]) if n in chosen else gr.skip() for n in self.of_samples]
+        return [f"{api.SAMPLE_PREFIX}{sample}" if sample else "", "", "", True, *filled]
+
+    @property
+    def of_samples(self) -> list[str]:
+        """The settings that some sample has a value for."""
+        return [name for name in self.form.names if any(name in s.settings for s in api.samples())]
 
     def named(self, path: str, seen: dict[str, Any]) -> list[Any]:
         """Take a path that was typed; leaving the box without having changed it changes nothing."""
@@ -123,6 +132,11 @@ class DataStep:
             for role in seen.roles[: len(self.page.roles)]
         ]
         return shown + [gr.update(visible=False)] * (len(self.page.roles) - len(shown))
+
+
+def settings_of(sample: str) -> dict[str, Any]:
+    """What a sample's training needs to know; nothing for none."""
+    return next((dict(s.settings) for s in api.samples() if s.id == sample), {})
 
 
 def sample_of(path: str) -> str:

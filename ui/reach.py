@@ -20,8 +20,10 @@ from engine import api
 from engine.errors import FieldProblem, ParamError
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
-_PATHS = ("data_path", "valid_path", "model", "model_ref", "rl_reward_model_path")
+_PATHS = ("data_path", "valid_path", "model", "model_ref", "rl_reward_model_path", "teacher_model")
 _PYTHON_ALLOWED = "AITRAINING_ALLOW_PYTHON_REWARDS"
+# Other servers that this one would be made to ask, with its owner's key.
+_ADDRESSES = ("teacher_endpoint",)
 
 
 class KnownHosts:
@@ -54,7 +56,8 @@ def refuse_foreign(values: dict[str, Any]) -> None:
     """Refuse what a browser may not ask for.
 
     Raises:
-        ParamError: it names a Python file to run, or, on a page served to others, a file outside the studio's own folders.
+        ParamError: it names a Python file to run, or, on a page served to others, a file outside the studio's own folders, or
+            another server to be asked.
     """
     _refuse_programs(values)
     if only_local():
@@ -63,6 +66,10 @@ def refuse_foreign(values: dict[str, Any]) -> None:
     if wrong:
         sentence = "This page is served to others, so it reads uploaded files, samples and finished runs only."
         raise ParamError([FieldProblem(name, sentence) for name in wrong], hint="Upload the file.")
+    afar = [name for name in _ADDRESSES if values.get(name)]
+    if afar:
+        sentence = "This page is served to others, so it asks no other servers."
+        raise ParamError([FieldProblem(name, sentence) for name in afar], hint="Start such a run from the command line.")
 
 
 def _refuse_programs(values: dict[str, Any]) -> None:

@@ -32,6 +32,7 @@ def review_html(plan: Any, found: Any) -> str:
         ("Optimizer steps", f"{found.steps:,}"),
         ("Time", f"about {duration(found.seconds)} <span class='st-soft'>({escape(found.seconds_how)})</span>"),
         ("Disk", f"{size(found.disk)} of {size(found.disk_free)} free"),
+        *((cost.what, escape(cost.words)) for cost in found.costs),
         ("Device", f"{escape(device.name)}, {count(device.cores, 'core')}"),
     )
     listed = "".join(f"<div><dt>{what}</dt><dd>{value}</dd></div>" for what, value in rows)

@@ -14,6 +14,7 @@ from typing import Any
 from assets.build.corpus import documents
 from assets.build.town import Person, people, questions
 from engine.data import rows
+from engine.models import TEACHER
 
 SEED = 11
 FOLDER = Path(__file__).parents[1] / "samples"
@@ -48,8 +49,10 @@ def main() -> None:
     print(f"{len(index)} samples in {FOLDER}")
 
 
-def _entry(name: str, trainer: str, title: str, sentence: str, rows: int, prompts: list[str], file: str) -> dict[str, Any]:
-    return {
+def _entry(
+    name: str, trainer: str, title: str, sentence: str, rows: int, prompts: list[str], file: str, **settings: Any
+) -> dict[str, Any]:
+    made: dict[str, Any] = {
         "id": name,
         "trainer": trainer,
         "title": title,
@@ -58,6 +61,7 @@ def _entry(name: str, trainer: str, title: str, sentence: str, rows: int, prompt
         "sample_prompts": prompts,
         "file": file,
     }
+    return {**made, "settings": settings} if settings else made
 
 
 def _write(name: str, text: str) -> None:
@@ -128,6 +132,8 @@ def _crier(draw: random.Random, known: list[Person], asked: list[str]) -> dict[s
         len(lines),
         asked,
         "town-crier.jsonl",
+        teacher_prompt_template=f"{LONG_PROMPT}\n\n{{input}}",
+        teacher_model=TEACHER,
     )
 
 

@@ -54,7 +54,8 @@ def resume(run: RunDirectory) -> None:
             raise RunActive(f"The run {run.name!r} is {state.value}; it needs no resuming.")
         if state is State.DONE:
             raise RunError(f"The run {run.name!r} is done.", hint="Start a new run from its model to train it further.")
-        if not any(run.checkpoints_dir.glob("checkpoint-*/trainer_state.json")):
+        answered = any(run.data_dir.glob("*.answers.jsonl"))  # what a teacher has written is worth going on from
+        if not answered and not any(run.checkpoints_dir.glob("checkpoint-*/trainer_state.json")):
             raise RunError(
                 f"The run {run.name!r} ended before its first checkpoint.",
                 hint="Start it again with the same settings.",

@@ -17,6 +17,7 @@ def model_card(run: RunDirectory, spec: TrainerSpec, given: Any, plan: Plan, sta
     params, data = plan.params, run.data()
     base = f"base_model: {params.model}\n" if "/" in params.model and not params.model.startswith(("/", ".")) else ""
     adapter = "library_name: peft\n" if params.peft and not params.merge_adapter else "library_name: transformers\n"
+    usage = f"\n{spec.usage(params)}\n" if spec.usage else ""
     rows = f"{data.get('train_rows', plan.train_rows)} rows to train on, {data.get('valid_rows', plan.valid_rows)} held out"
     return f"""---
 {base}{adapter}tags: [{spec.id}, aitraining-studio]
@@ -43,6 +44,7 @@ from transformers import pipeline
 chat = pipeline("text-generation", model="path/to/this/folder")
 print(chat([{{"role": "user", "content": "Hello!"}}]))
 ```
+{usage}
 
 ## How it was made
 

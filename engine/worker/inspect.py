@@ -4,7 +4,7 @@ Runs in a process of its own because it needs the tokenizer, and calls the very 
 The answer to `{"params": …, "limit": n}` is one message:
 
 - examples: [{row, parts: [{label, pieces: [[text, trained], …]}, …], tokens, trained, problem}]: the texts of a row (a
-  preference has two), each in pieces that are wholly trained or wholly not
+  preference has two, and a prompt may be read by a teacher), each in pieces that are wholly trained or wholly not
 - lengths: tokens of each row looked at · max_length: as given, or None · over: share of rows that are longer
 - lost: share of the looked-at tokens that a cut takes away · facts: what the plan needs to know · note: on the template
 - learns: what is done with the marked tokens, in a sentence
@@ -72,20 +72,20 @@ def preview(params: LLMTrainingParams, limit: int, tokenizers: dict[str, Any]) -
     try:
         make = parts_of(spec, params, tokenizer)
         source = rows(data_file(params.data_path), spec.rows, form=params.data_format, mapping=params.column_mapping or None)
-        examples, made = _look(source, make, tokenizer, limit, params.max_length)
+        examples, seen = _look(source, make, tokenizer, limit, params.max_length)
     finally:
         tokenizer.chat_template = own
-    if not made:
+    if not seen:
         raise DataError("No row of this file can be used.", hint="The problems listed beside it say why.")
-    return {"examples": examples, "note": note, "learns": spec.learns, **_lengths(made, params.max_length)}
+    return {"examples": examples, "note": note, "learns": spec.learns, **_lengths(seen, params.max_length)}
 
 
 def _look(
     source: Iterable[tuple[int, Any]], make: Any, tokenizer: Any, limit: int, max_length: int | None
-) -> tuple[list[dict[str, Any]], list[Tokens]]:
-    """Examples, and the tokens of every text of the rows looked at."""
+) -> tuple[list[dict[str, Any]], list[Part]]:
+    """Examples, and every text of the rows looked at."""
     examples: list[dict[str, Any]] = []
-    made: list[Tokens] = []
+    made: list[Part] = []
     for number, row in itertools.islice(source, _ROWS):
         if isinstance(row, Problem):
             continue
@@ -93,14 +93,14 @@ def _look(
             parts, problem = make(row), ""
         except DataError as error:
             parts, problem = [], str(error)
-        made += [part.tokens for part in parts]
+        made += parts
         if len(examples) < limit:
             examples.append(_example(number, parts, tokenizer, max_length, problem))
     return examples, made
 
 
 def _example(number: int, parts: list[Part], tokenizer: Any, max_length: int | None, problem: str) -> dict[str, Any]:
-    cut = [part.tokens.cut(max_length) for part in parts]
+    cut = [part.tokens.cut(max_length) if part.trained else part.tokens for part in parts]
     answered = any(part.tokens.trained for part in parts)  # prompts alone have nothing that could be cut away
     if answered and not all(tokens.trained for tokens in cut):
         problem = "Nothing of this row is trained: its answer is cut away or empty."
@@ -126,7 +126,8 @@ def _pieces(tokens: Tokens, tokenizer: Any) -> list[list[Any]]:
     return [[tokenizer.decode(ids), trained] for trained, ids in grouped]
 
 
-def _lengths(made: list[Tokens], max_length: int | None) -> dict[str, Any]:
+def _lengths(seen: list[Part], max_length: int | None) -> dict[str, Any]:
+    made = [part.tokens for part in seen if part.trained]
     lengths = np.array([len(tokens.input_ids) for tokens in made])
     cut = [tokens.cut(max_length) for tokens in made]
     kept = np.array([len(tokens.input_ids) for tokens in cut])
@@ -140,5 +141,6 @@ def _lengths(made: list[Tokens], max_length: int | None) -> dict[str, Any]:
             "tokens_p95": int(np.percentile(lengths, 95)),
             "tokens_max": int(lengths.max()),
             "trained_mean": float(np.mean([tokens.trained for tokens in cut])),
+            "read_mean": sum(len(part.tokens.input_ids) for part in seen if not part.trained) / len(made),
         },
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from transformers import TrainingArguments
@@ -28,9 +28,12 @@ from engine.worker.models import load_causal, load_frozen
 from engine.worker.pairs import PairRows
 from engine.worker.prompts import prompt_rows
 from engine.worker.reporter import Reporter
-from engine.worker.rows import Make, Rows, tokenised
+from engine.worker.rows import Make, Rows, Source, read_rows, tokenised
 from engine.worker.token_rows import Blocks, Packed
 from engine.worker.tokens import chat_tokens, pair_tokens, text_tokens, turn_end
+
+if TYPE_CHECKING:
+    from engine.worker.teachers import LocalTeacher
 
 ReferenceKind = Literal["none", "precomputed", "live"]
 
@@ -105,8 +108,14 @@ class Kit:
             )
         return Rows(train, valid or None)
 
-    def _rows(self, make: Make, max_length: int | None, *, whole: bool = False) -> Rows:
-        return tokenised(self.run, self.reporter, self.tokenizer, make, max_length, whole=whole)
+    def taught_rows(self, make: Make, source: Source) -> Rows:
+        """Prompts with a teacher's answers as `source` reads them, in as many texts a row as `make` gives."""
+        rows = self._rows(make, None, source=source)
+        self._turn_end = turn_end(itertools.islice(rows.train, _LOOKED_AT), self.tokenizer)
+        return rows
+
+    def _rows(self, make: Make, max_length: int | None, *, whole: bool = False, source: Source = read_rows) -> Rows:
+        return tokenised(self.run, self.reporter, self.tokenizer, make, max_length, whole=whole, source=source)
 
     def blocks(self, rows: Rows, *, cross_documents: bool) -> Rows:
         """All documents end to end, cut into blocks of the longest length."""
@@ -204,6 +213,19 @@ class Kit:
         if p.peft and p.lora_dropout:
             self.reporter.warn("LoRA dropout is left out: answers must be learned from by the model that wrote them.")
         return rows, Judge(rewards, RewardModel(named, p) if named else None, p.rl_reward_model_weight)
+
+    def distilling_trainer(self, rows: Rows, teacher: LocalTeacher | None, *, alpha: float, temperature: float) -> Any:
+        """Training on a teacher's answers, and on its guesses where it is given (see engine/worker/distilling.py)."""
+        from engine.worker.distilling import DistillingTrainer
+
+        self._teach_where_to_stop()
+        apart = self.isolates and (teacher is None or teacher.isolates)
+        return DistillingTrainer(
+            **self._wired(rows, one_by_one=not apart),
+            alpha=alpha,
+            temperature=temperature,
+            guesses=teacher.guesses if teacher else None,
+        )
 
     def _reference(self, rows: Rows, kind: ReferenceKind) -> Any:
         """The reference's log-probabilities: put beside the rows, or a way to ask for them at every step."""

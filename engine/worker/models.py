@@ -9,8 +9,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from engine.errors import ModelError
-from engine.models import ModelSource, is_scorer
+from engine.models import STARTER, ModelSource, is_scorer, resolve
 from engine.params import LLMTrainingParams
+from engine.runs.directory import read_json
 from engine.worker import attention
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -38,6 +39,8 @@ def load_tokenizer(source: ModelSource) -> Any:
     Raises:
         ModelError: there is none, or it cannot be read.
     """
+    if source.path is not None and not (source.path / "tokenizer_config.json").is_file():
+        source = _base_of(source) or source
     try:
         tokenizer = AutoTokenizer.from_pretrained(source.location, trust_remote_code=False)
     except Exception as error:  # the tokenizer library raises plain Exception for a file that it cannot parse
@@ -49,13 +52,13 @@ def load_tokenizer(source: ModelSource) -> Any:
     return tokenizer
 
 
-def load_causal(source: ModelSource, params: LLMTrainingParams) -> Any:
+def load_causal(source: ModelSource, params: LLMTrainingParams, **further: Any) -> Any:
     """A model that writes, ready to be trained, with its adapter if one is wanted.
 
     Raises:
         ModelError: it cannot be loaded, or does not write.
     """
-    model = loaded(source, params, AutoModelForCausalLM)
+    model = loaded(source, params, AutoModelForCausalLM, **further)
     if (params.attention or "documents") == "documents" and attention.supported(model, params.max_length or 0):
         model.set_attn_implementation(attention.NAME)
     model.config.use_cache = False
@@ -76,7 +79,7 @@ def loaded(source: ModelSource, params: LLMTrainingParams, kind: Any, **further:
     # the usual one is not asked for by name: transformers takes it where the architecture knows it, else its own
     named = {} if asked in ("documents", "sdpa") else {"attn_implementation": asked}
     try:
-        model = load_any(source, kind, **named, **options, **further)
+        model = load_any(source, kind, **{**named, **options, **further})
     except (OSError, ValueError) as error:
         raise _not_loaded(source, "model", error) from error
     if params.quantization == "none" and params.device != "cpu" and torch.accelerator.is_available():
@@ -84,10 +87,14 @@ def loaded(source: ModelSource, params: LLMTrainingParams, kind: Any, **further:
     return model
 
 
-def load_frozen(source: ModelSource, params: LLMTrainingParams) -> Any:
-    """A second causal model that is only asked: a reference, a teacher. In the training's number format, on its device."""
+def load_frozen(source: ModelSource, params: LLMTrainingParams, *, fast: bool = False) -> Any:
+    """A second causal model that is only asked: a reference, a teacher. On the training's device.
+
+    Its weights are as exact as those of a model in full training; `fast` holds them in the training's number format.
+    """
     plain = params.model_copy(update={"peft": False, "quantization": "none"})
-    return load_causal(source, plain).eval().requires_grad_(False)
+    further = {"dtype": _DTYPES[params.precision or "fp32"]} if fast else {}
+    return load_causal(source, plain, **further).eval().requires_grad_(False)
 
 
 def load_any(source: ModelSource, kind: Any = AutoModelForCausalLM, **options: Any) -> Any:
@@ -102,14 +109,27 @@ def load_any(source: ModelSource, kind: Any = AutoModelForCausalLM, **options: A
             hint="Choose a model that writes; a reward model is for PPO and for the playground.",
         )
     if source.path is not None and not (source.path / "config.json").is_file():
-        from peft import AutoPeftModelForCausalLM, AutoPeftModelForSequenceClassification
+        from peft import AutoPeftModelForCausalLM, AutoPeftModelForSequenceClassification, PeftModel
 
         peft = AutoPeftModelForCausalLM if kind is AutoModelForCausalLM else AutoPeftModelForSequenceClassification
-        model: Any = peft.from_pretrained(source.location, **options).merge_and_unload()
+        base = _base_of(source)
+        if base is not None:  # peft would look for the studio's own names on the Hub
+            model: Any = PeftModel.from_pretrained(load_any(base, kind, **options), source.location).merge_and_unload()
+        else:
+            model = peft.from_pretrained(source.location, **options).merge_and_unload()
         if (source.path / "generation_config.json").is_file():  # peft leaves it; it names the token that ends an answer
             model.generation_config = GenerationConfig.from_pretrained(source.location)
         return model
     return kind.from_pretrained(source.location, **options)
+
+
+def _base_of(source: ModelSource) -> ModelSource | None:
+    """The bundled model that an adapter on this machine was made for; None for any other base, and for no adapter."""
+    settings = source.path / "adapter_config.json" if source.path else None
+    if settings is None or not settings.is_file():
+        return None
+    named = str(read_json(settings).get("base_model_name_or_path"))
+    return resolve(named) if named == STARTER else None
 
 
 def with_adapter(model: Any, params: LLMTrainingParams, task: str) -> Any:

@@ -23,6 +23,7 @@ from engine.worker.tokens import Tokens, chat_tokens, pair_tokens, prompt_tokens
 
 Row = dict[str, Any]
 Make = Callable[[Row], Sequence[Tokens]]
+Source = Callable[[Path], Iterator[Row]]
 
 # Rows between two looks at whether somebody wants the run to stop.
 _BETWEEN_STOPS = 200
@@ -36,10 +37,14 @@ class Rows(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One text of a row as the model sees it; `label` tells it from the row's other texts."""
+    """One text of a row as it is read; `label` tells it from the row's other texts.
+
+    `trained` is false for what others than the trained model read.
+    """
 
     label: str
     tokens: Tokens
+    trained: bool = True
 
 
 def parts_of(spec: TrainerSpec, params: LLMTrainingParams, tokenizer: Any) -> Callable[[Row], list[Part]]:
@@ -50,11 +55,16 @@ def parts_of(spec: TrainerSpec, params: LLMTrainingParams, tokenizer: Any) -> Ca
         chosen, rejected = pair_tokens(row, tokenizer)
         return [Part("better", chosen), Part("worse", rejected)]
 
+    def asked(row: Row) -> list[Part]:
+        if spec.views is None:
+            return [Part("", prompt_tokens(row, tokenizer))]
+        return [Part(view.label, prompt_tokens(view.row, tokenizer), view.trained) for view in spec.views(params, row)]
+
     makes: dict[str, Callable[[Row], list[Part]]] = {
         "text": lambda row: [Part("", text_tokens(row, tokenizer))],
         "chat": lambda row: [Part("", chat_tokens(row, tokenizer, train_on_prompt=on_prompt))],
         "preference": pair,
-        "prompts": lambda row: [Part("", prompt_tokens(row, tokenizer))],
+        "prompts": asked,
         "feedback": lambda row: [Part("good" if row["label"] else "bad", chat_tokens(row, tokenizer))],
     }
     return makes[spec.rows]
@@ -70,15 +80,22 @@ def read_rows(file: Path, limit: int | None = None) -> Iterator[Row]:
 
 
 def tokenised(
-    run: RunDirectory, reporter: Reporter, tokenizer: Any, make: Make, max_length: int | None, *, whole: bool = False
+    run: RunDirectory,
+    reporter: Reporter,
+    tokenizer: Any,
+    make: Make,
+    max_length: int | None,
+    *,
+    whole: bool = False,
+    source: Source = read_rows,
 ) -> Rows:
-    """Training and held-out rows; `whole` leaves rows out that would have to be cut.
+    """Training and held-out rows, read by `source`; `whole` leaves rows out that would have to be cut.
 
     Raises:
         DataError: no training row is left.
     """
     reporter.phase(State.PREPARING, "Tokenising")
-    one = _File(run, reporter, tokenizer, make, max_length, whole)
+    one = _File(run, reporter, tokenizer, make, max_length, whole, source)
     train = one.tokenise("train")
     if not len(train):
         raise DataError(
@@ -98,12 +115,13 @@ class _File(NamedTuple):
     make: Make
     max_length: int | None
     whole: bool
+    source: Source
 
     def tokenise(self, part: str) -> TokenRows:
         writer = RowWriter(self.run.data_dir / f"{part}.tokens")
         empty, refused = 0, list[str]()
         spelt = Counter[str]()
-        for number, row in enumerate(read_rows(self.run.data_dir / f"{part}.jsonl")):
+        for number, row in enumerate(self.source(self.run.data_dir / f"{part}.jsonl")):
             if number % _BETWEEN_STOPS == 0:
                 self.reporter.heed_stop()
             spelt.update(spelt_control_tokens(row, self.tokenizer))

@@ -35,7 +35,7 @@ def sample_answers(
     for row in rows:
         words = row["text"] if "prompt" not in row and "text" in row else last_question(row)
         try:
-            given.append(prompt_text(row, tokenizer))
+            given.append(prompt_text(spec.asked(params, row), tokenizer))
         except DataError as error:
             reporter.warn(f"The prompt {words[:60]!r} is not answered while training: {error}")
         else:

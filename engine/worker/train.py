@@ -130,14 +130,15 @@ class _Work:
     def _count(self, tokenizer: Any) -> DataFacts:
         """Token lengths of the training rows, exact when there are at most `_COUNTED`."""
         data, make = self.run.data(), parts_of(self.spec, self.params, tokenizer)
-        lengths, trained = [], []
+        lengths, trained, read = [], [], 0
         for row in read_rows(self.run.data_dir / "train.jsonl", _COUNTED):
             try:
                 parts = make(row)
             except DataError:
                 continue  # left out and reported when the rows are tokenised for training
-            lengths += [len(part.tokens.input_ids) for part in parts]
-            trained += [part.tokens.trained for part in parts]
+            lengths += [len(part.tokens.input_ids) for part in parts if part.trained]
+            trained += [part.tokens.trained for part in parts if part.trained]
+            read += sum(len(part.tokens.input_ids) for part in parts if not part.trained)
         if not lengths:
             lengths, trained = [1], [0]
         # as the page counts them: rows that are yet to be split, and held-out rows only where they are a file of their own
@@ -150,6 +151,7 @@ class _Work:
             trained_mean=float(np.mean(trained)),
             exact=data["train_rows"] <= _COUNTED,
             liked=data.get("liked"),
+            read_mean=read / len(lengths),
         )
 
     def _train(self, chosen: Plan, tokenizer: Any, known: ModelFacts) -> None:
