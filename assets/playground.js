@@ -39,6 +39,7 @@
         return;
       }
       this.models[1] ??= found.models[1]?.id ?? "";
+      this.judges = new Set(found.models.filter((m) => m.scores).map((m) => m.id));
       this.build(found.models);
     }
     build(models) {
@@ -102,6 +103,7 @@
           }
         },
       });
+      this.answer = el("textarea", { rows: "2", id: "answer", "aria-label": "The answer to score", placeholder: "The answer to score" });
       this.go = el(
         "button",
         { type: "button", class: "st-button main", id: "send", onclick: () => (this.busy ? this.stop() : this.send()) },
@@ -130,6 +132,7 @@
           "div",
           { class: "ask" },
           this.input,
+          this.answer,
           el(
             "div",
             { class: "st-actions" },
@@ -174,7 +177,11 @@
         s.log.replaceChildren(...this.talks[n].map((turn) => this.turn(turn)));
         s.box.classList.toggle("off", !this.models[n]);
       });
-      this.input.placeholder = `${this.models[0] && this.models[1] ? "Ask both…" : "Ask…"} (Enter sends, Shift+Enter makes a new line)`;
+      const active = this.models.filter(Boolean),
+        alone = active.length > 0 && active.every((id) => this.judges.has(id)), // nobody writes: the answer is typed as well
+        asked = alone ? "The question" : active.length > 1 && !active.some((id) => this.judges.has(id)) ? "Ask both…" : "Ask…";
+      this.input.placeholder = `${asked} (Enter sends, Shift+Enter makes a new line)`;
+      this.answer.hidden = !alone;
       this.keep();
     }
     turn(turn) {
@@ -188,11 +195,17 @@
       return turn.node;
     }
     async send() {
-      const text = this.input.value.trim();
+      const text = this.input.value.trim(),
+        given = this.answer.hidden ? "" : this.answer.value.trim();
       if (!text || this.busy) return;
+      if (!this.answer.hidden && !given) {
+        this.said.textContent = "Type the answer to score as well.";
+        return this.answer.focus();
+      }
       this.input.value = "";
-      const sides = [0, 1].filter((n) => this.models[n]);
-      const messages = sides.map((n) => {
+      const sides = [0, 1].filter((n) => this.models[n]),
+        writer = sides.find((n) => !this.judges.has(this.models[n]));
+      const asked = sides.map((n) => {
         // a question that got no answer is left out with it: templates want the two to take turns
         const whole = this.talks[n].filter((t, i, all) => {
           const answer = t.role === "user" ? all[i + 1] : t;
@@ -203,6 +216,11 @@
         this.talks[n].push({ role: "assistant", content: "" });
         return this.system.trim() ? [{ role: "system", content: this.system.trim() }, ...sent] : sent;
       });
+      // a model that scores reads the writer's talk, whose answer it is given; alone, what was typed
+      const typed = [{ role: "user", content: text }, ...(given ? [{ role: "assistant", content: given }] : [])];
+      const messages = sides.map((n, i) =>
+        !this.judges.has(this.models[n]) ? asked[i] : writer == null ? typed : asked[sides.indexOf(writer)],
+      );
       this.draw();
       this.busy = new AbortController();
       this.go.textContent = "Stop";
@@ -259,6 +277,11 @@
         turn.content = `${message.message} ${message.hint}`;
         turn.node.classList.add("failed");
         turn.node.querySelector(".text").textContent = turn.content;
+      }
+      if (message.type === "score") {
+        turn.content = `Score ${message.score >= 0 ? "+" : ""}${message.score.toFixed(2)}`;
+        turn.node.querySelector(".text").textContent = turn.content;
+        this.said.textContent = "";
       }
       if (message.type === "end") {
         turn.facts = `${message.tokens} tokens, ${number(message.tokens / Math.max(message.seconds, 0.001))} a second`;

@@ -37,6 +37,16 @@ class ModelSource:
         """What `from_pretrained` takes."""
         return str(self.path) if self.path else self.reference
 
+    @property
+    def scores(self) -> bool:
+        """Whether it gives scores and does not write: its files say so. What the Hub has is taken for one that writes."""
+        if self.path is None:
+            return False
+        if (self.path / "config.json").is_file():
+            kinds = read_json(self.path / "config.json").get("architectures") or [""]
+            return str(kinds[0]).endswith("ForSequenceClassification")
+        return read_json(self.path / "adapter_config.json").get("task_type") == "SEQ_CLS"
+
 
 @dataclass(frozen=True)
 class ModelFacts:
@@ -94,16 +104,6 @@ def choices() -> list[ModelSource]:
     finished = [p.parent for p in root.glob("*/model") if p.is_dir()] if root.is_dir() else []
     finished.sort(key=lambda path: (path / "model").stat().st_mtime, reverse=True)
     return [resolve(STARTER), *(resolve(path.name) for path in finished)]
-
-
-def is_scorer(source: ModelSource) -> bool:
-    """Whether a model on this machine gives scores; its files say so. What the Hub has is taken for one that writes."""
-    if source.path is None:
-        return False
-    if (source.path / "config.json").is_file():
-        kinds = read_json(source.path / "config.json").get("architectures") or [""]
-        return str(kinds[0]).endswith("ForSequenceClassification")
-    return read_json(source.path / "adapter_config.json").get("task_type") == "SEQ_CLS"
 
 
 def facts(reference: str) -> ModelFacts:

@@ -128,7 +128,7 @@ class Events:
         found, _, step, _ = stores
         values = dict(found["values"])
         filled: list[Any] = [values.get(name, "") for name in self.form.names]
-        choices = [(source.label, source.reference) for source in api.model_choices()]
+        choices = [(source.label, source.reference) for source in api.model_choices() if not source.scores]
         filled[self.form.names.index("model")] = gr.update(choices=choices, value=values.get("model"))
         return [
             *stores,

@@ -47,7 +47,9 @@ def models(request: Request) -> Response:
     """What there is to talk to, and whether models are held in memory now."""
     return answered(
         lambda: {
-            "models": [{"id": source.reference, "label": source.label} for source in api.model_choices()],
+            "models": [
+                {"id": source.reference, "label": source.label, "scores": source.scores} for source in api.model_choices()
+            ],
             "open": _session.open,
         }
     )

@@ -12,6 +12,23 @@ from engine.runs.status import Status
 from engine.spec import TrainerSpec
 
 
+_USE = {
+    "text": """from transformers import pipeline
+
+chat = pipeline("text-generation", model="path/to/this/folder")
+print(chat([{"role": "user", "content": "Hello!"}]))""",
+    "score": """import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+folder = "path/to/this/folder"
+tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForSequenceClassification.from_pretrained(folder)
+talk = [{"role": "user", "content": "Hello!"}, {"role": "assistant", "content": "Good day, and welcome!"}]
+ids = tokenizer.apply_chat_template(talk, return_tensors="pt", return_dict=True)
+with torch.no_grad():
+    print(float(model(**ids).logits))  # the higher, the better""",
+}
+
+
 def model_card(run: RunDirectory, spec: TrainerSpec, given: Any, plan: Plan, status: Status) -> str:
     """Markdown with the front matter that the Hub reads. `given` are the settings as the person gave them."""
     params, data = plan.params, run.data()
@@ -39,10 +56,7 @@ def model_card(run: RunDirectory, spec: TrainerSpec, given: Any, plan: Plan, sta
 ## How to use it
 
 ```python
-from transformers import pipeline
-
-chat = pipeline("text-generation", model="path/to/this/folder")
-print(chat([{{"role": "user", "content": "Hello!"}}]))
+{_USE[spec.makes]}
 ```
 {usage}
 

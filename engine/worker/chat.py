@@ -2,8 +2,9 @@
 
 Requests are `{"do": "answer", "id", "models": [reference, …], "messages": [[turn, …], …], "settings": {…}}`; while an
 answer is made, `{"do": "stop"}` ends it. Replies: `{"type": "text", "id", "side", "text"}` pieces, then for each side
-`{"type": "end", "id", "side", "tokens", "seconds", "reason"}`; `{"type": "error", "id", "side", "message", "hint"}` in
-place of a side's answer; `{"type": "done", "id"}` at last.
+`{"type": "end", "id", "side", "tokens", "seconds"}`; `{"type": "error", "id", "side", "message", "hint"}` in place of a
+side's answer; `{"type": "done", "id"}` at last. A side whose model scores waits for the other side's answer and then
+gives `{"type": "score", "id", "side", "score"}`; alone, it scores the answer that its own messages end with.
 """
 
 from __future__ import annotations
@@ -14,17 +15,26 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    LogitsProcessorList,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
 
 from engine.device import device
+from engine.errors import DataError
 from engine.models import resolve
 from engine.runs.channel import Channel
 from engine.worker.answers import stop_tokens
 from engine.worker.failures import explained
 from engine.worker.models import load_any, load_tokenizer
+from engine.worker.scoring import score_ids
 from engine.worker.templates import choose_template
-from engine.worker.tokens import prompt_text
+from engine.worker.tokens import chat_tokens, prompt_text
 
 # Two sides, and one to change to and fro.
 _LOADED = 3
@@ -47,7 +57,7 @@ class _Shelf:
         self._loaded: OrderedDict[str, tuple[Any, Any]] = OrderedDict()
 
     def get(self, reference: str) -> tuple[Any, Any]:
-        """(model, tokenizer)."""
+        """(model, tokenizer); the model writes or scores."""
         source = resolve(reference)
         changed = max(file.stat().st_mtime for file in source.path.glob("*.json")) if source.path else 0
         key = f"{source.location}@{changed}"
@@ -59,16 +69,17 @@ class _Shelf:
             found = device()
             kind = found.kind
             dtype = torch.float32 if kind == "cpu" and not found.bf16 else "auto"
-            model = load_any(source, dtype=dtype, use_safetensors=True, trust_remote_code=False).eval()
+            sort = AutoModelForSequenceClassification if source.scores else AutoModelForCausalLM
+            model = load_any(source, sort, dtype=dtype, use_safetensors=True, trust_remote_code=False).eval()
             self._loaded[key] = (model.to(kind if torch.accelerator.is_available() else "cpu"), tokenizer)
         self._loaded.move_to_end(key)
         return self._loaded[key]
 
 
 def _answer(request: dict[str, Any], shelf: _Shelf, channel: Channel) -> None:
-    """Let the sides answer in turns, one token each, until all have ended or the page has had enough."""
-    sides: dict[int, Iterator[str]] = {}
-    began, counts = time.monotonic(), [0] * len(request["models"])
+    """Let the sides that write answer in turns, one token each; then those that score."""
+    writers: dict[int, Iterator[str]] = {}
+    judges: dict[int, tuple[Any, Any]] = {}
 
     def tell(kind: str, **values: Any) -> None:
         channel.send({"type": kind, "id": request["id"], **values})
@@ -76,26 +87,60 @@ def _answer(request: dict[str, Any], shelf: _Shelf, channel: Channel) -> None:
     for side, reference in enumerate(request["models"]):
         try:
             model, tokenizer = shelf.get(reference)
-            sides[side] = _speak(model, tokenizer, request["messages"][side], request["settings"])
+            if model.can_generate():
+                writers[side] = _speak(model, tokenizer, request["messages"][side], request["settings"])
+            else:
+                judges[side] = (model, tokenizer)
         except Exception as error:  # whatever a foreign model or template does, the other side is answered
             _tell_error(tell, side, error)
-    while sides:
+    said = _write(writers, channel, tell)
+    _judge(judges, request["messages"], said, tell)
+    tell("done")
+
+
+def _write(writers: dict[int, Iterator[str]], channel: Channel, tell: Any) -> str:
+    """Send what the sides write until all have ended or the page has had enough; returns what was written."""
+    began, counts, said = time.monotonic(), dict.fromkeys(writers, 0), ""
+    while writers:
         stopped = channel.readable(0) and (channel.receive() or {"do": "stop"})["do"] == "stop"
-        for side, pieces in list(sides.items()):
+        for side, pieces in list(writers.items()):
             try:
                 piece = None if stopped else next(pieces, None)
             except Exception as error:
                 _tell_error(tell, side, error)
-                del sides[side]
+                del writers[side]
                 continue
             if piece is None:
-                del sides[side]
+                del writers[side]
                 tell("end", side=side, tokens=counts[side], seconds=time.monotonic() - began)
                 continue
             counts[side] += 1
             if piece:
+                said += piece
                 tell("text", side=side, text=piece)
-    tell("done")
+    return said
+
+
+def _judge(judges: dict[int, tuple[Any, Any]], messages: list[Any], answer: str, tell: Any) -> None:
+    """Let the sides that score say what they think of the answer."""
+    for side, (model, tokenizer) in judges.items():
+        try:
+            tell("score", side=side, score=_score(model, tokenizer, messages[side], answer))
+        except Exception as error:
+            _tell_error(tell, side, error)
+
+
+def _score(model: Any, tokenizer: Any, messages: list[dict[str, str]], answer: str) -> float:
+    """The score of a talk with an answer at its end: the other side's, or the one that is there already.
+
+    Raises:
+        DataError: there is no answer to score.
+    """
+    if messages[-1]["role"] != "assistant":
+        if not answer.strip():
+            raise DataError("There is no answer to score.", hint="Choose a model that writes on the other side, or type one.")
+        messages = [*messages, {"role": "assistant", "content": answer}]
+    return score_ids(model, [chat_tokens({"messages": messages}, tokenizer).input_ids])[0]
 
 
 def _tell_error(tell: Any, side: int, error: Exception) -> None:

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from engine.errors import ModelError
-from engine.models import is_scorer, resolve
+from engine.models import resolve
 from engine.params import LLMTrainingParams
 from engine.rewards import Rewards, Row
 from engine.worker import attention
@@ -40,7 +40,7 @@ class RewardModel:
         source = resolve(reference)
         if source.path is None:
             download(source)
-        elif not is_scorer(source):
+        elif not source.scores:
             raise ModelError(
                 f"{reference} writes texts and does not score them.",
                 hint="Train a reward model first, and name its run in rl_reward_model_path.",

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from engine.errors import ModelError
-from engine.models import STARTER, ModelSource, is_scorer, resolve
+from engine.models import STARTER, ModelSource, resolve
 from engine.params import LLMTrainingParams
 from engine.runs.directory import read_json
 from engine.worker import attention
@@ -103,7 +103,7 @@ def load_any(source: ModelSource, kind: Any = AutoModelForCausalLM, **options: A
     Raises:
         ModelError: a model that writes is wanted, and this one scores.
     """
-    if kind is AutoModelForCausalLM and is_scorer(source):
+    if kind is AutoModelForCausalLM and source.scores:
         raise ModelError(
             f"{source.reference} gives scores and does not write.",
             hint="Choose a model that writes; a reward model is for PPO and for the playground.",
