@@ -37,7 +37,7 @@ class Page:
         trainers = [(spec.title, spec.id) for spec in api.specs().values()]
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=300, elem_classes="choose"):
-                # open for files once the draft is there: what is dropped before would be lost under it
+                # open for files and paths once the draft is there: what comes before would be lost under it
                 self.upload = gr.File(label="Drop your file here", elem_id="upload", height=150, interactive=False)
                 self.sample = gr.Dropdown(
                     [("none", ""), *((f"{s.title} ({s.rows:,} rows)", s.id) for s in api.samples())],
@@ -51,6 +51,7 @@ class Page:
                     info="A path to a file or folder, or a Hugging Face data set like org/name.",
                     elem_id="field-data_path",
                     max_lines=1,
+                    interactive=False,
                 )
                 self.form.put("data_path", path)
                 trainer = gr.Radio(trainers, label="Training", elem_id="field-trainer", elem_classes="cards")

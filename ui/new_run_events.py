@@ -130,6 +130,7 @@ class Events:
         filled: list[Any] = [values.get(name, "") for name in self.form.names]
         choices = [(source.label, source.reference) for source in api.model_choices() if not source.scores]
         filled[self.form.names.index("model")] = gr.update(choices=choices, value=values.get("model"))
+        filled[self.form.names.index("data_path")] = gr.update(value=values.get("data_path", ""), interactive=True)
         return [
             *stores,
             data_view.failure_html(StudioError(note)) if note else "",
