@@ -39,7 +39,7 @@ def test_settings_survive_yaml_and_command_line(values: dict[str, Any]) -> None:
     from engine.flags import given_values
     from engine.registry import parse
 
-    made = LLMTrainingParams(**values)
+    made = LLMTrainingParams(**specs()[values["trainer"]].example_settings, **values)
     assert from_yaml(to_yaml(made)) == made
     words = shlex.split(command(made))
     assert words == to_argv(made)

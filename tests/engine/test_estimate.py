@@ -44,7 +44,7 @@ def item(of: Estimate, what: str) -> int:
 @pytest.mark.parametrize("peft", [True, False])
 @pytest.mark.parametrize("device", [GPU, CPU], ids=["gpu", "cpu"])
 def test_items_are_positive_and_add_up(trainer: str, peft: bool, device: Device) -> None:
-    made = work_out(facts("starter"), device, trainer=trainer, peft=peft)
+    made = work_out(facts("starter"), device, trainer=trainer, peft=peft, **spec_for(trainer).example_settings)
     assert all(size > 0 for _, size in made.memory)
     assert len({what for what, _ in made.memory}) == len(made.memory)
     assert sum(size for _, size in made.memory) == made.memory_total

@@ -13,7 +13,7 @@ from engine.errors import DeviceError
 from engine.models import ModelFacts
 from engine.params import LLMTrainingParams, form_of
 from engine.plan import DataFacts, plan, presets
-from engine.registry import parse, specs
+from engine.registry import parse, spec_for, specs
 
 CPU = Device(kind="cpu", name="A processor", cores=4, memory_total=16 << 30, memory_free=8 << 30, bf16=False)
 GPU = Device("cuda", "A card", 8, 80 << 30, 78 << 30, bf16=True, flash_attention=True, quantization=True)
@@ -29,7 +29,7 @@ def params(**values: Any) -> LLMTrainingParams:
 @pytest.mark.parametrize("device", [CPU, GPU], ids=["cpu", "gpu"])
 @pytest.mark.parametrize("rows", [1, 3, 50, 10_000])
 def test_every_open_setting_is_chosen_and_says_why(trainer: str, device: Device, rows: int) -> None:
-    asked = params(trainer=trainer)
+    asked = params(trainer=trainer, **spec_for(trainer).example_settings)
     chosen = plan(asked, DataFacts(rows), SMALL, device)
     auto = {name for name in type(asked).model_fields if form_of(type(asked), name).auto}
     assert set(chosen.reasons) == auto
@@ -181,7 +181,8 @@ def test_presets_are_settings_of_every_trainer(trainer: str) -> None:
     assert list(named) == ["Quick try", "Balanced", "Best quality"]
     for values in named.values():
         assert values
-        chosen = plan(params(trainer=trainer, **values), DataFacts(10_000), SMALL, CPU)
+        given = {**spec_for(trainer).example_settings, **values}
+        chosen = plan(params(trainer=trainer, **given), DataFacts(10_000), SMALL, CPU)
         assert chosen.total_steps >= 1
     keys = {frozenset(values) for values in named.values()}
     assert len(keys) == 1  # changing from one to another leaves nothing of the first behind

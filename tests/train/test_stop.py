@@ -68,21 +68,20 @@ def test_tokenising_many_rows_heeds_a_stop_among_them(
     new_run: Callable[..., RunDirectory], work: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows of a large file may take minutes."""
-    from engine.worker import rows
+    from engine.worker import kit
 
-    run, made, read = new_run(jsonl(tmp_path / "qa.jsonl", qa(900)), valid_fraction=0.0, max_steps=2), [], rows.read_rows
+    run, made, tokens = new_run(jsonl(tmp_path / "qa.jsonl", qa(900)), valid_fraction=0.0, max_steps=2), [], kit.chat_tokens
 
-    def watched(file: Path, limit: int | None = None) -> Any:
-        for number, row in enumerate(read(file, limit)):
-            if number == 250:
-                run.request_stop()
-            made.append(number)
-            yield row
+    def watched(row: dict[str, Any], tokenizer: Any, **options: Any) -> Any:
+        made.append(row)
+        if len(made) == 250:
+            run.request_stop()
+        return tokens(row, tokenizer, **options)
 
-    monkeypatch.setattr(rows, "read_rows", watched)
+    monkeypatch.setattr(kit, "chat_tokens", watched)
     assert work(run) == 0
     assert run.status().reason == "Stopped on request before the first step."
-    assert 250 <= max(made) < 500
+    assert 250 <= len(made) < 500
 
 
 # ---- while it measures -----------------------------------------------------------------------------------------------

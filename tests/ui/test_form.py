@@ -33,20 +33,26 @@ def another(field: Field) -> Any:
         word = next(c for c in field.choices if c not in (AUTOMATIC, to_widget(field, field.default)))
         return to_parameter(field, word)
     if field.is_lines:
-        return ["one", "two"]
+        return ["json", "no-repeat"] if field.name == "rl_rewards" else ["one", "two"]
     if field.is_mapping:
         return {"prompt": "Frage"}
     kinds = {get_origin(a) or a for a in (get_args(field.info.annotation) or (field.info.annotation,))}
     number = next((v for v in (3, 9, 0.25, 512) if _allowed(field, v)), None)
     if int in kinds or float in kinds:
         return float(number) if float in kinds and number is not None else number
-    return {"data_format": "qa", "target_modules": "q_proj"}.get(field.name, "something")
+    words = {"data_format": "qa", "target_modules": "q_proj", "teacher_endpoint": "http://127.0.0.1:9/v1"}
+    return words.get(field.name, "something")
+
+
+def needed(trainer: str) -> dict[str, Any]:
+    """What a trainer has nothing to do without, as its widgets hold it."""
+    return {name: to_widget(FIELDS[name], value) for name, value in api.specs()[trainer].example_settings.items()}
 
 
 def _allowed(field: Field, value: float) -> bool:
     trainer = next(iter(field.trainers))
     try:
-        made = api.validate({"trainer": trainer, "data_path": "x", field.name: value})
+        made = api.validate({**api.specs()[trainer].example_settings, "trainer": trainer, "data_path": "x", field.name: value})
     except ParamError:
         return False
     return getattr(made, field.name) == value != field.default
@@ -57,7 +63,7 @@ def test_what_is_put_into_a_widget_reaches_the_engine(form: SettingsForm, traine
     assert name in form.widgets, "a parameter that nobody can set on the page"
     value = another(FIELDS[name])
     held = {**{n: to_widget(f, None if f.info.is_required() else f.default) for n, f in FIELDS.items()}}
-    held |= {"trainer": trainer, "data_path": "rows.csv", name: to_widget(FIELDS[name], value)}
+    held |= {**needed(trainer), "trainer": trainer, "data_path": "rows.csv", name: to_widget(FIELDS[name], value)}
     params = form.params(tuple(held[n] for n in form.names))
     assert getattr(params, name) == value
     assert (value, name) == (getattr(api.from_yaml(api.to_yaml(params)), name), name)
@@ -66,8 +72,8 @@ def test_what_is_put_into_a_widget_reaches_the_engine(form: SettingsForm, traine
 def test_untouched_widgets_are_the_defaults(form: SettingsForm) -> None:
     for spec in api.specs().values():
         held = {n: to_widget(f, None if f.info.is_required() else f.default) for n, f in FIELDS.items()}
-        held |= {"trainer": spec.id, "data_path": "rows.csv"}
-        assert form.params(tuple(held[n] for n in form.names)) == spec.params(data_path="rows.csv")
+        held |= {**needed(spec.id), "trainer": spec.id, "data_path": "rows.csv"}
+        assert form.params(tuple(held[n] for n in form.names)) == spec.params(data_path="rows.csv", **spec.example_settings)
 
 
 def test_every_group_has_a_place() -> None:
