@@ -11,7 +11,6 @@ from engine.runs.directory import RunDirectory
 from engine.runs.status import Status
 from engine.spec import TrainerSpec
 
-
 _USE = {
     "text": """from transformers import pipeline
 

@@ -10,7 +10,6 @@ import math
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from transformers import TrainingArguments
 
 from engine.models import resolve
@@ -21,6 +20,7 @@ from engine.runs.status import State
 from engine.spec import TrainerSpec
 from engine.worker import attention
 from engine.worker.answers import stop_tokens
+from engine.worker.arguments import shared_arguments
 from engine.worker.callbacks import RunCallback
 from engine.worker.isolation import keeps_apart
 from engine.worker.judge import Judge, RewardModel
@@ -283,55 +283,13 @@ class Kit:
             settings.eos_token_id = [*known, self._turn_end]
 
     def arguments(
-        self,
-        rows: int,
-        batch_size: int,
-        accumulation: int,
-        *,
-        has_valid: bool,
-        kind: type[TrainingArguments] = TrainingArguments,
-        **overrides: Any,
+        self, rows: int, batch_size: int, accumulation: int, *, has_valid: bool, kind: Any = TrainingArguments, **overrides: Any
     ) -> TrainingArguments:
         """The settings that every trainer hands to transformers, for `rows` rows to train on; `kind` may want more."""
         p = self.params
-        steps = self.steps(rows, batch_size, accumulation)
-        values: dict[str, Any] = {
-            "output_dir": str(self.run.checkpoints_dir),
-            "num_train_epochs": p.epochs,
-            # transformers would repeat the data until it has made that many steps
-            "max_steps": min(p.max_steps, steps) if p.max_steps else -1,
-            "per_device_train_batch_size": batch_size,
-            "per_device_eval_batch_size": batch_size,
-            "gradient_accumulation_steps": accumulation,
-            "learning_rate": p.lr,
-            "lr_scheduler_type": "constant_with_warmup" if p.scheduler == "constant" else p.scheduler,
-            # transformers reads a number below one as a share of all steps and rounds it up: less than one step is none,
-            # or the only step of a short run would be one of size zero
-            "warmup_steps": p.warmup_ratio if p.warmup_ratio * self.plan.total_steps >= 1 else 0,
-            "weight_decay": p.weight_decay,
-            "max_grad_norm": p.max_grad_norm,
-            "optim": p.optimizer,
-            "seed": p.seed,
-            # said even where there is nothing else: transformers refuses bf16 on a CPU that it was not told to use
-            "use_cpu": p.device == "cpu" or not torch.accelerator.is_available(),
-            "bf16": p.precision == "bf16",
-            "fp16": p.precision == "fp16",
-            "activation_checkpointing": bool(p.gradient_checkpointing),
-            "logging_steps": p.logging_steps,
-            "logging_first_step": True,
-            "logging_nan_inf_filter": False,  # a loss that is no number must be seen
-            "eval_strategy": "steps" if has_valid else "no",
-            "eval_steps": p.eval_steps,
-            "eval_on_start": has_valid,
-            "save_strategy": "steps",
-            "save_steps": p.save_steps,
-            "save_total_limit": p.save_total_limit,
-            "report_to": "none",
-            "disable_tqdm": True,
-            "remove_unused_columns": False,
-            "label_names": ["labels"],
-            "dataloader_pin_memory": False,
-        }
+        values = shared_arguments(p, self.run.checkpoints_dir, batch_size, accumulation, self.plan.total_steps, has_valid)
+        if p.max_steps:  # transformers would repeat the data until it has made that many
+            values["max_steps"] = min(p.max_steps, self.steps(rows, batch_size, accumulation))
         made = kind(**{**values, **overrides})
         made._n_gpu = min(1, made.n_gpu)  # one device a run; with more, transformers would split each batch among them
         return made
