@@ -25,6 +25,9 @@
     tokens_per_second: "Speed, padding not counted.",
     memory_bytes: "Memory in use by the training process.",
   };
+  // What trainers on pairs of answers call so is no part of a score.
+  const OF_PAIRS = new Set(["rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies"]);
+  const PART = "One part of the score by itself, before its weight. It should rise without the others falling.";
   const HIDDEN = new Set(["epoch", "tokens"]);
 
   // A run that is watched for days: what the browser holds is thinned as the server thins what it sends at first.
@@ -131,7 +134,8 @@
       const at = this.u.cursor.idx,
         data = this.u.data,
         words = this.about.bytes ? bytes : number;
-      const parts = this.about.series.map(([, label], n) => {
+      const parts = this.about.series.flatMap(([key, label], n) => {
+        if (!this.board.curves[key]?.[0].length) return []; // declared, or thought of, and never logged
         let i = at ?? data[0].length - 1;
         while (at == null && i > 0 && data[n + 1][i] == null) i--;
         return el(
@@ -166,6 +170,28 @@
     }
   }
 
+  /** A chart for a metric that the trainer declares none for: with its held-out twin, if that has none either. */
+  const undeclared = (key, known) => {
+    const name = key.replace(/^eval_/, ""),
+      words = name.replace(/^rewards\//, "Reward: ").replaceAll("_", " ");
+    if (TITLES[key] || known.has(name))
+      return {
+        title: TITLES[key] ?? `${words}, held-out`,
+        series: [[key, words]],
+        good: HINTS[key] ?? "",
+        bytes: key.endsWith("bytes"),
+        smooth: !["learning_rate", "memory_bytes"].includes(key),
+      };
+    return {
+      title: words,
+      series: [
+        [name, "training"],
+        [`eval_${name}`, "held-out"],
+      ],
+      good: name.startsWith("rewards/") && !OF_PAIRS.has(name) ? PART : "",
+    };
+  };
+
   /** All charts of a run. `curves` is {metric: [[steps], [values]]}. */
   class Board {
     constructor(element, key) {
@@ -198,25 +224,8 @@
           mine[1].push(values[i]);
         }
         if (mine[0].length > MOST) this.curves[key] = thinned(mine);
-        const reward = key.match(/^(?:eval_)?(rewards\/(.+))$/);
         if (this.known.has(key) || HIDDEN.has(key)) continue;
-        if (reward)
-          this.place({
-            title: `Reward: ${reward[2]}`,
-            series: [
-              [reward[1], "training"],
-              [`eval_${reward[1]}`, "held-out"],
-            ],
-            good: "One part of the score by itself, before its weight. It should rise without the others falling.",
-          });
-        else
-          this.place({
-            title: TITLES[key] ?? key.replaceAll("_", " "),
-            series: [[key, key.replaceAll("_", " ")]],
-            good: HINTS[key] ?? "",
-            bytes: key.endsWith("bytes"),
-            smooth: !["learning_rate", "memory_bytes"].includes(key),
-          });
+        this.place(undeclared(key, this.known));
       }
       this.draw();
     }

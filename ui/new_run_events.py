@@ -180,6 +180,7 @@ class Events:
             return plan, review_view.review_html(plan, api.estimate(plan, api.data_facts(params))), command, yaml, True
         except StudioError as error:
             nothing = StudioError("No data is chosen yet.", hint="Choose a file or a sample in the first step.")
+            command = command or "# The command is shown once the settings are complete."
             chosen = dict(zip(self.form.names, given, strict=True)).get("data_path")
             return None, data_view.failure_html(error if chosen else nothing), command, yaml, False
 

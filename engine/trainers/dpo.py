@@ -95,13 +95,28 @@ SPEC = TrainerSpec(
             "How much more the better answer gained. It should rise and stay modest: a very large one is learned by heart.",
         ),
         Chart(
+            "Surprise at the better answer",
+            (("nll", "training"), ("eval_nll", "held-out")),
+            "How unlikely the model finds each token of the better answer. It should not rise.",
+        ),
+        Chart(
             "Rewards",
-            (("rewards/chosen", "better answer"), ("rewards/rejected", "worse answer")),
+            (
+                ("rewards/chosen", "better answer"),
+                ("rewards/rejected", "worse answer"),
+                ("eval_rewards/chosen", "better, held-out"),
+                ("eval_rewards/rejected", "worse, held-out"),
+            ),
             "How far each answer has moved from the reference. The lower line should fall; if both fall far, use less.",
         ),
         Chart(
             "Log-probability of the answers",
-            (("logps/chosen", "better answer"), ("logps/rejected", "worse answer")),
+            (
+                ("logps/chosen", "better answer"),
+                ("logps/rejected", "worse answer"),
+                ("eval_logps/chosen", "better, held-out"),
+                ("eval_logps/rejected", "worse, held-out"),
+            ),
             "The two should part. If the better one becomes unlikely too, add weight for learning it (settings, DPO).",
         ),
     ),

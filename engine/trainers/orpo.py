@@ -59,13 +59,23 @@ SPEC = TrainerSpec(
             "Share of pairs in which the better answer is the likelier one. It should rise towards 1.",
         ),
         Chart(
+            "Odds ratio loss",
+            (("odds_ratio", "training"), ("eval_odds_ratio", "held-out")),
+            "The part of the loss that prefers. It should fall towards 0.",
+        ),
+        Chart(
             "Log odds",
             (("log_odds", "training"), ("eval_log_odds", "held-out")),
             "How much likelier the better answer is. Above 0 it is preferred; it should rise.",
         ),
         Chart(
             "Log-probability of the answers",
-            (("logps/chosen", "better answer"), ("logps/rejected", "worse answer")),
+            (
+                ("logps/chosen", "better answer"),
+                ("logps/rejected", "worse answer"),
+                ("eval_logps/chosen", "better, held-out"),
+                ("eval_logps/rejected", "worse, held-out"),
+            ),
             "The better answer's line should rise, and the two should part.",
         ),
     ),

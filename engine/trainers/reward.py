@@ -60,7 +60,12 @@ SPEC = TrainerSpec(
         ),
         Chart(
             "Scores",
-            (("rewards/chosen", "better answer"), ("rewards/rejected", "worse answer")),
+            (
+                ("rewards/chosen", "better answer"),
+                ("rewards/rejected", "worse answer"),
+                ("eval_rewards/chosen", "better, held-out"),
+                ("eval_rewards/rejected", "worse, held-out"),
+            ),
             "The two lines should part, one above zero and one below.",
         ),
     ),
