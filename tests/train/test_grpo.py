@@ -10,10 +10,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from engine import LLMTrainingParams, train
+from engine import LLMTrainingParams, api, train
 from engine.errors import StudioError
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
+from engine.watch import watch
 from tests.train.test_learning import digests
 from tests.train.toys import all_events, jsonl, series
 
@@ -95,8 +96,6 @@ def test_rewards_that_never_differ_are_named_as_the_cause(runs_root: Path, tiny_
                 model=str(tiny_model),
                 data_path=data,
                 project_name="flat",
-                max_steps=2,
-                sample_tokens=0,
                 **asked,
             )
         )
@@ -105,16 +104,18 @@ def test_rewards_that_never_differ_are_named_as_the_cause(runs_root: Path, tiny_
 
 @pytest.mark.slow
 def test_a_stop_in_the_middle_of_a_measurement_ends_it(runs_root: Path, tiny_model: Path, tmp_path: Path) -> None:
-    """The reward itself asks to stop, at its second batch of held-out prompts after the first step."""
+    """The reward itself asks to stop, once, at its second batch of held-out prompts after the first step."""
     data = jsonl(tmp_path / "rows.jsonl", [{"prompt": f"When does gate {n} open?"} for n in range(12)])
     held = jsonl(tmp_path / "held.jsonl", [{"prompt": f"When does door {n} open?"} for n in range(64)])
     code = (
-        "from pathlib import Path\nseen = 0\n"
+        "from pathlib import Path\nseen, once = 0, Path(__file__).with_suffix('.asked')\n"
         "def score(prompts, completions, rows):\n"
         "    global seen\n"
         "    trained = 'gate' in str(prompts[0])\n"
         "    seen = seen + 1 if trained or seen else 0\n"
-        f"    if seen == 3: Path({str(runs_root / 'stop' / 'stop')!r}).touch()\n"
+        "    if seen == 3 and not once.exists():\n"
+        "        once.touch()\n"
+        f"        Path({str(runs_root / 'stop' / 'stop')!r}).touch()\n"
         "    return [float(len(text)) for text in completions]\n"
     )
     (tmp_path / "score.py").write_text(code, encoding="utf-8")
@@ -127,13 +128,20 @@ def test_a_stop_in_the_middle_of_a_measurement_ends_it(runs_root: Path, tiny_mod
         project_name="stop",
         batch_size=2,
         eval_steps=1,
+        save_steps=1,
+        max_steps=5,
         lr=1e-3,
         sample_tokens=0,
         **asked,
     )
-    train(params)
+    with pytest.raises(StudioError, match="Stopped on request"):
+        train(params)
     run = RunDirectory.open("stop", runs_root)
     status = run.status()
     assert status.state is State.STOPPED and status.resumable
     assert sorted(series(run, "eval_reward")) == [0], "half a measurement is none"
     assert status.step <= 2
+
+    api.resume("stop")
+    assert watch("stop").state is State.DONE
+    assert sorted(series(run, "reward")) == [1, 2, 3, 4, 5] and set(series(run, "eval_reward")) >= {0, 3, 4, 5}
