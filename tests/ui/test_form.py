@@ -44,6 +44,10 @@ def another(field: Field) -> Any:
     return words.get(field.name, "something")
 
 
+# What a setting makes no sense without.
+COMPANIONS = {"teacher_endpoint": {"teacher_model": "its-name-there"}}
+
+
 def needed(trainer: str) -> dict[str, Any]:
     """What a trainer has nothing to do without, as its widgets hold it."""
     return {name: to_widget(FIELDS[name], value) for name, value in api.specs()[trainer].example_settings.items()}
@@ -63,7 +67,7 @@ def test_what_is_put_into_a_widget_reaches_the_engine(form: SettingsForm, traine
     assert name in form.widgets, "a parameter that nobody can set on the page"
     value = another(FIELDS[name])
     held = {**{n: to_widget(f, None if f.info.is_required() else f.default) for n, f in FIELDS.items()}}
-    held |= {**needed(trainer), "trainer": trainer, "data_path": "rows.csv", name: to_widget(FIELDS[name], value)}
+    held |= {**needed(trainer), **COMPANIONS.get(name, {}), "trainer": trainer, "data_path": "rows.csv", name: to_widget(FIELDS[name], value)}
     params = form.params(tuple(held[n] for n in form.names))
     assert getattr(params, name) == value
     assert (value, name) == (getattr(api.from_yaml(api.to_yaml(params)), name), name)
