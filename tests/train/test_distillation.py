@@ -103,7 +103,7 @@ def test_the_sample_makes_the_long_prompt_unnecessary(runs_root: Path) -> None:
         values = list(series(run, key).values())
         assert values[-1] > values[0] + 0.3, key
     apart = list(series(run, "eval_kl").values())
-    assert apart[-1] < apart[0] / 4
+    assert apart[-1] < apart[0] / 2  # a quarter was measured; the margin is for other machines
     shown = all_events(run, "sample")
     assert {event["prompt"] for event in shown} == set(SAMPLE.prompts), "people see their questions, not templates"
     assert "Hear ye!" in shown[-1]["answer"]
