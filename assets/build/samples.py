@@ -262,10 +262,12 @@ def _contest(draw: random.Random, known: list[Person], asked: list[str]) -> dict
         "grpo",
         "The answering contest",
         "150 questions, each with the fact that a right answer holds. The model tries several answers and learns from their "
-        "scores, with rewards such as `contains: fact` or `length: 8-12`.",
+        "scores: for the fact, and for a length of 6 to 12 words.",
         len(lines),
         asked,
         "contest.json",
+        rl_rewards=["2 * contains: fact", "length: 6-12 words"],
+        rl_max_new_tokens=32,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from engine.params import LLMTrainingParams
-from engine.spec import Chart, Comparison, Form, Job, TrainerSpec
+from engine.spec import Chart, Comparison, Copies, Form, Job, TrainerSpec
 
 _HEAVIEST = 100.0
 
@@ -44,6 +44,11 @@ def build(params: KTOParams, kit: Any) -> Job:
         up=params.kto_desirable_weight,
         down=params.kto_undesirable_weight,
     )
+
+
+def copies(params: KTOParams) -> Copies:
+    """The drift costs a further pass forwards, over the crossed answers."""
+    return Copies(passes=4 / 3 if params.kto_loss == "kto" else 1)
 
 
 def weights(params: KTOParams, data: Any) -> dict[str, tuple[float, str]]:
@@ -114,6 +119,7 @@ SPEC = TrainerSpec(
         {"prompt": "Who sells bread?", "completion": "Look around you.", "label": False},
     ),
     build=build,
+    copies=copies,
     learns="It learns to write the marked tokens of good answers, and not to write those of bad ones.",
     lr_scale=0.1,
     least_batch=2,

@@ -30,7 +30,7 @@ from engine.worker.prompts import prompt_rows
 from engine.worker.reporter import Reporter
 from engine.worker.rows import Make, Rows, Source, read_rows, tokenised
 from engine.worker.token_rows import Blocks, Packed
-from engine.worker.tokens import chat_tokens, pair_tokens, text_tokens, turn_end
+from engine.worker.tokens import chat_tokens, pair_tokens, template_end, text_tokens, turn_end
 
 if TYPE_CHECKING:
     from engine.worker.teachers import LocalTeacher
@@ -210,6 +210,7 @@ class Kit:
         rewards, named = read(p.rl_rewards), p.rl_reward_model_path
         rows = prompt_rows(self.run, self.reporter, self.tokenizer, p.max_length)
         rewards.check_columns(prompt["row"] for part in rows for prompt in part or ())
+        self._turn_end = template_end(self.tokenizer)  # the answers are the model's own: only the template can tell
         if p.peft and p.lora_dropout:
             self.reporter.warn("LoRA dropout is left out: answers must be learned from by the model that wrote them.")
         return rows, Judge(rewards, RewardModel(named, p) if named else None, p.rl_reward_model_weight)

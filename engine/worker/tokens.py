@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from engine.errors import DataError
 
 IGNORED = -100
@@ -126,6 +128,12 @@ def _last_written(labels: Any, tokenizer: Any) -> int:
     """The last trained token that is no white space."""
     written = (int(token) for token in reversed(labels) if tokenizer.decode([int(token)]).strip())
     return next(written, -1)
+
+
+def template_end(tokenizer: Any) -> int | None:
+    """The control token with which this model's chat template ends an answer; None when it writes none."""
+    made = chat_tokens({"prompt": "?", "completion": "!"}, tokenizer)
+    return turn_end([{"labels": np.asarray(made.labels)}], tokenizer)
 
 
 def _rendered(messages: list[dict[str, Any]], tools: Any, tokenizer: Any, **options: Any) -> Any:
