@@ -125,10 +125,10 @@ class LLMTrainingParams(BaseModel):
         None, ge=1, description="How often the held-out rows are measured."
     )
     early_stopping_patience: Annotated[int | None, Form("Evaluation", label="Stop early after", advanced=True)] = Field(
-        None, ge=1, le=1000, description="Stop when the held-out loss has not improved in this many measurements."
+        None, ge=1, le=1000, description="Stop when the held-out loss (or reward) has not improved in this many measurements."
     )
     keep_best: Annotated[bool, Form("Evaluation", label="Keep the best checkpoint", advanced=True)] = Field(
-        True, description="Save the model as it was at its lowest held-out loss, not as it was at the end."
+        True, description="Save the model as it was at its best measurement, not as it was at the end."
     )
     sample_prompts: Annotated[list[str], Form("Evaluation", label="Prompts to answer while training", widget="lines")] = Field(
         default_factory=list, max_length=8, description="Answered at the start and at each measurement, one a line."

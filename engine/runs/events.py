@@ -7,7 +7,7 @@ and none of them holds anything that could be lost. Every event has `t` (seconds
 - phase   {phase, detail, done, total}      what the worker is doing; done/total may be missing
 - sample  {step, prompt, answer}            one fixed prompt answered at a step
 - warning {message, hint}
-- best    {step, value}                     a new lowest held-out loss
+- best    {step, value}                     a new best held-out measurement
 - saved   {step, path}                      a checkpoint, or the model
 - resumed {step}                            the run goes on from this step
 """

@@ -99,6 +99,11 @@ SPEC = TrainerSpec(
             "In tokens. A length that runs to the limit means that answers no longer come to an end.",
         ),
         Chart(
+            "Answers that come to an end",
+            (("finished", "training"), ("eval_finished", "held-out")),
+            "Share of the answers that end before the longest length. It should be close to 1.",
+        ),
+        Chart(
             "Variety",
             (("entropy", "tokens the model hesitates over"), ("reward_std", "spread of the scores")),
             "With no spread among the scores there is nothing to learn from. Both fall slowly in a healthy run.",
@@ -110,8 +115,13 @@ SPEC = TrainerSpec(
         ),
         Chart(
             "Care",
-            (("clip_fraction", "held back"), ("ppo/first_ratio", "check: must be 1")),
+            (("clip_fraction", "held back"), ("approx_kl", "moved in a step"), ("ppo/first_ratio", "check: must be 1")),
             "Under a fifth of the tokens should be held back; more means that the learning rate is too high.",
+        ),
+        Chart(
+            "Foresight",
+            (("explained_variance", "foreseen"),),
+            "How much of the scores is foreseen: 1 is all, 0 nothing. It begins below 0 and should rise.",
         ),
     ),
     example_rows=(

@@ -1,4 +1,4 @@
-"""Keeps the trainable weights as they were at the lowest held-out loss, and puts them back at the end."""
+"""Keeps the trainable weights as they were at their best held-out measurement, and puts them back at the end."""
 
 from __future__ import annotations
 

@@ -61,11 +61,8 @@ class RewardModel:
         rows = [{"prompt": prompt, "completion": answer} for prompt, answer in zip(prompts, answers, strict=True)]
         ids = [chat_tokens(row, self.tokenizer).input_ids[-(self.context or 1 << 30) :] for row in rows]
         if self.flat:
-            return [
-                score
-                for start in range(0, len(ids), _TOGETHER)
-                for score in score_ids(self.model, ids[start : start + _TOGETHER])
-            ]
+            parts = (ids[start : start + _TOGETHER] for start in range(0, len(ids), _TOGETHER))
+            return [score for part in parts for score in score_ids(self.model, part)]
         with torch.no_grad():
             given = (torch.tensor([one], device=self.model.device) for one in ids)
             return [float(self.model(input_ids=one).logits[0, 0]) for one in given]

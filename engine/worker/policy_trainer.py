@@ -57,7 +57,9 @@ class PolicyTrainer(FlatTrainer):
         self.sampling = Sampling(params.rl_max_new_tokens, params.rl_temperature, params.rl_top_k, params.rl_top_p)
         self.kl = KLControl(params.rl_kl_coef, params.rl_kl_target)
         _without_dropout(self.model)
-        bare = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        bare: Any = self.model
+        if hasattr(bare, "get_base_model"):
+            bare = bare.get_base_model()
         # the width of the states that reach the model's head, which a few architectures project down before it
         self.head = torch.nn.Linear(bare.get_output_embeddings().in_features, 1, device=self.args.device)
         torch.nn.init.zeros_(self.head.weight)
@@ -72,11 +74,12 @@ class PolicyTrainer(FlatTrainer):
         return 0  # counted from token tensors, which a batch of prompts is not
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        if self.optimizer is None:
-            pace = max(self.args.learning_rate, _HEAD_PACE / self.head.in_features)
-            super().create_optimizer(model)
-            self.optimizer.add_param_group({"params": list(self.head.parameters()), "lr": pace, "weight_decay": 0.0})
-        return self.optimizer
+        if self.optimizer is not None:
+            return self.optimizer  # type: ignore[return-value]
+        made = super().create_optimizer(model)
+        pace = max(self.args.learning_rate, _HEAD_PACE / self.head.in_features)
+        made.add_param_group({"params": list(self.head.parameters()), "lr": pace, "weight_decay": 0.0})
+        return made
 
     def _clip_grad_norm(self, model: Any) -> Any:
         """Policy and value head each by themselves: a head that has much to learn would leave the policy nothing."""
@@ -143,10 +146,11 @@ class PolicyTrainer(FlatTrainer):
         told = _about(answers, scores) | {
             "reward_std": float(scores.total.std(unbiased=False)),
             "kl": float(log_ratio.sum(1).mean()),
-            "kl_coef": self.kl.coefficient,
             "entropy": float(entropy[mask].mean()),
             "explained_variance": explained_variance(values, returns, mask),
         }
+        if p.rl_kl_target is not None:
+            told["kl_coef"] = self.kl.coefficient
         if p.rl_whiten_advantages:
             advantage = whiten(advantage, mask)
         return Experience(answers, mask, logps, values, advantage, returns, possible), told
@@ -195,7 +199,8 @@ class PolicyTrainer(FlatTrainer):
 
     def _learn(self, model: Any, experience: Experience) -> dict[str, float]:
         """Several passes over mini-batches; returns means over them."""
-        p, told, first = self.params, list[torch.Tensor](), None
+        p, told = self.params, list[torch.Tensor]()
+        optimizer: Any = self.optimizer
         count = len(experience.answers.rows)
         batches = [
             order[start : start + p.rl_mini_batch_size]
@@ -203,16 +208,15 @@ class PolicyTrainer(FlatTrainer):
             for start in range(0, count, p.rl_mini_batch_size)
         ]
         for number, members in enumerate(batches):
-            self.optimizer.zero_grad()
+            optimizer.zero_grad()
             told.append(self._backward(experience, members))
             if number < len(batches) - 1:
                 if self.args.max_grad_norm > 0:
                     self._clip_grad_norm(model)
-                self.optimizer.step()
-        first = float(told[0][-1])
+                optimizer.step()
         means = torch.stack(told).mean(0).tolist()
         names = ("loss", "policy_loss", "value_loss", "clip_fraction", "approx_kl")
-        return {**dict(zip(names, means, strict=False)), "ppo/first_ratio": first}
+        return {**dict(zip(names, means, strict=False)), "ppo/first_ratio": float(told[0][-1])}
 
     def _backward(self, experience: Experience, members: list[int]) -> torch.Tensor:
         """Gradients of one mini-batch's mean over its tokens; returns what is charted of it, in the order of `_learn`."""
@@ -227,10 +231,8 @@ class PolicyTrainer(FlatTrainer):
             assert now.values is not None
             log_ratio = now.logps - experience.logps[some][mask]
             policy = policy_losses(log_ratio, experience.advantages[some][mask], p.rl_clip_range).sum() / tokens
-            value = value_losses(
-                now.values, experience.values[some][mask], experience.returns[some][mask], p.rl_value_clip_range
-            )
-            value = value.sum() / tokens
+            before, returns = experience.values[some][mask], experience.returns[some][mask]
+            value = value_losses(now.values, before, returns, p.rl_value_clip_range).sum() / tokens
             loss = policy + p.rl_value_loss_coef * value - p.rl_entropy_coef * now.entropy.sum() / tokens
             self.accelerator.backward(loss)
             with torch.no_grad():
@@ -270,4 +272,4 @@ def _without_dropout(model: Any) -> None:
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
         if isinstance(getattr(module, "attention_dropout", None), float):
-            module.attention_dropout = 0.0
+            module.attention_dropout = 0.0  # type: ignore[assignment]

@@ -11,7 +11,7 @@ from engine.runs.directory import RunDirectory
 from engine.runs.status import State, Status
 
 # The rest is in the charts.
-_IN_LOG = ("loss", "eval_loss", "learning_rate", "token_accuracy", "eval_token_accuracy")
+_IN_LOG = ("reward", "eval_reward", "kl", "loss", "eval_loss", "learning_rate", "token_accuracy", "eval_token_accuracy")
 
 
 class StopRequested(TrainingError):

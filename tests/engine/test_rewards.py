@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine.cli import _parser
 from engine.errors import DataError, ParamError, TrainingError
+from engine.flags import given_values
 from engine.registry import spec_for, specs
 from engine.rewards import python_lines, read
 from engine.rewards.lines import KINDS
@@ -136,3 +141,26 @@ def test_every_kind_says_its_range() -> None:
 @pytest.mark.parametrize("spec", specs().values(), ids=lambda s: s.id)
 def test_example_settings_are_what_a_trainer_needs(spec: Any) -> None:
     assert spec_for(spec.id).params(data_path="x", **spec.example_settings)
+
+
+def test_the_page_about_rewards_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every reward in docs/rewards.md can be read, every Python example runs, every command is one."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "rewards.md").read_text(encoding="utf-8")
+    blocks = [(kind, text) for kind, text in re.findall(r"```(\w*)\n(.*?)```", page, re.DOTALL)]
+    monkeypatch.chdir(tmp_path)
+    seen = Counter(kind for kind, _ in blocks)
+    assert seen == {"rewards": 2, "python": 3, "": 1}
+    shown: dict[str, Any] = {}
+    for kind, text in blocks:
+        if kind == "rewards":
+            read(text.splitlines())
+        elif kind == "python":
+            exec(text, shown)
+        else:
+            for line in text.splitlines():
+                words = shlex.split(line)[1:]
+                given_values(_parser(words).parse_args(words))
+    own = read(shown["params"].rl_rewards)
+    assert own(["?"], ["one seventeen"], [{"prompt": "?"}]) == {"python": [0.5], "no-repeat": [0.0]}
+    for name in KINDS:
+        assert f"| `{name}" in page, f"{name} is not on the page"

@@ -13,8 +13,11 @@ from ui import draft
 from ui.fields import AUTOMATIC, Field, fields, to_parameter, to_widget
 from ui.form import ELSEWHERE, GROUPS, SettingsForm
 from ui.new_run import Page
+from ui.new_run_data import DataStep
 
 FIELDS = fields()
+# What a setting cannot be without.
+NEEDED = {"teacher_endpoint": {"teacher_model": "big"}}
 CASES = [(spec.id, name) for spec in api.specs().values() for name in spec.params.model_fields if name != "trainer"]
 
 
@@ -63,7 +66,13 @@ def test_what_is_put_into_a_widget_reaches_the_engine(form: SettingsForm, traine
     assert name in form.widgets, "a parameter that nobody can set on the page"
     value = another(FIELDS[name])
     held = {**{n: to_widget(f, None if f.info.is_required() else f.default) for n, f in FIELDS.items()}}
-    held |= {**needed(trainer), "trainer": trainer, "data_path": "rows.csv", name: to_widget(FIELDS[name], value)}
+    held |= {
+        **needed(trainer),
+        **NEEDED.get(name, {}),
+        "trainer": trainer,
+        "data_path": "rows.csv",
+        name: to_widget(FIELDS[name], value),
+    }
     params = form.params(tuple(held[n] for n in form.names))
     assert getattr(params, name) == value
     assert (value, name) == (getattr(api.from_yaml(api.to_yaml(params)), name), name)
@@ -115,3 +124,29 @@ def test_a_draft_that_was_started_gets_a_new_ticket_and_no_old_name(form: Settin
     (back, _, _, new), _ = draft.opened([named, seen, step, {**ticket, "started": "mine"}], {}, form)
     assert new["id"] != ticket["id"] and "started" not in new
     assert back["values"]["project_name"] == ""
+
+
+def test_a_sample_brings_what_its_training_needs(form: SettingsForm) -> None:
+    """The long prompt and its teacher, from the address and from the list of samples alike."""
+    (opened, _, _, _), _ = draft.opened(NOTHING, {"trainer": "distillation", "data": "sample:town-crier"}, form)
+    held = {n: opened["values"][n] for n in form.names}
+    params: Any = form.params(tuple(held.values()))
+    assert "Hear ye!" in params.teacher_prompt_template and "{input}" in params.teacher_prompt_template
+    assert params.teacher_model == "starter-teacher"
+    (plain, _, _, _), _ = draft.opened(NOTHING, {"trainer": "distillation", "data": "rows.jsonl"}, form)
+    assert plain["values"]["teacher_model"] == ""
+    with gr.Blocks():
+        step = DataStep(Page())
+    chosen = dict(zip(step.of_samples, step.sampled("town-crier")[4:], strict=True))
+    brought = {name: value for name, value in chosen.items() if not isinstance(value, dict)}  # the others are left alone
+    assert brought == {name: held[name] for name in ("teacher_prompt_template", "teacher_model")}
+    assert step.sampled("")[0] == ""
+
+
+def test_a_long_prompt_keeps_its_lines(form: SettingsForm) -> None:
+    widget = form.widgets["teacher_prompt_template"]
+    assert widget.lines > 1
+    held = {n: to_widget(f, None if f.info.is_required() else f.default) for n, f in FIELDS.items()}
+    held |= {"trainer": "distillation", "data_path": "x", "teacher_prompt_template": "One.\n\nTwo {x}: {input}"}
+    params: Any = form.params(tuple(held[n] for n in form.names))
+    assert params.teacher_prompt_template == "One.\n\nTwo {x}: {input}"

@@ -49,3 +49,14 @@ def test_a_browser_names_no_program_unless_the_app_was_started_so(monkeypatch: p
     assert caught.value.problems[0].field == "rl_rewards"
     monkeypatch.setenv("AITRAINING_ALLOW_PYTHON_REWARDS", "1")
     refuse_foreign({"rl_rewards": ["python: x.py:f"]})
+
+
+def test_a_served_page_asks_no_other_servers_and_reads_no_foreign_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"data_path": "sample:town-crier", "teacher_endpoint": "http://attacker/v1", "teacher_model": "m"}
+    refuse_foreign(asked)  # on this machine alone
+    monkeypatch.setenv("AITRAINING_HOST", "0.0.0.0")
+    with pytest.raises(ParamError, match="asks no other servers"):
+        refuse_foreign(asked)
+    with pytest.raises(ParamError, match="uploaded files"):
+        refuse_foreign({"teacher_model": "/etc"})
+    refuse_foreign({"teacher_model": "starter-teacher"})
