@@ -232,19 +232,24 @@ def _prompts(draw: random.Random, known: list[Person], asked: list[str]) -> dict
 
 
 def _thumbs(draw: random.Random, known: list[Person], asked: list[str]) -> dict[str, Any]:
-    liked = ("{} It was a pleasure to look that up.", "Let me see. {} Is there more that you would like to know?")
-    disliked = ("No idea. Perhaps {}", "{} Or so they say. Or not.")
+    # what is disliked is how a model that has only read stories goes on
+    disliked = (
+        '{fact}." Then {name} said thank you and went on.',
+        "{fact}, {fact}, {fact}.",
+        "Now {fact}. Next: keep the fire low.",
+    )
     with (FOLDER / "thumbs.csv").open("w", newline="", encoding="utf-8") as file:
         sheet = csv.writer(file, lineterminator="\n")
         sheet.writerow(["question", "answer", "thumbs"])
-        for _, question, _, answer in _pairs(draw, known)[:240]:
+        for person, question, fact, answer in _pairs(draw, known)[:240]:
             good = draw.random() < 0.6
-            sheet.writerow([question, draw.choice(liked if good else disliked).format(answer), "up" if good else "down"])
+            said = answer if good else draw.choice(disliked).format(fact=fact, name=person.name)
+            sheet.writerow([question, said, "up" if good else "down"])
     return _entry(
         "thumbs",
         "kto",
         "Thumbs up, thumbs down",
-        "240 answers, each with a thumb of somebody who read it. The model learns to write what was liked.",
+        "240 answers, each with a thumb of somebody who read it. The model learns to answer in one sentence, as was liked.",
         240,
         asked,
         "thumbs.csv",

@@ -121,8 +121,8 @@ SPEC = TrainerSpec(
     build=build,
     copies=copies,
     learns="It learns to write the marked tokens of good answers, and not to write those of bad ones.",
-    lr_scale=0.1,
-    least_batch=2,
+    lr_scale=0.05,
+    least_batch=8,
     choose=weights,
     pipelines=("preference",),
 )

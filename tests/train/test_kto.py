@@ -177,7 +177,7 @@ def test_it_learns_manners_from_thumbs(runs_root: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
 def test_the_reference_is_the_model_at_the_start(peft: bool, runs_root: Path, tiny_model: Path, tmp_path: Path) -> None:
     rows = [{"prompt": f"Gate {n}?", "completion": f"At {n}.", "label": n % 3 == 0} for n in range(3)]
-    asked = {"peft": peft, "lora_r": 4, "max_steps": 4, "lr": 1e-2, "precision": "fp32", "sample_tokens": 0}
+    asked = {"peft": peft, "lora_r": 4, "batch_size": 2, "lr": 1e-2, "precision": "fp32", "sample_tokens": 0}
     params = LLMTrainingParams(
         trainer="kto", model=str(tiny_model), data_path=jsonl(tmp_path / "three.jsonl", rows), project_name="three", **asked
     )
