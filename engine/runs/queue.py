@@ -41,7 +41,8 @@ def enqueue(params: LLMTrainingParams, *, request_id: str | None = None, root: P
 
 
 def resume(run: RunDirectory) -> None:
-    """Put a run that was stopped or interrupted back in the queue; its worker goes on from the last checkpoint.
+    """Put a run that was stopped or interrupted back in the queue; its worker goes on from the last checkpoint, or from
+    what a teacher has answered so far.
 
     Raises:
         RunActive: it is still working.

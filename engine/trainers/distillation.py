@@ -39,7 +39,9 @@ class DistillationParams(LLMTrainingParams):
         None, description="A finished run, folder or Hub id that heeds the long prompt. Empty: the base model itself."
     )
     teacher_endpoint: Annotated[str | None, Form("Trainer", label="Teacher's address", advanced=True, widget="text")] = Field(
-        None, description="A server with an OpenAI-compatible API, like http://127.0.0.1:8000/v1; Teacher is its model's name."
+        None,
+        description="A server with an OpenAI-compatible API, like http://127.0.0.1:8000/v1; the teacher is then its model's "
+        "name. The key is read from the environment variable AITRAINING_TEACHER_KEY.",
     )
     distill_alpha: Annotated[
         float | None, Form("Trainer", label="Weight of the teacher's guesses", auto=True, advanced=True)
@@ -145,18 +147,12 @@ def usage(params: DistillationParams) -> str:
 
 def build(params: DistillationParams, kit: Any) -> Job:
     """Lets the teacher answer, then trains on the answers; runs in the worker."""
-    from engine.worker.endpoint import EndpointTeacher
-    from engine.worker.lessons import Lessons
-    from engine.worker.teachers import local_teacher
-
     alpha = _alpha(params)
-    lessons = Lessons(kit, params.distill_max_teacher_length, params.teacher_temperature)
-    if params.teacher_endpoint:
-        afar = EndpointTeacher(params.teacher_endpoint, str(params.teacher_model), kit.reporter)
-        return kit.distilling_trainer(lessons.learned_from(afar, with_guesses=False), None, alpha=0, temperature=1)
-    teacher = local_teacher(kit, params.teacher_model, with_guesses=alpha > 0)
-    rows = lessons.learned_from(teacher, with_guesses=alpha > 0)
-    return kit.distilling_trainer(rows, teacher if alpha > 0 else None, alpha=alpha, temperature=params.distill_temperature)
+    guesses = alpha > 0
+    teacher = kit.teacher(params.teacher_model, address=params.teacher_endpoint, with_guesses=guesses)
+    most, freedom = params.distill_max_teacher_length, params.teacher_temperature
+    rows = kit.taught_rows(teacher, most=most, temperature=freedom, with_guesses=guesses)
+    return kit.distilling_trainer(rows, teacher if guesses else None, alpha=alpha, temperature=params.distill_temperature)
 
 
 def _alpha(params: DistillationParams) -> float:

@@ -80,8 +80,23 @@ class Kit:
         self._turn_end = turn_end(itertools.islice(rows.train, _LOOKED_AT), self.tokenizer)
         return Rows(*(part and PairRows(part) for part in rows))  # type: ignore[arg-type]
 
-    def taught_rows(self, make: Make, source: Source) -> Rows:
-        """Prompts with a teacher's answers as `source` reads them, in as many texts a row as `make` gives."""
+    def teacher(self, name: str | None, *, address: str | None, with_guesses: bool) -> Any:
+        """Who answers the prompts: the model `name` at `address`, or one on this machine (None: the base model itself)."""
+        from engine.worker.endpoint import EndpointTeacher
+        from engine.worker.teachers import local_teacher
+
+        if address:
+            return EndpointTeacher(address, str(name), self.reporter)
+        return local_teacher(self, name, with_guesses=with_guesses)
+
+    def taught_rows(self, teacher: Any, *, most: int, temperature: float, with_guesses: bool) -> Rows:
+        """Prompts with the teacher's answers of at most `most` tokens (see engine/worker/lessons.py)."""
+        from engine.worker.lessons import Lessons
+
+        return Lessons(self, most, temperature).learned_from(teacher, with_guesses=with_guesses)
+
+    def answered_rows(self, make: Make, source: Source) -> Rows:
+        """Rows as `source` reads them, in as many texts each as `make` gives."""
         rows = self._rows(make, None, source=source)
         self._turn_end = turn_end(itertools.islice(rows.train, _LOOKED_AT), self.tokenizer)
         return rows

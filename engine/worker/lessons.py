@@ -54,7 +54,7 @@ class AnswerFile:
         line = json.dumps({"row": number, **answer._asdict()}, ensure_ascii=False).encode() + b"\n"
         with self.path.open("ab") as file:
             file.write(line)
-        self._note(number, answer.text, len(line))
+        self._note(number, bool(answer.text or answer.ids), len(line))
 
     def pairs(self, rows: Path) -> Iterator[tuple[Row, Answer]]:
         """Every row that has an answer, with it."""
@@ -63,7 +63,7 @@ class AnswerFile:
                 if number in self._places:
                     file.seek(self._places[number])
                     held = json.loads(file.readline())
-                    if held["text"]:
+                    if held["text"] or held["ids"]:
                         yield row, Answer(held["text"], held["ids"], held["ended"])
 
     def _take_up(self) -> None:
@@ -72,13 +72,13 @@ class AnswerFile:
                 if not line.endswith(b"\n"):
                     break
                 held = json.loads(line)
-                self._note(held["row"], held["text"], len(line))
+                self._note(held["row"], bool(held["text"] or held["ids"]), len(line))
         os.truncate(self.path, self._end)
 
-    def _note(self, number: int, text: str, length: int) -> None:
+    def _note(self, number: int, answered: bool, length: int) -> None:
         self._places[number] = self._end
         self._end += length
-        self.empty += not text
+        self.empty += not answered
 
 
 class Lessons:
@@ -108,7 +108,7 @@ class Lessons:
         else:
             teacher.release()
             make = self._from_text
-        rows = self.kit.taught_rows(make, _answered)
+        rows = self.kit.answered_rows(make, _answered)
         return Rows(*(part and TaughtRows(part) for part in rows)) if with_guesses else rows  # type: ignore[arg-type]
 
     # ---- asking
@@ -182,6 +182,8 @@ class Lessons:
         """The answer as a chat with the trained model has it; one that was cut off is not followed by an end."""
         spec, params, tokenizer = self.kit.spec, self.kit.params, self.kit.tokenizer
         answer: Answer = row[_ANSWER]
+        if not answer.text:
+            raise DataError("The teacher's answer is white space.")
         made = chat_tokens({"prompt": spec.asked(params, row)["prompt"], "completion": answer.text}, tokenizer)
         last = max(place for place, label in enumerate(made.labels) if label != IGNORED)
         if not answer.ended and made.labels[last] in tokenizer.added_tokens_decoder:

@@ -116,6 +116,7 @@ def load_any(source: ModelSource, kind: Any = AutoModelForCausalLM, **options: A
             model: Any = PeftModel.from_pretrained(load_any(base, kind, **options), source.location).merge_and_unload()
         else:
             model = peft.from_pretrained(source.location, **options).merge_and_unload()
+        model.requires_grad_(True)  # peft froze the base, which is the model now
         if (source.path / "generation_config.json").is_file():  # peft leaves it; it names the token that ends an answer
             model.generation_config = GenerationConfig.from_pretrained(source.location)
         return model

@@ -34,12 +34,15 @@ _ROWS, _TOKENS = 32, 32_768
 
 class Answer(NamedTuple):
     """What a teacher wrote. `ids` are its own tokens, the one that ends the turn included, or nothing where only the
-    text is known; `ended` says whether it came to an end by itself. No text at all: it had no answer.
+    text is known; `ended` says whether it came to an end by itself.
     """
 
     text: str
     ids: list[int]
     ended: bool
+
+
+NO_ANSWER = Answer("", [], ended=True)
 
 
 class Teacher(Protocol):
@@ -94,7 +97,7 @@ class LocalTeacher:
         given = [(number, prompt_tokens(row, self.tokenizer).input_ids) for number, row in asked]
         for number, ids in given:
             if len(ids) >= context:
-                yield number, Answer("", [], True)  # it cannot read so much
+                yield number, NO_ANSWER  # it cannot read so much
         fitting = sorted((pair for pair in given if len(pair[1]) < context), key=lambda pair: len(pair[1]))
         for batch in _batches(fitting, most):
             room = min(most, context - len(batch[-1][1]))
@@ -134,8 +137,9 @@ class LocalTeacher:
         """The answer up to its end; what follows in the batch is padding."""
         end = next((place for place, token in enumerate(ids) if token in self._ends), None)
         kept = ids if end is None else ids[: end + 1]
-        text = self.tokenizer.decode(kept, skip_special_tokens=True).strip()
-        return Answer(text, kept if text else [], end is not None)
+        if end == 0:
+            return NO_ANSWER
+        return Answer(self.tokenizer.decode(kept, skip_special_tokens=True).strip(), kept, end is not None)
 
 
 def local_teacher(kit: Kit, reference: str | None, *, with_guesses: bool) -> LocalTeacher:

@@ -60,7 +60,9 @@ def teacher_of(model: Any, **options: Any) -> LocalTeacher:
     return made
 
 
-def trainer(model: Any, folder: Path, guesses: Any, alpha: float, temperature: float = 1.0, **changes: Any) -> DistillingTrainer:
+def trainer(
+    model: Any, folder: Path, guesses: Any, alpha: float, temperature: float = 1.0, **changes: Any
+) -> DistillingTrainer:
     values: dict[str, Any] = {
         "output_dir": str(folder),
         "max_steps": 1,
@@ -190,7 +192,9 @@ def test_accumulation_changes_nothing(tiny_model: Path, tmp_path: Path, other: A
 def test_an_adapters_teacher_is_its_base_and_neither_drops_nor_learns(tiny_model: Path, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
-    model = get_peft_model(load(tiny_model), LoraConfig(r=4, target_modules="all-linear", lora_dropout=0.5, task_type="CAUSAL_LM"))
+    model = get_peft_model(
+        load(tiny_model), LoraConfig(r=4, target_modules="all-linear", lora_dropout=0.5, task_type="CAUSAL_LM")
+    )
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
@@ -217,7 +221,7 @@ def test_without_guesses_the_teacher_is_not_asked(tiny_model: Path, tmp_path: Pa
     rows = [{key: value for key, value in row.items() if key != "teacher"} for row in ROWS]
     made = trainer(model, tmp_path, None, 0.0)
     found = made.scored(model, flatten_taught(rows))
-    assert float(found.loss.detach()) == pytest.approx(float(by_hand(load(tiny_model, "eager"), model, 0.0, 1.0)["ce"].detach()), rel=1e-5)
+    assert float(found.loss.detach()) == pytest.approx(
+        float(by_hand(load(tiny_model, "eager"), model, 0.0, 1.0)["ce"].detach()), rel=1e-5
+    )
     assert set(found.sums) == {"ce", "token_accuracy"}
-
-

@@ -13,8 +13,11 @@ from ui import draft
 from ui.fields import AUTOMATIC, Field, fields, to_parameter, to_widget
 from ui.form import ELSEWHERE, GROUPS, SettingsForm
 from ui.new_run import Page
+from ui.new_run_data import DataStep
 
 FIELDS = fields()
+# What a setting cannot be without.
+NEEDED = {"teacher_endpoint": {"teacher_model": "big"}}
 CASES = [(spec.id, name) for spec in api.specs().values() for name in spec.params.model_fields if name != "trainer"]
 
 
@@ -40,7 +43,8 @@ def another(field: Field) -> Any:
     number = next((v for v in (3, 9, 0.25, 512) if _allowed(field, v)), None)
     if int in kinds or float in kinds:
         return float(number) if float in kinds and number is not None else number
-    return {"data_format": "qa", "target_modules": "q_proj"}.get(field.name, "something")
+    words = {"data_format": "qa", "target_modules": "q_proj", "teacher_endpoint": "http://127.0.0.1:8000/v1"}
+    return words.get(field.name, "something")
 
 
 def _allowed(field: Field, value: float) -> bool:
@@ -57,7 +61,7 @@ def test_what_is_put_into_a_widget_reaches_the_engine(form: SettingsForm, traine
     assert name in form.widgets, "a parameter that nobody can set on the page"
     value = another(FIELDS[name])
     held = {**{n: to_widget(f, None if f.info.is_required() else f.default) for n, f in FIELDS.items()}}
-    held |= {"trainer": trainer, "data_path": "rows.csv", name: to_widget(FIELDS[name], value)}
+    held |= {"trainer": trainer, "data_path": "rows.csv", **NEEDED.get(name, {}), name: to_widget(FIELDS[name], value)}
     params = form.params(tuple(held[n] for n in form.names))
     assert getattr(params, name) == value
     assert (value, name) == (getattr(api.from_yaml(api.to_yaml(params)), name), name)
@@ -97,3 +101,36 @@ def test_a_started_draft_gets_a_new_id(form: SettingsForm) -> None:
     first, _ = draft.opened({}, {}, form)
     back, _ = draft.opened({**first, "started": "sft-1"}, {}, form)
     assert back["id"] != first["id"]
+
+
+def test_a_sample_brings_what_its_training_needs(form: SettingsForm) -> None:
+    """The long prompt and its teacher, from the address and from the list of samples alike."""
+    opened, _ = draft.opened({}, {"trainer": "distillation", "data": "sample:town-crier"}, form)
+    held = {n: opened["values"][n] for n in form.names}
+    params: Any = form.params(tuple(held.values()))
+    assert "Hear ye!" in params.teacher_prompt_template and "{input}" in params.teacher_prompt_template
+    assert params.model == "starter-instructed"
+    plain, _ = draft.opened({}, {"trainer": "distillation", "data": "rows.jsonl"}, form)
+    assert (plain["values"]["teacher_prompt_template"], plain["values"]["model"]) == ("", "starter")
+    with gr.Blocks():
+        step = DataStep(Page())
+
+    def chosen(sample: str, **before: str) -> dict[str, Any]:
+        given = {**{n: plain["values"][n] for n in step.of_samples}, **before}
+        return dict(zip(step.of_samples, step.sampled(sample, *given.values())[5:], strict=True))
+
+    brought = {name: held[name] for name in ("model", "teacher_prompt_template")}
+    assert chosen("town-crier") == brought
+    other = chosen("neighbours", **brought)
+    assert other == {"model": "starter", "teacher_prompt_template": ""}, "another sample begins with its own model"
+    own = chosen("neighbours", model="my-run", teacher_prompt_template="Be kind.")
+    assert all(isinstance(value, dict) for value in own.values()), "what the person chose stays"
+
+
+def test_a_long_prompt_keeps_its_lines(form: SettingsForm) -> None:
+    widget = form.widgets["teacher_prompt_template"]
+    assert widget.lines > 1
+    held = {n: to_widget(f, None if f.info.is_required() else f.default) for n, f in FIELDS.items()}
+    held |= {"trainer": "distillation", "data_path": "x", "teacher_prompt_template": "One.\n\nTwo {x}: {input}"}
+    params: Any = form.params(tuple(held[n] for n in form.names))
+    assert params.teacher_prompt_template == "One.\n\nTwo {x}: {input}"

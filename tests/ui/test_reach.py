@@ -37,3 +37,14 @@ def test_a_served_page_keeps_samples_runs_uploads_and_the_hub(runs_root: Path, m
     (runs_root / ".uploads" / "rows.csv").write_text("text\nx\n")
     for path in ("sample:neighbours", "org/name", str(runs_root / ".uploads" / "rows.csv")):
         refuse_foreign({"data_path": path, "model": "starter"})
+
+
+def test_a_served_page_asks_no_other_servers_and_reads_no_foreign_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"data_path": "sample:town-crier", "teacher_endpoint": "http://attacker/v1", "teacher_model": "m"}
+    refuse_foreign(asked)  # on this machine alone
+    monkeypatch.setenv("AITRAINING_HOST", "0.0.0.0")
+    with pytest.raises(ParamError, match="asks no other servers"):
+        refuse_foreign(asked)
+    with pytest.raises(ParamError, match="uploaded files"):
+        refuse_foreign({"teacher_model": "/etc"})
+    refuse_foreign({"teacher_model": "starter-instructed"})
