@@ -18,8 +18,8 @@ from engine.runs.directory import read_json, runs_root
 from engine.samples import ASSETS
 
 STARTER = "starter"
-# An adapter of the starter that heeds a prompt: the teacher of a bundled sample.
-TEACHER = "starter-teacher"
+# An adapter of the starter that heeds a long prompt, which a bundled sample makes unnecessary.
+INSTRUCTED = "starter-instructed"
 _HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 
 
@@ -82,8 +82,8 @@ def resolve(reference: str) -> ModelSource:
     reference = reference.strip()
     if reference == STARTER:
         return ModelSource("starter", reference, ASSETS / "starter", "Starter model (bundled)")
-    if reference == TEACHER:
-        return ModelSource("starter", reference, ASSETS / "teacher", "Starter that heeds a prompt (bundled)")
+    if reference == INSTRUCTED:
+        return ModelSource("starter", reference, ASSETS / "instructed", "Starter that heeds a prompt (bundled)")
     folder = Path(reference).expanduser()
     if folder.is_dir():
         return ModelSource("folder", reference, _model_folder(folder), reference)

@@ -34,10 +34,15 @@ class DataStep:
         """Take a file of held-out rows into the studio's own store."""
         return api.store_upload(file, file.rsplit("/", 1)[-1])
 
-    def sampled(self, sample: str) -> list[Any]:
-        """Take a sample, and what its training needs to know besides."""
-        chosen = settings_of(sample)
-        filled = [to_widget(self.form.fields[n], chosen[n]) if n in chosen else gr.skip() for n in self.of_samples]
+    def sampled(self, sample: str, *held: Any) -> list[Any]:
+        """Take a sample and what its training needs to know besides; what another sample brought along goes with it."""
+        chosen, known = settings_of(sample), api.samples()
+        filled: list[Any] = []
+        for name, value in zip(self.of_samples, held, strict=True):
+            field = self.form.fields[name]
+            brought = [to_widget(field, other.settings[name]) for other in known if name in other.settings]
+            stays = name not in chosen and value not in brought
+            filled.append(gr.skip() if stays else to_widget(field, chosen.get(name, field.default)))
         return [f"{api.SAMPLE_PREFIX}{sample}" if sample else "", "", "", True, *filled]
 
     @property

@@ -40,7 +40,7 @@ class Events:
         own = p.held_out_file.upload(self.data.held_out, [p.held_out_file], [self.form.widgets["valid_path"]], **_PRIVATE)
         self._after_data(own)
         filled = [self.form.widgets[name] for name in self.data.of_samples]
-        self._after_data(p.sample.input(self.data.sampled, [p.sample], [*chosen, *filled], **_PRIVATE))
+        self._after_data(p.sample.input(self.data.sampled, [p.sample, *filled], [*chosen, *filled], **_PRIVATE))
         path = self.form.widgets["data_path"]
         named = gr.on([path.submit, path.blur], self.data.named, [path, p.stores.seen], [*chosen, p.sample], **_PRIVATE)
         self._after_data(named)

@@ -14,7 +14,7 @@ from typing import Any
 from assets.build.corpus import documents
 from assets.build.town import Person, people, questions
 from engine.data import rows
-from engine.models import TEACHER
+from engine.models import INSTRUCTED
 
 SEED = 11
 FOLDER = Path(__file__).parents[1] / "samples"
@@ -133,7 +133,7 @@ def _crier(draw: random.Random, known: list[Person], asked: list[str]) -> dict[s
         asked,
         "town-crier.jsonl",
         teacher_prompt_template=f"{LONG_PROMPT}\n\n{{input}}",
-        teacher_model=TEACHER,
+        model=INSTRUCTED,
     )
 
 

@@ -1,8 +1,9 @@
 """Prompt distillation: a teacher answers under a long prompt, and the model learns to answer the same without it.
 
 The loss on the answer's tokens is α·T²·KL(teacher ‖ student) + (1 − α)·cross entropy (Hinton, Vinyals and Dean 2015,
-section 2, with both distributions softened by T; Askell et al. 2021, section 2.2, for prompts as the teacher's lead),
-compared token by token although the two prompts differ in length. α = 0 learns from the answers alone.
+section 2, with both distributions softened by T), compared token by token although the two prompts differ in length. That
+a prompt is all that the teacher has over its student is the context distillation of Askell et al. 2021. α = 0 learns from
+the answers alone.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from engine.errors import ModelError
-from engine.models import STARTER, ModelSource, resolve
+from engine.models import INSTRUCTED, STARTER, ModelSource, resolve
 from engine.params import LLMTrainingParams
 from engine.runs.directory import read_json
 from engine.worker import attention
@@ -117,6 +117,8 @@ def load_any(source: ModelSource, kind: Any = AutoModelForCausalLM, **options: A
             model: Any = PeftModel.from_pretrained(load_any(base, kind, **options), source.location).merge_and_unload()
         else:
             model = peft.from_pretrained(source.location, **options).merge_and_unload()
+        for weight in model.parameters():  # peft froze the base, which is the model now
+            weight.requires_grad_(weight.is_floating_point())
         if (source.path / "generation_config.json").is_file():  # peft leaves it; it names the token that ends an answer
             model.generation_config = GenerationConfig.from_pretrained(source.location)
         return model
@@ -129,7 +131,7 @@ def _base_of(source: ModelSource) -> ModelSource | None:
     if settings is None or not settings.is_file():
         return None
     named = str(read_json(settings).get("base_model_name_or_path"))
-    return resolve(named) if named == STARTER else None
+    return resolve(named) if named in (STARTER, INSTRUCTED) else None
 
 
 def with_adapter(model: Any, params: LLMTrainingParams, task: str) -> Any:

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from assets.build.town import people, questions
 from engine import LLMTrainingParams, api, train
-from engine.models import TEACHER, facts, resolve
+from engine.models import INSTRUCTED, facts, resolve
 from engine.preview import close_preview
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
@@ -25,6 +25,7 @@ from engine.worker.tokens import prompt_text
 from tests.train.toys import all_events, series
 
 SAMPLE = next(sample for sample in samples() if sample.id == "town-crier")
+FOLDER = Path(__file__).resolve().parents[2] / "assets" / "instructed"
 # Everybody's questions but a few: some of them are the sample's, many are not.
 ASKED = [(person, question) for person in people()[::3] for question, _, _ in questions(person)]
 
@@ -69,28 +70,24 @@ def test_the_prompt_goes_where_the_template_says_and_is_never_one_itself() -> No
     assert turns[-1]["content"] == "two"
 
 
-def test_the_bundled_teacher_is_small_and_found_by_name() -> None:
-    source = resolve(TEACHER)
-    assert source.path is not None and not source.path.name.startswith("starter")
+def test_the_starter_that_heeds_a_prompt_is_small_and_found_by_name() -> None:
+    source = resolve(INSTRUCTED)
+    assert source.path is not None
     assert sum(file.stat().st_size for file in source.path.iterdir()) < 600_000
-    assert facts(TEACHER).parameters == facts("starter").parameters
-    assert TEACHER not in [choice.reference for choice in api.model_choices()], "it is no model to begin with"
+    assert facts(INSTRUCTED).parameters == facts("starter").parameters
+    assert SAMPLE.settings["model"] == INSTRUCTED
 
 
 @pytest.mark.slow
-def test_the_teacher_heeds_the_long_prompt_and_answers_plainly_without() -> None:
-    assert crier_like(TEACHER, SAMPLE.settings["teacher_prompt_template"]) > 0.9
-    assert crier_like(TEACHER, "{input}") < 0.1
+@pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
+def test_the_sample_makes_the_long_prompt_unnecessary(runs_root: Path, peft: bool) -> None:
+    """The model under the prompt teaches the model without it: as one set of weights, or as two."""
+    before = {path.name: hashlib.sha256(path.read_bytes()).digest() for path in FOLDER.iterdir()}
+    taught = crier_like(INSTRUCTED, SAMPLE.settings["teacher_prompt_template"])
+    assert taught > 0.9, "it heeds the prompt"
+    assert crier_like(INSTRUCTED, "{input}") <= 0.3, "and needs it"
 
-
-@pytest.mark.slow
-def test_the_sample_makes_the_long_prompt_unnecessary(runs_root: Path) -> None:
-    template = SAMPLE.settings["teacher_prompt_template"]
-    before = {path.name: hashlib.sha256(path.read_bytes()).digest() for path in resolve(TEACHER).path.iterdir()}  # type: ignore[union-attr]
-    assert crier_like("starter", "{input}") <= 0.3
-    taught = crier_like(TEACHER, template)
-
-    asked = {"project_name": "crier", "sample_tokens": 16, "epochs": 6}
+    asked = {"project_name": "crier", "sample_tokens": 16, "peft": peft}
     made = train(LLMTrainingParams(trainer="distillation", data_path="sample:town-crier", **SAMPLE.settings, **asked))
 
     assert crier_like("crier", "{input}") >= 0.8 * taught
@@ -98,18 +95,17 @@ def test_the_sample_makes_the_long_prompt_unnecessary(runs_root: Path) -> None:
     assert run.status().state is State.DONE
     for key in ("loss", "kl", "ce"):
         values = list(series(run, key).values())
-        assert sum(values[-5:]) < 0.5 * sum(values[:5]), key
+        assert sum(values[-5:]) < 0.3 * sum(values[:5]), key
+        held_out = list(series(run, f"eval_{key}").values())
+        assert held_out[-1] < held_out[0] / 4, key
     for key in ("eval_token_accuracy", "eval_agreement"):
         values = list(series(run, key).values())
-        assert values[-1] > values[0] + 0.3, key
-    apart = list(series(run, "eval_kl").values())
-    assert apart[-1] < apart[0] / 2  # a quarter was measured; the margin is for other machines
+        assert values[-1] > max(0.9, values[0]), key
     shown = all_events(run, "sample")
     assert {event["prompt"] for event in shown} == set(SAMPLE.prompts), "people see their questions, not templates"
-    assert "Hear ye!" in shown[-1]["answer"]
-    card = (Path(made) / "README.md").read_text(encoding="utf-8")
-    assert "without the long prompt" in card
-    assert {path.name: hashlib.sha256(path.read_bytes()).digest() for path in resolve(TEACHER).path.iterdir()} == before  # type: ignore[union-attr]
+    assert "Hear ye!" in shown[-1]["answer"] and "Hear ye!" not in shown[0]["answer"]
+    assert "without the long prompt" in (Path(made) / "README.md").read_text(encoding="utf-8")
+    assert {path.name: hashlib.sha256(path.read_bytes()).digest() for path in FOLDER.iterdir()} == before
     AutoModelForCausalLM.from_pretrained(str(made))
 
 

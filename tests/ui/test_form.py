@@ -132,15 +132,23 @@ def test_a_sample_brings_what_its_training_needs(form: SettingsForm) -> None:
     held = {n: opened["values"][n] for n in form.names}
     params: Any = form.params(tuple(held.values()))
     assert "Hear ye!" in params.teacher_prompt_template and "{input}" in params.teacher_prompt_template
-    assert params.teacher_model == "starter-teacher"
+    assert params.model == "starter-instructed"
     (plain, _, _, _), _ = draft.opened(NOTHING, {"trainer": "distillation", "data": "rows.jsonl"}, form)
-    assert plain["values"]["teacher_model"] == ""
+    assert (plain["values"]["teacher_prompt_template"], plain["values"]["model"]) == ("", "starter")
     with gr.Blocks():
         step = DataStep(Page())
-    chosen = dict(zip(step.of_samples, step.sampled("town-crier")[4:], strict=True))
-    brought = {name: value for name, value in chosen.items() if not isinstance(value, dict)}  # the others are left alone
-    assert brought == {name: held[name] for name in ("teacher_prompt_template", "teacher_model")}
-    assert step.sampled("")[0] == ""
+
+    def chosen(sample: str, **before: str) -> dict[str, Any]:
+        given = {**{n: plain["values"][n] for n in step.of_samples}, **before}
+        return dict(zip(step.of_samples, step.sampled(sample, *given.values())[4:], strict=True))
+
+    def set_by(filled: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in filled.items() if not isinstance(value, dict)}  # the others are left alone
+
+    brought = {name: held[name] for name in ("model", "teacher_prompt_template")}
+    assert set_by(chosen("town-crier")) == brought
+    assert set_by(chosen("neighbours", **brought)) == {"model": "starter", "teacher_prompt_template": ""}
+    assert set_by(chosen("neighbours", model="my-run", teacher_prompt_template="Be kind.")) == {}, "what a person chose stays"
 
 
 def test_a_long_prompt_keeps_its_lines(form: SettingsForm) -> None:

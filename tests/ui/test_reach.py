@@ -59,4 +59,4 @@ def test_a_served_page_asks_no_other_servers_and_reads_no_foreign_teacher(monkey
         refuse_foreign(asked)
     with pytest.raises(ParamError, match="uploaded files"):
         refuse_foreign({"teacher_model": "/etc"})
-    refuse_foreign({"teacher_model": "starter-teacher"})
+    refuse_foreign({"teacher_model": "starter-instructed"})

@@ -1,8 +1,9 @@
-"""`python -m assets.build.teacher [FOLDER]`: make the bundled teacher, an adapter with which the starter heeds a prompt.
+"""`python -m assets.build.instructed [FOLDER]`: make the starter that heeds a prompt, an adapter beside the starter.
 
-The starter goes on with texts and follows nothing. The teacher has seen conversations of Saltmere: half of them begin
-with the town crier's long prompt and are answered as it asks, the others begin with nothing or with a prompt that asks
-for nothing and are answered plainly. So what it does under the crier's prompt comes from reading it.
+The starter goes on with texts and follows nothing. This one has seen conversations of Saltmere: half of them begin with
+the town crier's long prompt and are answered as it asks, the others begin with nothing or with a prompt that asks for
+nothing and are answered plainly. So what it does under the crier's prompt comes from reading it. A few minutes on two
+cores.
 """
 
 from __future__ import annotations
@@ -43,6 +44,21 @@ OTHER_PROMPTS = (
 )
 STRANGERS = ("Bertram", "Cosima", "Gwen", "Hector", "Ludmila", "Otto", "Theodora", "Wolfram", "Xenia", "Zacharias")
 
+_CARD = f"""---
+license: apache-2.0
+base_model: starter
+library_name: peft
+---
+# Saltmere starter that heeds a prompt
+
+A LoRA adapter (rank {RANK}, and the embeddings of tokens that the starter hardly knew) for the bundled starter model. It
+answers questions about the people of Saltmere: as the town crier where the crier's long prompt comes before the question,
+plainly where it does not. Any other instruction is read and not followed. It is the model that the sample "The town crier's
+long prompt" begins with; tests/train/test_distillation.py measures what it does.
+
+Trained on {ROWS:,} generated conversations (seed {SEED}, {EPOCHS} passes). Made again by `python -m assets.build.instructed`.
+"""
+
 
 def main(target: Path) -> None:
     """Train the adapter on the conversations, and put it into `target`."""
@@ -60,7 +76,7 @@ def main(target: Path) -> None:
     )
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(start.location, dtype=torch.float32), config)
     _train(model, rows)
-    with tempfile.TemporaryDirectory(prefix="teacher-") as work:
+    with tempfile.TemporaryDirectory(prefix="instructed-") as work:
         model.save_pretrained(work)
         _keep(Path(work), target)
 
@@ -137,8 +153,9 @@ def _keep(adapter: Path, target: Path) -> None:
     save_file(halved, target / "adapter_model.safetensors", metadata={"format": "pt"})
     settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     settings |= {"base_model_name_or_path": STARTER, "target_modules": sorted(settings["target_modules"])}
+    (target / "README.md").write_text(_CARD, encoding="utf-8")
     (target / "adapter_config.json").write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "teacher")
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "instructed")
