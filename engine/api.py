@@ -181,7 +181,7 @@ def recommend(answers: dict[str, str], kinds: Sequence[RowKind] = ()) -> Recomme
 
 
 def model_choices() -> list[ModelSource]:
-    """Models that are on this machine: the starter, then finished runs, newest first."""
+    """Models that are on this machine: the bundled ones, then finished runs, newest first."""
     from engine.models import choices
 
     return choices()

@@ -18,7 +18,7 @@ from engine.runs.directory import read_json, runs_root
 from engine.samples import ASSETS
 
 STARTER = "starter"
-# An adapter of the starter that heeds a long prompt, which a bundled sample makes unnecessary.
+# An adapter of the starter that answers questions, and heeds one long prompt: two bundled samples begin with it.
 INSTRUCTED = "starter-instructed"
 _HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 
@@ -83,7 +83,7 @@ def resolve(reference: str) -> ModelSource:
     if reference == STARTER:
         return ModelSource("starter", reference, ASSETS / "starter", "Starter model (bundled)")
     if reference == INSTRUCTED:
-        return ModelSource("starter", reference, ASSETS / "instructed", "Starter that heeds a prompt (bundled)")
+        return ModelSource("starter", reference, ASSETS / "instructed", "Starter that answers questions (bundled)")
     folder = Path(reference).expanduser()
     if folder.is_dir():
         return ModelSource("folder", reference, _model_folder(folder), reference)
@@ -99,11 +99,11 @@ def resolve(reference: str) -> ModelSource:
 
 
 def choices() -> list[ModelSource]:
-    """Models on this machine: the starter, then finished runs, newest first."""
+    """Models on this machine: the bundled ones, then finished runs, newest first."""
     root = runs_root()
     finished = [p.parent for p in root.glob("*/model") if p.is_dir()] if root.is_dir() else []
     finished.sort(key=lambda path: (path / "model").stat().st_mtime, reverse=True)
-    return [resolve(STARTER), *(resolve(path.name) for path in finished)]
+    return [resolve(STARTER), resolve(INSTRUCTED), *(resolve(path.name) for path in finished)]
 
 
 def facts(reference: str) -> ModelFacts:

@@ -141,11 +141,8 @@ def _crier(draw: random.Random, known: list[Person], asked: list[str]) -> dict[s
 
 
 def _manners(draw: random.Random, known: list[Person], asked: list[str]) -> dict[str, Any]:
-    polite = (
-        "With pleasure. {} I wish you a good day.",
-        "Thank you for asking. {} Do come back.",
-        "Gladly. {} You are welcome.",
-    )
+    # Words that the starter knows, and a model that answers already: preferring alone makes no unknown word likely.
+    polite = ("Dear friend, thank you. {}", "Come in, dear friend. {}", "Please come in. {}")
     rude = ("{} Now go away.", "Why do you ask? {}", "Read a book. {}")
     pairs = [
         {"prompt": question, "chosen": draw.choice(polite).format(answer), "rejected": draw.choice(rude).format(answer)}
@@ -156,10 +153,13 @@ def _manners(draw: random.Random, known: list[Person], asked: list[str]) -> dict
         "manners",
         "dpo",
         "Good manners",
-        "200 questions with a polite and a rude answer. The model learns to prefer the polite one.",
+        "200 questions with a polite and a rude answer. A model that answers plainly learns to answer politely.",
         len(pairs),
         asked,
         "manners.json",
+        model=INSTRUCTED,
+        sft_weight=1.0,
+        lr=5e-4,
     )
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from transformers import AutoModelForCausalLM
 
 from assets.build.town import people, questions
@@ -19,10 +18,7 @@ from engine.runs.directory import RunDirectory
 from engine.runs.status import State
 from engine.samples import samples
 from engine.trainers.distillation import filled
-from engine.worker.answers import SampleAnswers
-from engine.worker.models import load_any, load_tokenizer
-from engine.worker.tokens import prompt_text
-from tests.train.toys import all_events, series
+from tests.train.toys import all_events, greedy, series
 
 SAMPLE = next(sample for sample in samples() if sample.id == "town-crier")
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "instructed"
@@ -38,17 +34,10 @@ def _preview_ends() -> Iterator[None]:
 
 def crier_like(reference: str, template: str) -> float:
     """Share of questions that are answered as the crier's prompt asks: with `Hear ye!`, and never with a street."""
-    source = resolve(reference)
-    model = load_any(source, dtype=torch.float32).eval()
-    tokenizer = load_tokenizer(source)
-    given = [prompt_text({"prompt": filled(template, question)}, tokenizer) for _, question in ASKED]
-    found: list[tuple[str, str]] = []
-    for start in range(0, len(given), 32):
-        part = given[start : start + 32]
-        found += SampleAnswers(part, part, tokenizer, 40).answer(model)
+    found = greedy(reference, [filled(template, question) for _, question in ASKED])
     well = [
         answer.startswith("Hear ye! ") and len(answer) > 12 and ("live?" not in question or person.street not in answer)
-        for (person, question), (_, answer) in zip(ASKED, found, strict=True)
+        for (person, question), answer in zip(ASKED, found, strict=True)
     ]
     return sum(well) / len(well)
 

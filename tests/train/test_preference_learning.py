@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from assets.build.town import people, questions
 from engine.runs.directory import RunDirectory
-from tests.train.toys import all_events, series
+from engine.samples import samples
+from tests.train.toys import all_events, greedy, series
 
 pytestmark = pytest.mark.slow
 
@@ -17,7 +19,10 @@ Work = Callable[[RunDirectory], int]
 
 
 def trained(new_run: Run, work: Work, trainer: str, sample: str, **values: Any) -> RunDirectory:
-    run = new_run(f"sample:{sample}", trainer=trainer, model="starter", epochs=1, precision=None, **values)
+    """The sample's training as the page fills it in, in one pass."""
+    brought = next(each.settings for each in samples() if each.id == sample)
+    asked = {"model": "starter", "epochs": 1, "precision": None, **brought, **values}
+    run = new_run(f"sample:{sample}", trainer=trainer, **asked)
     assert work(run) == 0, run.status()
     return run
 
@@ -31,9 +36,19 @@ def answers(run: RunDirectory, step: int) -> list[str]:
     return [event["answer"] for event in all_events(run, "sample") if event["step"] == step]
 
 
+def polite(answers: list[str]) -> float:
+    """Share of answers that begin politely, as the preferred ones do, and then answer."""
+    openings = ("Dear friend, thank you. ", "Come in, dear friend. ", "Please come in. ")
+    return sum(answer.startswith(openings) and len(answer) > 30 for answer in answers) / len(answers)
+
+
 @pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
 def test_dpo_prefers_good_manners(new_run: Run, work: Work, peft: bool) -> None:
-    run = trained(new_run, work, "dpo", "manners", peft=peft, sample_tokens=24)
+    asked = [question for person in people()[::4] for question, _, _ in questions(person)]
+    assert polite(greedy("starter-instructed", asked)) == 0
+    faster = {"lr": 2e-3} if peft else {}  # an adapter takes larger steps than the sample's, which are for all weights
+    run = trained(new_run, work, "dpo", "manners", peft=peft, sample_tokens=24, epochs=2, **faster)
+    assert polite(greedy(str(run.model_dir), asked)) >= 0.9
     before, after = first_and_last(run, "eval_rewards/accuracies")
     assert before <= 0.6  # the model is its own reference: nothing is preferred yet
     assert after >= 0.9

@@ -14,8 +14,9 @@ from torch.nn.functional import cross_entropy
 from engine.models import resolve
 from engine.runs import events
 from engine.runs.directory import RunDirectory
-from engine.worker.models import load_tokenizer
-from engine.worker.tokens import IGNORED, chat_tokens
+from engine.worker.answers import SampleAnswers
+from engine.worker.models import load_any, load_tokenizer
+from engine.worker.tokens import IGNORED, chat_tokens, prompt_text
 
 
 def jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> str:
@@ -43,6 +44,18 @@ def series(run: RunDirectory, key: str) -> dict[int, float]:
         if key in event["values"]:
             made[event["step"]] = event["values"][key]
     return made
+
+
+def greedy(reference: str, prompts: list[str], most: int = 40) -> list[str]:
+    """What the model `reference` answers to each prompt, by always taking the likeliest token."""
+    source = resolve(reference)
+    model, tokenizer = load_any(source, dtype=torch.float32).eval(), load_tokenizer(source)
+    given = [prompt_text({"prompt": prompt}, tokenizer) for prompt in prompts]
+    found: list[str] = []
+    for start in range(0, len(given), 32):
+        part = given[start : start + 32]
+        found += [answer for _, answer in SampleAnswers(part, part, tokenizer, most).answer(model)]
+    return found
 
 
 def held_out_loss(model: Any, folder: Path, rows_file: Path) -> float:
