@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.device import Device
-from engine.memory import BASE, activations_per_token, held, kept_best, logits_per_token, trained_weights
+from engine.memory import BASE, activations_per_token, held, logits_per_token, saving, trained_weights
 from engine.models import ModelFacts
 from engine.plan import DataFacts, Plan, row_tokens, trained_share, with_answers
 from engine.runs.directory import RunDirectory, runs_root
@@ -81,7 +81,7 @@ def _memory(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spec
         *held(p, model, spec.copies_of(p)),
         ("Activations", int(tokens * activations_per_token(p, model))),
         ("Logits", int(tokens * trained_share(p, data) * logits_per_token(model, spec.copies_of(p)))),
-        ("Saving the best weights", kept_best(p, model, plan.valid_rows, device.kind == "cpu")),
+        ("Saving and reading back", saving(p, model, device.kind == "cpu")),
         ("Python and its libraries", BASE[device.kind]),
     ]
     return [(what, size) for what, size in items if size]

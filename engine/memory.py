@@ -10,9 +10,9 @@ from engine.models import ModelFacts, facts
 from engine.params import LLMTrainingParams
 from engine.spec import Copies
 
-# Libraries, the interpreter, the allocator's slack, and on a CPU the code that is compiled for every new length of a step:
-# the starter's training was seen to grow from 0.6 GB at its first step to 1.4 GB after 500.
-BASE = {"cpu": 1200 << 20, "mps": 900 << 20, "cuda": 1200 << 20}
+# Libraries, the interpreter, the allocator's slack, and on a CPU the code that is compiled for every new length of a step
+# (benchmarks/memory.py: 0.69 to 1.02 GB, by trainer).
+BASE = {"cpu": 820 << 20, "mps": 900 << 20, "cuda": 1200 << 20}
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 # Numbers a layer keeps for its backward pass, for each token and hidden value, in bytes at two bytes a number.
 _KEPT = 34
@@ -45,9 +45,14 @@ def held(params: LLMTrainingParams, model: ModelFacts, copies: Copies) -> list[t
     ]
 
 
-def kept_best(params: LLMTrainingParams, model: ModelFacts, valid_rows: int, on_cpu: bool) -> int:
-    """Bytes of the copy that is made when the best weights are written: on a CPU, of all weights in training."""
-    return 4 * model.parameters if on_cpu and params.keep_best and valid_rows and not params.peft else 0
+def saving(params: LLMTrainingParams, model: ModelFacts, on_cpu: bool) -> int:
+    """Bytes that saving takes besides, on a CPU: the weights as they are read back to be compared; before that, an
+    adapter's base in the format of its file. (What is read back never goes to a GPU.)
+    """
+    stored = 2 if model.dtype in ("BF16", "F16") else 4
+    if not on_cpu or (params.peft and not (params.merge_adapter and params.quantization == "none")):
+        return 0
+    return stored * model.parameters * (2 if params.peft else 1)
 
 
 def activations_per_token(params: LLMTrainingParams, model: ModelFacts) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.device import Device
 from engine.errors import DeviceError, ModelError
-from engine.memory import BASE, activations_per_token, held, kept_best, logits_per_token
+from engine.memory import BASE, activations_per_token, held, logits_per_token, saving
 from engine.models import ModelFacts
 from engine.params import LLMTrainingParams
 from engine.registry import spec_for
@@ -87,7 +87,7 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     choose("gradient_checkpointing", *_checkpointing(params.model_copy(update=values), device, model))
     # The default trainer's rows are documents, which are cut into blocks: its batch counts blocks.
     places = _places(params, data, train, length)
-    room = _room(params.model_copy(update=values), data, model, device, length, valid)
+    room = _room(params.model_copy(update=values), data, model, device, length)
     batch = choose("batch_size", *_batch_size(params, places, room))
     per_epoch = max(1, math.ceil(places / (batch * params.gradient_accumulation)))
     total = max(1, math.ceil(per_epoch * params.epochs))
@@ -234,10 +234,10 @@ def trained_share(params: LLMTrainingParams, data: DataFacts) -> float:
     return 1.0 if spec.rows == "text" else min(1.0, (data.trained_mean + written) / max(data.tokens_mean + written, 1))
 
 
-def _room(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: Device, length: int, valid_rows: int) -> int:
+def _room(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: Device, length: int) -> int:
     """How many rows' activations and logits fit into the memory that is free."""
     copies = spec_for(params.trainer).copies_of(params)
-    taken = sum(size for _, size in held(params, model, copies)) + kept_best(params, model, valid_rows, device.kind == "cpu")
+    taken = sum(size for _, size in held(params, model, copies)) + saving(params, model, device.kind == "cpu")
     free = _USED * device.memory_free - BASE[device.kind] - taken
     per_token = activations_per_token(params, model) + trained_share(params, data) * logits_per_token(model, copies)
     return int(free / max(1.0, row_tokens(params, data, length) * copies.sequences * per_token))

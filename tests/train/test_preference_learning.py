@@ -36,19 +36,19 @@ def answers(run: RunDirectory, step: int) -> list[str]:
     return [event["answer"] for event in all_events(run, "sample") if event["step"] == step]
 
 
-def polite(answers: list[str]) -> float:
-    """Share of answers that begin politely, as the preferred ones do, and then answer."""
+def polite_share(reference: str) -> float:
+    """Share of a model's answers that begin politely, as the preferred ones do, and then answer; most were never asked."""
+    answers = greedy(reference, [question for person in people()[::4] for question, _, _ in questions(person)])
     openings = ("Dear friend, thank you. ", "Come in, dear friend. ", "Please come in. ")
     return sum(answer.startswith(openings) and len(answer) > 30 for answer in answers) / len(answers)
 
 
 @pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
 def test_dpo_prefers_good_manners(new_run: Run, work: Work, peft: bool) -> None:
-    asked = [question for person in people()[::4] for question, _, _ in questions(person)]
-    assert polite(greedy("starter-instructed", asked)) == 0
+    assert polite_share("starter-instructed") == 0
     faster = {"lr": 2e-3} if peft else {}  # an adapter takes larger steps than the sample's, which are for all weights
     run = trained(new_run, work, "dpo", "manners", peft=peft, sample_tokens=24, epochs=2, **faster)
-    assert polite(greedy(str(run.model_dir), asked)) >= 0.9
+    assert polite_share(str(run.model_dir)) >= 0.9
     before, after = first_and_last(run, "eval_rewards/accuracies")
     assert before <= 0.6  # the model is its own reference: nothing is preferred yet
     assert after >= 0.9

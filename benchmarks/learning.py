@@ -1,0 +1,121 @@
+"""What every trainer teaches the starter, with three seeds: held-out behaviour before and after, as a table.
+
+    python benchmarks/learning.py [trainer ...]
+
+The samples are trained as the page fills them in, full and LoRA. What is measured was in no training row: preference
+accuracy, the mean reward of new answers, or the share of answers that are as they should be. The tests of tests/train hold
+one seed to the same limits. About half an hour on two cores for all.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from os import environ
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from engine import LLMTrainingParams, train  # noqa: E402
+from engine.runs.directory import RunDirectory  # noqa: E402
+from engine.samples import samples  # noqa: E402
+from tests.train.test_distillation import SAMPLE as CRIER  # noqa: E402
+from tests.train.test_distillation import crier_like  # noqa: E402
+from tests.train.test_preference_learning import polite_share  # noqa: E402
+from tests.train.toys import series  # noqa: E402
+
+SEEDS = (1, 2, 3)
+# A run's name, to what is measured of it and of the model that it began with.
+Measure = Callable[[str], tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """`limit` is what the tests ask for; `settings` come over the sample's own, `lora` over these with an adapter."""
+
+    trainer: str
+    sample: str
+    words: str
+    limit: str
+    measure: Measure
+    settings: dict[str, Any] = field(default_factory=dict)
+    lora: dict[str, Any] = field(default_factory=dict)
+
+
+def curve(key: str, last: Callable[[list[float]], float] = lambda values: values[-1]) -> Measure:
+    """The first and the last held-out value of a curve."""
+
+    def measure(name: str) -> tuple[float, float]:
+        values = list(series(RunDirectory.open(name), key).values())
+        return values[0], last(values)
+
+    return measure
+
+
+def manners(name: str) -> tuple[float, float]:
+    return polite_share("starter-instructed"), polite_share(name)
+
+
+def crier(name: str) -> tuple[float, float]:
+    """Shares of answers without the long prompt; the teacher's with it is near 1."""
+    return crier_like(CRIER.settings["model"], "{input}"), crier_like(name, "{input}")
+
+
+ACCURACY = "eval_rewards/accuracies"
+BEHAVIOURS = (
+    Behaviour("default", "harbour-almanac", "held-out loss", "falls", curve("eval_loss", min)),
+    Behaviour("sft", "neighbours", "held-out token accuracy", "≥ 0.5", curve("eval_token_accuracy")),
+    Behaviour("distillation", "town-crier", "answers as under the long prompt", "≥ 0.8 of the teacher's", crier),
+    Behaviour("dpo", "manners", "held-out accuracy", "≥ 0.9", curve(ACCURACY), {"epochs": 2}, {"lr": 2e-3}),
+    Behaviour("dpo", "manners", "polite answers", "≥ 0.9", manners, {"epochs": 2}, {"lr": 2e-3}),
+    Behaviour("orpo", "whole-sentences", "held-out accuracy", "≥ 0.9", curve(ACCURACY), {"epochs": 1}),
+    Behaviour("reward", "good-cheer", "held-out accuracy", "≥ 0.9", curve(ACCURACY), {"epochs": 1}),
+    Behaviour("ppo", "doorstep", "held-out reward", "≥ 0.8 of the maximum", curve("eval_reward", max)),
+    Behaviour("kto", "thumbs", "held-out accuracy", "≥ 0.9", curve(ACCURACY), {"epochs": 1}),
+    Behaviour("grpo", "contest", "held-out reward", "rises", curve("eval_reward", max)),
+)
+
+
+def trained(behaviour: Behaviour, peft: bool, seed: int) -> str:
+    """Train the behaviour's sample; returns the run's name. The same training is made once."""
+    own = next(sample.settings for sample in samples() if sample.id == behaviour.sample)
+    settings = {**own, **behaviour.settings, **(behaviour.lora if peft else {})}
+    name = f"{behaviour.sample}-{'lora' if peft else 'full'}-{seed}"
+    if not (Path(environ["AITRAINING_HOME"]) / name).exists():
+        asked = {"project_name": name, "peft": peft, "seed": seed, "sample_tokens": 0}
+        train(LLMTrainingParams(trainer=behaviour.trainer, data_path=f"sample:{behaviour.sample}", **{**settings, **asked}))
+    return name
+
+
+def main() -> None:
+    wanted = sys.argv[1:]
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="learning-") as home:
+        environ["AITRAINING_HOME"] = home
+        for behaviour in BEHAVIOURS:
+            if wanted and behaviour.trainer not in wanted:
+                continue
+            for peft in (False, True):
+                began = time.monotonic()
+                found = [behaviour.measure(trained(behaviour, peft, seed)) for seed in SEEDS]
+                rows.append(_row(behaviour, peft, found, (time.monotonic() - began) / len(SEEDS)))
+    print("\n| trainer | | measured | before | seed 1 | seed 2 | seed 3 | the test asks for | seconds a run |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    print("\n".join(rows))
+
+
+def _row(behaviour: Behaviour, peft: bool, found: list[tuple[float, float]], seconds: float) -> str:
+    before = statistics.mean(first for first, _ in found)
+    after = " | ".join(f"{last:.2f}" for _, last in found)
+    way = "LoRA" if peft else "full"
+    return f"| {behaviour.trainer} | {way} | {behaviour.words} | {before:.2f} | {after} | {behaviour.limit} | {seconds:.0f} |"
+
+
+if __name__ == "__main__":
+    main()
