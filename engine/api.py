@@ -17,7 +17,11 @@ from engine.errors import DataError
 from engine.params import LLMTrainingParams, flag, form_of
 from engine.registry import parse as validate
 from engine.registry import spec_for, specs
+from engine.rewards import KINDS as REWARD_KINDS
+from engine.rewards import Rule
 from engine.rewards import python_lines as python_rewards
+from engine.rewards import rule as reward_rule
+from engine.rewards import written as reward_line
 from engine.runs.directory import RunDirectory, runs_root
 from engine.samples import PREFIX as SAMPLE_PREFIX
 from engine.samples import Sample, data_file, samples
@@ -38,10 +42,12 @@ if TYPE_CHECKING:
     from engine.runs.status import Status
 
 __all__ = [
+    "REWARD_KINDS",
     "SAMPLE_PREFIX",
     "Chart",
     "Form",
     "LLMTrainingParams",
+    "Rule",
     "Sample",
     "TrainerSpec",
     "chat",
@@ -66,6 +72,8 @@ __all__ = [
     "recommend",
     "rename_run",
     "resume",
+    "reward_line",
+    "reward_rule",
     "row_forms",
     "run_params",
     "run_plan",

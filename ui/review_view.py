@@ -39,6 +39,15 @@ def review_html(plan: Any, found: Any) -> str:
     return f'<div class="review"><dl class="facts">{listed}</dl>{_memory(found)}{_verdict(found)}</div>'
 
 
+def open_html(missing: dict[str, str]) -> str:
+    """What is still to be chosen, and where; "" for nothing."""
+    if not missing:
+        return ""
+    said = " ".join(f"{escape(why)}." if not why.endswith(".") else escape(why) for why in missing.values())
+    first = next(iter(missing))
+    return f'<p class="st-note warning" data-open-field="{first}"><strong>One thing is still open.</strong> {said}</p>'
+
+
 def _memory(found: Any) -> str:
     most = found.memory_total if found.fits else max(found.memory_total, found.memory_free)
     bars = "".join(

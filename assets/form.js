@@ -1,0 +1,25 @@
+/* The settings form: going to one field, and taking a line out of a box of lines. */
+(() => {
+  const field = (name) => document.getElementById(`field-${name}`);
+  /** Bring a field of the step that is just being opened into view, and put the cursor there. */
+  const show = (name, tries = 30) => {
+    const box = name && field(name),
+      group = box?.closest(".group");
+    if (!group?.offsetParent) {
+      if (tries) setTimeout(() => show(name, tries - 1), 100);
+      return;
+    }
+    group.scrollIntoView({ block: "start" });
+    group.querySelector("input, textarea")?.focus({ preventScroll: true });
+  };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("[data-remove-line]");
+    if (!button) return;
+    const box = field("rl_rewards").querySelector("textarea"),
+      lines = box.value.split("\n").filter((line) => line.trim());
+    lines.splice(Number(button.dataset.removeLine), 1);
+    box.value = lines.join("\n");
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+  window.StudioForm = { show };
+})();
