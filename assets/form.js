@@ -1,7 +1,7 @@
 /* The settings form: going to one field, and taking a line out of a box of lines. */
 (() => {
   const field = (name) => document.getElementById(`field-${name}`);
-  /** Bring a field of the step that is just being opened into view, and put the cursor there. */
+  /** Bring the group of a field of the step that is just being opened into view. */
   const show = (name, tries = 30) => {
     const box = name && field(name),
       group = box?.closest(".group");
@@ -9,8 +9,9 @@
       if (tries) setTimeout(() => show(name, tries - 1), 100);
       return;
     }
+    group.tabIndex = -1;
+    group.focus({ preventScroll: true });
     group.scrollIntoView({ block: "start" });
-    group.querySelector("input, textarea")?.focus({ preventScroll: true });
   };
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("[data-remove-line]");

@@ -85,8 +85,7 @@ class Events:
             [pick.add.click, pick.argument.submit, pick.weight.submit],
             pick.added,
             boxes,
-            [lines, pick.argument, pick.weight],
-            validator=pick.judge,
+            [lines, pick.argument, pick.weight, pick.says],
             **_PRIVATE,
         )
         self._after_model(added.success(lambda: None, None, None, **_PRIVATE))

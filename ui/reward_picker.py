@@ -13,6 +13,7 @@ import gradio as gr
 from engine import api
 from engine.errors import ParamError, StudioError
 from ui.reach import programs_allowed, refuse_foreign
+from ui.words import coded
 
 _ABOUT = (
     "The model writes answers of its own, each gets a score, and it learns to score higher. Say what makes an answer good: "
@@ -58,22 +59,13 @@ class RewardPicker:
             says_html(name, columns),
         ]
 
-    def judge(self, name: str, argument: str, column: str | None, weight: str, lines: str) -> list[Any]:
-        """Gradio's verdict on each box."""
-        wrong: dict[str, str] = {}
-        try:
-            self._line(name, argument, column, weight)
-        except ParamError as error:
-            wrong = {problem.field: problem.message for problem in error.problems}
-        beside = {"column" if api.REWARD_KINDS[name].of_column else "argument": wrong.get("argument", "")}
-        beside["weight"] = wrong.get("weight", "")
-        order = ("kind", "argument", "column", "weight", "lines")
-        return [gr.validate(not beside.get(box), beside.get(box, "")) for box in order]
-
     def added(self, name: str, argument: str, column: str | None, weight: str, lines: str) -> list[Any]:
-        """The lines with the new one, and empty boxes for the next."""
-        line = self._line(name, argument, column, weight)
-        return ["\n".join([*(lines or "").strip().splitlines(), line]), "", "1"]
+        """The lines with the new one and empty boxes for the next, or what is wrong with a box, said below it."""
+        try:
+            line = self._line(name, argument, column, weight)
+        except ParamError as error:
+            return [gr.skip(), gr.skip(), gr.skip(), wrong_html(error)]
+        return ["\n".join([*(lines or "").strip().splitlines(), line]), "", "1", says_html(name)]
 
     def _line(self, name: str, argument: str, column: str | None, weight: str) -> str:
         asked = column if api.REWARD_KINDS[name].of_column else argument
@@ -96,12 +88,18 @@ def columns_of(held: dict[str, Any]) -> list[str] | None:
         return None
 
 
+def wrong_html(error: ParamError) -> str:
+    """Which box is wrong and why."""
+    said = " ".join(f"{'Weight: ' if p.field == 'weight' else ''}{p.message}" for p in error.problems)
+    return f'<p class="lacking" role="alert">{coded(said)}</p>'
+
+
 def says_html(name: str, columns: list[str] | None = None) -> str:
     """What a kind gives."""
     kind = api.REWARD_KINDS[name]
     none = kind.of_column and columns == []
     lack = ' <strong class="lacking">Your data has no column besides the prompt, so there is nothing to compare with.</strong>'
-    return f'<p class="st-soft">{escape(kind.gives)}{lack if none else ""}</p>'
+    return f'<p class="st-soft">{coded(kind.gives)}{lack if none else ""}</p>'
 
 
 def rules_html(held: dict[str, Any]) -> str:
@@ -122,12 +120,12 @@ def rules_html(held: dict[str, Any]) -> str:
 
 def _rule(number: int, rule: Any, columns: list[str] | None) -> str:
     if rule.kind is None:
-        words, small = f"<code>{escape(rule.line)}</code>", f'<span class="lacking">{escape(rule.wrong)}</span>'
+        words, small = f"<code>{escape(rule.line)}</code>", f'<span class="lacking">{coded(rule.wrong)}</span>'
         weight = "?"
     else:
         weight = f"{rule.weight:g} ×".replace("-", "−")
         asked = f": <em>{escape(rule.argument)}</em>" if rule.argument else ""
-        words, small = f"It {escape(rule.kind.title)}{asked}", escape(rule.kind.gives)
+        words, small = f"It {escape(rule.kind.title)}{asked}", coded(rule.kind.gives)
         if rule.kind.of_column and columns is not None and rule.argument not in columns:
             there = ", ".join(columns) or "none but the prompt"
             small = f'<span class="lacking">The data has no column {escape(rule.argument)}. It has: {escape(there)}.</span>'

@@ -67,6 +67,6 @@ class RewardedParams(LLMTrainingParams):
         given = [settled(line) for line in lines if line.strip()]
         if not given and info.data.get("rl_reward_model_path") is None:
             raise ValueError(
-                "nothing scores the answers yet: add a reward function, such as `length: 20-40`, or name a reward model"
+                "nothing scores the answers yet. Add a reward function, such as `length: 20-40`, or name a reward model"
             )
         return given

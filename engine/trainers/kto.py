@@ -98,8 +98,13 @@ SPEC = TrainerSpec(
         ),
         Chart(
             "Rewards",
-            (("rewards/chosen", "liked"), ("rewards/rejected", "disliked")),
-            "How far each kind has moved from the reference. The two lines should part, disliked answers downwards.",
+            (
+                ("rewards/chosen", "liked"),
+                ("rewards/rejected", "disliked"),
+                ("eval_rewards/chosen", "liked, held-out"),
+                ("eval_rewards/rejected", "disliked, held-out"),
+            ),
+            "How far each kind has moved from where it began. The two should part, disliked answers downwards.",
         ),
         Chart(
             "Drift",
@@ -108,7 +113,12 @@ SPEC = TrainerSpec(
         ),
         Chart(
             "Log-probability of the answers",
-            (("logps/chosen", "liked"), ("logps/rejected", "disliked")),
+            (
+                ("logps/chosen", "liked"),
+                ("logps/rejected", "disliked"),
+                ("eval_logps/chosen", "liked, held-out"),
+                ("eval_logps/rejected", "disliked, held-out"),
+            ),
             "Liked answers should become likelier, or at least stay; disliked ones should fall.",
         ),
     ),
