@@ -196,7 +196,7 @@
         [name, "training"],
         [`eval_${name}`, "held-out"],
       ],
-      good: name.startsWith("rewards/") && !OF_PAIRS.has(name) ? PART : "",
+      ...(name.startsWith("rewards/") && !OF_PAIRS.has(name) ? { good: PART, part: true } : {}),
     };
   };
 
@@ -222,7 +222,11 @@
       const chart = new Chart(this, about);
       about.series.forEach(([key]) => this.known.add(key));
       this.charts.push(chart);
-      (TITLES[about.series[0][0]] ? this.machine : this.element).append(chart.element);
+      if (about.part) {
+        // the parts of a score stand beside the score
+        (this.parts ?? this.charts[0].element).after(chart.element);
+        this.parts = chart.element;
+      } else (TITLES[about.series[0][0]] ? this.machine : this.element).append(chart.element);
     }
     add(curves, reset) {
       if (reset) this.curves = {};
