@@ -102,22 +102,27 @@
           },
           words,
         );
+      const cell = (label, ...content) => el("td", { "data-label": label }, ...content);
       return el(
         "tr",
         { "data-run": r.name },
         el("th", { scope: "row" }, el("a", { href: `/run?id=${encodeURIComponent(r.name)}` }, r.name)),
         el("td", { title: r.reason || false }, pill(r.state), steps),
-        el("td", {}, r.trainer),
-        el("td", {}, r.model),
-        el("td", { dir: "auto" }, r.data.split("/").at(-1)),
-        el("td", {}, number(best), best == null ? "" : el("small", {}, ` ${measureWords(measure)}`)),
-        el("td", {}, duration(r.seconds)),
-        el("td", {}, new Date(r.created * 1000).toLocaleString()),
+        cell("Trainer", r.trainer),
+        cell("Model", r.model),
+        cell("Data", el("bdi", {}, r.data.split("/").at(-1))),
+        cell("Best", number(best), best == null ? "" : el("small", {}, ` ${measureWords(measure)}`)),
+        cell("Duration", duration(r.seconds)),
+        cell("Created", new Date(r.created * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })),
         el(
           "td",
-          { class: "st-actions" },
-          button("Rename", () => this.rename(r)),
-          button("Delete", () => this.remove(r)),
+          {},
+          el(
+            "div",
+            { class: "st-actions" },
+            button("Rename", () => this.rename(r)),
+            button("Delete", () => this.remove(r)),
+          ),
         ),
       );
     }

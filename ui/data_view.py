@@ -39,14 +39,15 @@ def failure_html(error: StudioError) -> str:
     return _sound(f'<div class="st-note error" role="alert"><strong>{escape(error.message)}</strong>{hint}</div>')
 
 
-def file_html(seen: Any) -> str:
-    """The file in one line, how its rows are read and why, and the first rows as they stand in it."""
+def file_html(seen: Any, sentence: str = "") -> str:
+    """What a sample is about, the file in one line, how its rows are read and why, and the first rows as they stand in it."""
     about = f"{'' if seen.rows_exact else 'about '}{count(seen.rows, 'row')}"
     size_of = f", {size(seen.size_bytes)}" if seen.size_bytes else ""
     facts = f"{escape(seen.file_format)}, {escape(seen.encoding)}{size_of}, {about}"
     note = f'<p class="st-note">{escape(seen.conversion_note)}</p>' if seen.conversion_note else ""
     warnings = "".join(f'<p class="st-note warning">{escape(text)}</p>' for text in seen.warnings)
     return _sound(
+        f"{f'<p>{escape(sentence)}</p>' if sentence else ''}"
         f'<p class="data-facts"><strong dir="auto">{escape(seen.name)}</strong> · {facts}</p>'
         f"<p>The rows are <strong>{escape(seen.form_label)}</strong>. <span class='st-soft'>{escape(seen.why)}</span></p>"
         f"{note}{warnings}{problems_html(seen)}{_raw(seen)}"
