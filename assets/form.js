@@ -1,4 +1,4 @@
-/* The settings form: going to one field, and taking a line out of a box of lines. */
+/* The forms: going to one field, taking a line out of a box of lines, and telling Gradio of every change of a text. */
 (() => {
   const field = (name) => document.getElementById(`field-${name}`);
   /** Bring the group of a field of the step that is just being opened into view. */
@@ -21,6 +21,20 @@
     lines.splice(Number(button.dataset.removeLine), 1);
     box.value = lines.join("\n");
     box.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+  // Gradio 6.31's text boxes tell of typed characters alone: not of what is deleted, pasted, dictated or set by a script.
+  let typed = false;
+  document.addEventListener(
+    "keypress",
+    (event) => {
+      typed = event.isTrusted;
+      setTimeout(() => (typed = false));
+    },
+    true,
+  );
+  document.addEventListener("input", ({ target }) => {
+    if (!typed && target.matches?.('.gradio-container [data-testid="textbox"]'))
+      target.dispatchEvent(new KeyboardEvent("keypress", { key: "Unidentified", bubbles: true }));
   });
   window.StudioForm = { show };
 })();

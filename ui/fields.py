@@ -19,7 +19,7 @@ from engine.api import Form
 
 AUTOMATIC = "automatic"
 # The first choice where a model may be named and need not be.
-NO_MODEL = ("none", "")
+NO_MODEL = ("none chosen", "")
 _YES_NO = {"yes": True, "no": False}
 
 

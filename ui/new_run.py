@@ -35,6 +35,7 @@ class Page:
             elem_id="command",
             lines=1,
             wrap_lines=True,
+            show_line_numbers=False,
         )
         self.started = gr.Textbox(visible=False)
 

@@ -160,6 +160,10 @@ def _manners(draw: random.Random, known: list[Person], asked: list[str]) -> dict
         len(pairs),
         asked,
         "manners.json",
+        # a model that answers already, and steps in which it learns to spell words of politeness that it never met
+        model=INSTRUCTED,
+        sft_weight=1.0,
+        lr=6e-4,
     )
 
 
