@@ -79,7 +79,7 @@ def refuse_foreign(values: dict[str, Any]) -> None:
 
 def _refuse_programs(values: dict[str, Any]) -> None:
     """A program is run for the command line and for Python; for a browser only if whoever started the app said so."""
-    if api.python_rewards(values.get("rl_rewards") or []) and not programs_allowed():
+    if api.rewards.python_lines(values.get("rl_rewards") or []) and not programs_allowed():
         sentence = f"The page runs no Python file. Start the app with {_PYTHON_ALLOWED}=1, or train from the command line."
         raise ParamError([FieldProblem("rl_rewards", sentence)])
 

@@ -25,7 +25,7 @@ class RewardPicker:
     """The components, to be made where they should stand; `connect` says what happens with them."""
 
     def __init__(self) -> None:
-        kinds = {name: kind for name, kind in api.REWARD_KINDS.items() if programs_allowed() or not _is_program(name)}
+        kinds = {name: kind for name, kind in api.rewards.KINDS.items() if programs_allowed() or not _is_program(name)}
         first = next(iter(kinds))
         gr.HTML(f'<p class="st-soft group-note">{_ABOUT}</p>', apply_default_css=False)
         self.rules = gr.HTML("", apply_default_css=False, elem_id="reward-rules")
@@ -49,7 +49,7 @@ class RewardPicker:
 
     def look(self, name: str, columns: list[str] | None) -> list[Any]:
         """What the chosen kind asks for, and what it gives."""
-        kind = api.REWARD_KINDS[name]
+        kind = api.rewards.KINDS[name]
         free = "" if kind.needed else " (may stay empty)"
         text = gr.update(visible=not kind.of_column, label=kind.asks + free, placeholder=f"such as {kind.argument}", value="")
         first = columns[0] if columns else None
@@ -68,14 +68,14 @@ class RewardPicker:
         return ["\n".join([*(lines or "").strip().splitlines(), line]), "", "1", says_html(name)]
 
     def _line(self, name: str, argument: str, column: str | None, weight: str) -> str:
-        asked = column if api.REWARD_KINDS[name].of_column else argument
-        line = api.reward_line(name, str(asked or ""), str(weight or ""))
+        asked = column if api.rewards.KINDS[name].of_column else argument
+        line = api.rewards.written(name, str(asked or ""), str(weight or ""))
         refuse_foreign({"rl_rewards": [line]})
         return line
 
 
 def _is_program(name: str) -> bool:
-    return bool(api.python_rewards([f"{name}: x"]))
+    return bool(api.rewards.python_lines([f"{name}: x"]))
 
 
 def columns_of(held: dict[str, Any]) -> list[str] | None:
@@ -96,7 +96,7 @@ def wrong_html(error: ParamError) -> str:
 
 def says_html(name: str, columns: list[str] | None = None) -> str:
     """What a kind gives."""
-    kind = api.REWARD_KINDS[name]
+    kind = api.rewards.KINDS[name]
     none = kind.of_column and columns == []
     lack = ' <strong class="lacking">Your data has no column besides the prompt, so there is nothing to compare with.</strong>'
     return f'<p class="st-soft">{coded(kind.gives)}{lack if none else ""}</p>'
@@ -112,7 +112,7 @@ def rules_html(held: dict[str, Any]) -> str:
             '<p class="st-note warning"><strong>Nothing scores the answers yet.</strong> Choose a rule here and press Add, '
             "or name a reward model below.</p>"
         )
-    rules = [api.reward_rule(line) for line in lines]
+    rules = [api.rewards.rule(line) for line in lines]
     compares = any(rule.kind and rule.kind.of_column for rule in rules)
     columns = columns_of(held) if compares else None
     return f'<ul class="rules">{"".join(_rule(n, rule, columns) for n, rule in enumerate(rules))}</ul>'
