@@ -25,7 +25,7 @@ class KTOParams(LLMTrainingParams):
         description="What a gain is measured against: the model's drift (kto), or nothing (apo_zero_unpaired), which suits "
         "liked answers that are better than the model's own.",
     )
-    kto_beta: Annotated[float, Form("Trainer", label="Beta")] = Field(
+    kto_beta: Annotated[float, Form("Trainer", label="Hold to the original (beta)")] = Field(
         0.1, gt=0, le=10, description="How strongly the model is held to the reference. 0.1 is usual; 0.01 lets it go further."
     )
     kto_desirable_weight: Annotated[
