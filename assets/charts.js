@@ -30,6 +30,12 @@
   const PART = "One part of the score by itself, before its weight. It should rise without the others falling.";
   const HIDDEN = new Set(["epoch", "tokens"]);
 
+  /** Which colour draws a line: where several kinds are drawn, a held-out line has its twin's, and dashes. */
+  const look = (series, n) => {
+    const twin = series.findIndex(([key]) => series[n][0] === `eval_${key}`);
+    return series.length > 2 && twin >= 0 ? { colour: twin + 1, dash: [5, 4] } : { colour: n + 1 };
+  };
+
   // A run that is watched for days: what the browser holds is thinned as the server thins what it sends at first.
   const MOST = 12000,
     LEFT = 4000;
@@ -90,7 +96,8 @@
             {},
             ...this.about.series.map(([key, label], n) => ({
               label,
-              stroke: () => colour(`--chart-${n + 1}`, "#0d7768"),
+              stroke: () => colour(`--chart-${look(this.about.series, n).colour}`, "#0d7768"),
+              dash: look(this.about.series, n).dash,
               width: 1.8,
               spanGaps: true,
               points: { show: key.startsWith("eval_"), size: 5 },
@@ -138,10 +145,11 @@
         if (!this.board.curves[key]?.[0].length) return []; // declared, or thought of, and never logged
         let i = at ?? data[0].length - 1;
         while (at == null && i > 0 && data[n + 1][i] == null) i--;
+        const { colour, dash } = look(this.about.series, n);
         return el(
           "span",
           {},
-          el("i", { class: `key-${n + 1}` }),
+          el("i", { class: `key-${colour}${dash ? " dashed" : ""}` }),
           this.about.series.length > 1 ? `${label} ` : "",
           el("b", {}, words(data[n + 1]?.[i])),
         );
@@ -188,14 +196,15 @@
         [name, "training"],
         [`eval_${name}`, "held-out"],
       ],
-      good: name.startsWith("rewards/") && !OF_PAIRS.has(name) ? PART : "",
+      ...(name.startsWith("rewards/") && !OF_PAIRS.has(name) ? { good: PART, part: true } : {}),
     };
   };
 
   /** All charts of a run. `curves` is {metric: [[steps], [values]]}. */
   class Board {
-    constructor(element, key) {
+    constructor(element, machine, key) {
       this.element = element;
+      this.machine = machine; // how the machine does, apart from what is learned
       this.key = uPlot.sync(key).key;
       this.curves = {};
       this.charts = [];
@@ -213,7 +222,11 @@
       const chart = new Chart(this, about);
       about.series.forEach(([key]) => this.known.add(key));
       this.charts.push(chart);
-      this.element.append(chart.element);
+      if (about.part) {
+        // the parts of a score stand beside the score
+        (this.parts ?? this.charts[0].element).after(chart.element);
+        this.parts = chart.element;
+      } else (TITLES[about.series[0][0]] ? this.machine : this.element).append(chart.element);
     }
     add(curves, reset) {
       if (reset) this.curves = {};
@@ -235,6 +248,7 @@
         chart.element.hidden = !any;
         if (any) chart.draw();
       }
+      this.machine.parentElement.hidden = ![...this.machine.children].some((chart) => !chart.hidden);
     }
     rescale(log) {
       this.log = log;

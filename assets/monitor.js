@@ -12,6 +12,19 @@
     stopped: "Stopped",
     interrupted: "Interrupted",
   };
+  /** Answers that were the same several times in a row, once each. */
+  const stretches = (given) => {
+    const made = [];
+    for (const { step, answer } of given) {
+      const before = made.at(-1);
+      if (before?.answer === answer) before.last = step;
+      else made.push({ first: step, last: step, answer });
+    }
+    return made;
+  };
+  const at = (step) => (step ? `step ${step}` : "before");
+  const span = (first, last) => (first === last ? at(first) : `${at(first)} to ${last}`);
+
   class Monitor {
     constructor(element, name) {
       this.element = element;
@@ -47,6 +60,8 @@
         }),
         kpis: el("dl", { class: "kpis" }),
         charts: el("div", { class: "charts" }),
+        machine: el("div", { class: "charts" }),
+        asked: el("h2", {}, "The same questions, answered as it learns"),
         samples: el("div", { class: "answers" }),
         log: el("pre", { class: "log", tabindex: "0", "aria-label": "Training log" }),
         actions: el("div", { class: "st-actions" }),
@@ -86,16 +101,12 @@
           el("span", { class: "st-soft" }, "Drag across a chart to zoom in."),
         ),
         p.charts,
-        el(
-          "section",
-          { class: "answers-box", hidden: true },
-          el("h2", {}, "The same questions, answered as it learns"),
-          p.samples,
-        ),
+        el("section", { class: "answers-box", hidden: true }, p.asked, p.samples),
+        el("details", { class: "log-box machine", hidden: true }, el("summary", {}, "Step size, speed and memory"), p.machine),
         el("details", { class: "log-box", open: true }, el("summary", {}, "Log"), p.log),
         p.command,
       );
-      this.board = new window.Charts.Board(p.charts, `run-${this.name}`);
+      this.board = new window.Charts.Board(p.charts, p.machine, `run-${this.name}`);
     }
     async begin() {
       try {
@@ -117,6 +128,9 @@
     about(found) {
       this.parts.facts.textContent = `${found.trainer} · ${found.model} · ${found.data}`;
       this.board.judgedBy = found.judged_by;
+      this.headline = found.headline;
+      this.scores = found.makes === "score";
+      if (this.scores) this.parts.asked.textContent = "The same answers, scored as it learns";
       this.board.about(found.charts);
       this.parts.command.replaceChildren(
         el(
@@ -186,10 +200,12 @@
       const { first, last } = this.pace,
         each = first && last && last[1] > first[1] ? (last[0] - first[0]) / (last[1] - first[1]) : null;
       const left = each && !this.ended ? Math.max(0, (s.total_steps - last[1]) * each - (s.now - last[0])) : null;
+      const word = this.headline.replaceAll("_", " "),
+        title = word[0].toUpperCase() + word.slice(1);
       const rows = [
         ["Step", s.total_steps ? `${s.step.toLocaleString("en")} of ${s.total_steps.toLocaleString("en")}` : "–"],
-        ["Loss", number(this.board.last("loss"))],
-        ["Held-out loss", number(this.board.last("eval_loss"))],
+        [title, number(this.board.last(this.headline))],
+        [`Held-out ${word}`, number(this.board.last(this.board.judgedBy))],
         ["Best", s.best_step == null ? "–" : `${number(s.best_value)} at ${s.best_step}`],
         ["Tokens/s", number(this.board.last("tokens_per_second"))],
         ["Memory", bytes(this.board.last("memory_bytes"))],
@@ -219,8 +235,10 @@
         );
       if (["stopped", "interrupted", "failed"].includes(s.state) && s.resumable)
         made.push(button("Resume", true, () => this.act("resume"), "resume"));
-      if (s.has_model) made.push(link("Talk to it", true, `/playground?a=starter&b=${encodeURIComponent(this.name)}`, "talk"));
-      if (s.ended_state) made.push(link("Run again, changed", false, `/new?from=${encodeURIComponent(this.name)}`, "again"));
+      const mine = encodeURIComponent(this.name);
+      if (s.has_model && this.scores) made.push(link("Score answers with it", true, `/playground?a=${mine}&b=`, "talk"));
+      else if (s.has_model) made.push(link("Talk to it", true, `/playground?a=starter&b=${mine}`, "talk"));
+      if (s.ended_state) made.push(link("Run again, changed", false, `/new?from=${mine}`, "again"));
       this.parts.actions.replaceChildren(...made);
     }
     async force() {
@@ -257,12 +275,12 @@
             el(
               "ol",
               { tabindex: "0", "aria-label": "Answers, the oldest first" },
-              given.map((s, i) =>
+              stretches(given).map(({ first, last, answer }) =>
                 el(
                   "li",
-                  { class: i && given[i - 1].answer === s.answer ? "same" : "" },
-                  el("span", { class: "at" }, s.step ? `step ${s.step}` : "before"),
-                  el("span", { dir: "auto" }, s.answer || "(nothing)"),
+                  {},
+                  el("span", { class: "at" }, span(first, last)),
+                  el("span", { dir: "auto" }, answer || "(nothing)"),
                 ),
               ),
             ),

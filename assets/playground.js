@@ -10,6 +10,7 @@
     ["max_tokens", "Longest answer, in tokens", 96, "", 1, 4096, 1],
     ["seed", "Seed", "", "A number makes a drawn answer repeatable.", 0, 2147483647, 1],
   ];
+  const ABOUT = "Gives answers a score: higher is better. Compare only answers to the same question.";
   class Playground {
     constructor(element) {
       this.element = element;
@@ -103,7 +104,12 @@
           }
         },
       });
-      this.answer = el("textarea", { rows: "2", id: "answer", "aria-label": "The answer to score", placeholder: "The answer to score" });
+      this.answer = el("textarea", {
+        rows: "2",
+        id: "answer",
+        "aria-label": "The answer to score",
+        placeholder: "The answer to score",
+      });
       this.go = el(
         "button",
         { type: "button", class: "st-button main", id: "send", onclick: () => (this.busy ? this.stop() : this.send()) },
@@ -174,7 +180,8 @@
     }
     draw() {
       this.sides.forEach((s, n) => {
-        s.log.replaceChildren(...this.talks[n].map((turn) => this.turn(turn)));
+        const about = this.judges.has(this.models[n]) ? [el("p", { class: "st-soft about-scores" }, ABOUT)] : [];
+        s.log.replaceChildren(...about, ...this.talks[n].map((turn) => this.turn(turn)));
         s.box.classList.toggle("off", !this.models[n]);
       });
       const active = this.models.filter(Boolean),
@@ -182,12 +189,14 @@
         asked = alone ? "The question" : active.length > 1 && !active.some((id) => this.judges.has(id)) ? "Ask both…" : "Ask…";
       this.input.placeholder = `${asked} (Enter sends, Shift+Enter makes a new line)`;
       this.answer.hidden = !alone;
+      if (!this.busy) this.go.textContent = alone ? "Score" : "Send";
       this.keep();
     }
     turn(turn) {
       turn.node = el(
         "div",
         { class: `turn ${turn.role}`, dir: "auto" },
+        turn.given ? el("q", {}, turn.given) : "",
         el("span", { class: "text" }, turn.content),
         turn.facts ? el("small", {}, turn.facts) : "",
       );
@@ -213,7 +222,7 @@
         });
         this.talks[n].push({ role: "user", content: text });
         const sent = [...whole, { role: "user", content: text }].map(({ role, content }) => ({ role, content }));
-        this.talks[n].push({ role: "assistant", content: "" });
+        this.talks[n].push({ role: "assistant", content: "", given });
         return this.system.trim() ? [{ role: "system", content: this.system.trim() }, ...sent] : sent;
       });
       // a model that scores reads the writer's talk, whose answer it is given; alone, what was typed
@@ -243,7 +252,6 @@
         }
       }
       this.busy = null;
-      this.go.textContent = "Send";
       this.draw();
     }
     async stream(question, sides) {

@@ -2,6 +2,7 @@
 (() => {
   const { el, number, duration, get, post, pill, note, ask } = window.Page;
   const WORKING = ["queued", "preparing", "training", "evaluating", "saving"];
+  const measureWords = (name) => name.replace(/^eval_/, "held-out ").replaceAll("_", " ");
   class Runs {
     constructor(element) {
       this.element = element;
@@ -46,7 +47,7 @@
         return;
       }
       if (!this.rows) {
-        const head = ["Run", "State", "Trainer", "Model", "Data", "Best loss", "Duration", "Created", ""];
+        const head = ["Run", "State", "Trainer", "Model", "Data", "Best", "Duration", "Created", ""];
         this.rows = new Map();
         this.body = el("tbody");
         this.list.replaceChildren(
@@ -84,7 +85,8 @@
       this.rows = kept;
     }
     row(r) {
-      const best = r.best_value ?? r.metrics.eval_loss ?? r.metrics.loss,
+      const measure = r.best_value == null ? r.measures.find((name) => r.metrics[name] != null) : r.measures[0],
+        best = r.best_value ?? r.metrics[measure],
         busy = WORKING.includes(r.state);
       const steps = busy && r.total_steps ? ` ${Math.floor((100 * r.step) / r.total_steps)} %` : "";
       const button = (words, does) =>
@@ -100,22 +102,27 @@
           },
           words,
         );
+      const cell = (label, ...content) => el("td", { "data-label": label }, ...content);
       return el(
         "tr",
         { "data-run": r.name },
         el("th", { scope: "row" }, el("a", { href: `/run?id=${encodeURIComponent(r.name)}` }, r.name)),
         el("td", { title: r.reason || false }, pill(r.state), steps),
-        el("td", {}, r.trainer),
-        el("td", {}, r.model),
-        el("td", { dir: "auto" }, r.data.split("/").at(-1)),
-        el("td", {}, number(best)),
-        el("td", {}, duration(r.seconds)),
-        el("td", {}, new Date(r.created * 1000).toLocaleString()),
+        cell("Trainer", r.trainer),
+        cell("Model", r.model),
+        cell("Data", el("bdi", {}, r.data.split("/").at(-1))),
+        cell("Best", number(best), best == null ? "" : el("small", {}, ` ${measureWords(measure)}`)),
+        cell("Duration", duration(r.seconds)),
+        cell("Created", new Date(r.created * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })),
         el(
           "td",
-          { class: "st-actions" },
-          button("Rename", () => this.rename(r)),
-          button("Delete", () => this.remove(r)),
+          {},
+          el(
+            "div",
+            { class: "st-actions" },
+            button("Rename", () => this.rename(r)),
+            button("Delete", () => this.remove(r)),
+          ),
         ),
       );
     }

@@ -11,13 +11,13 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine import rewards
 from engine.command import command
 from engine.config_file import from_yaml, to_yaml
 from engine.errors import DataError
 from engine.params import LLMTrainingParams, flag, form_of
 from engine.registry import parse as validate
 from engine.registry import spec_for, specs
-from engine.rewards import python_lines as python_rewards
 from engine.runs.directory import RunDirectory, runs_root
 from engine.samples import PREFIX as SAMPLE_PREFIX
 from engine.samples import Sample, data_file, samples
@@ -62,10 +62,10 @@ __all__ = [
     "open_app",
     "plan",
     "presets",
-    "python_rewards",
     "recommend",
     "rename_run",
     "resume",
+    "rewards",
     "row_forms",
     "run_params",
     "run_plan",

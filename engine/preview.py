@@ -120,7 +120,9 @@ _DECIDING = (
 def _facts(key: str) -> DataFacts:
     from engine.data import inspect
 
-    params = parse({**json.loads(key)[0], "max_length": None})
+    asked = json.loads(key)[0]
+    # what else a trainer cannot do without decides no token
+    params = parse({**spec_for(asked["trainer"]).example_settings, **asked, "max_length": None})
     kind = spec_for(params.trainer).rows
     seen = inspect(data_file(params.data_path), kind, form=params.data_format, mapping=params.column_mapping or None)
     share = seen.usable / max(seen.looked_at, 1)

@@ -15,6 +15,9 @@ from ui.words import count, share, size
 _ROWS_SHOWN = 8
 _CELL = 240
 _EXAMPLES = 6
+_AT_ONCE = 3
+# Labels of texts that a model learns not to write.
+_AGAINST = ("worse", "bad")
 
 
 # Shown where the file will be, until there is one.
@@ -36,14 +39,15 @@ def failure_html(error: StudioError) -> str:
     return _sound(f'<div class="st-note error" role="alert"><strong>{escape(error.message)}</strong>{hint}</div>')
 
 
-def file_html(seen: Any) -> str:
-    """The file in one line, how its rows are read and why, and the first rows as they stand in it."""
+def file_html(seen: Any, sentence: str = "") -> str:
+    """What a sample is about, the file in one line, how its rows are read and why, and the first rows as they stand in it."""
     about = f"{'' if seen.rows_exact else 'about '}{count(seen.rows, 'row')}"
     size_of = f", {size(seen.size_bytes)}" if seen.size_bytes else ""
     facts = f"{escape(seen.file_format)}, {escape(seen.encoding)}{size_of}, {about}"
     note = f'<p class="st-note">{escape(seen.conversion_note)}</p>' if seen.conversion_note else ""
     warnings = "".join(f'<p class="st-note warning">{escape(text)}</p>' for text in seen.warnings)
     return _sound(
+        f"{f'<p>{escape(sentence)}</p>' if sentence else ''}"
         f'<p class="data-facts"><strong dir="auto">{escape(seen.name)}</strong> · {facts}</p>'
         f"<p>The rows are <strong>{escape(seen.form_label)}</strong>. <span class='st-soft'>{escape(seen.why)}</span></p>"
         f"{note}{warnings}{problems_html(seen)}{_raw(seen)}"
@@ -93,17 +97,27 @@ def _cell(value: Any) -> str:
 
 def tokens_html(preview: dict[str, Any]) -> str:
     """Examples as the model sees them with the trained tokens marked, and how long rows are."""
-    shown = "".join(_example(example) for example in preview["examples"][:_EXAMPLES])
+    marked = any(example["trained"] for example in preview["examples"])
+    made = [_example(example, marked) for example in preview["examples"][:_EXAMPLES]]
+    shown = "".join(made[:_AT_ONCE]) + _more(made[_AT_ONCE:])
     note = f'<p class="st-soft">{escape(preview["note"])}</p>' if preview["note"] else ""
     return _sound(
         f'<h3>What the model sees</h3><p class="st-soft">{_marking(preview["learns"])}</p>{note}{shown}{_histogram(preview)}'
     )
 
 
-def _example(example: dict[str, Any]) -> str:
+def _more(made: list[str]) -> str:
+    """Further examples, folded away: what comes after them should not be far."""
+    if not made:
+        return ""
+    return f'<details class="more-examples"><summary>{count(len(made), "more example")}</summary>{"".join(made)}</details>'
+
+
+def _example(example: dict[str, Any], marked: bool) -> str:
     problem = f'<p class="st-note warning">{escape(example["problem"])}</p>' if example["problem"] else ""
     texts = "".join(_text(part) for part in example["parts"])
-    facts = f"row {example['row']} · {count(example['tokens'], 'token')}, {example['trained']} trained"
+    facts = f"row {example['row']} · {count(example['tokens'], 'token')}"
+    facts += f", {example['trained']} trained" if marked else ""
     return f'<figure class="example">{texts}<figcaption>{facts}</figcaption>{problem}</figure>'
 
 
@@ -116,7 +130,8 @@ def _text(part: dict[str, Any]) -> str:
     pieces = "".join(
         f'<mark class="trained">{escape(text)}</mark>' if trained else escape(text) for text, trained in part["pieces"]
     )
-    label = f'<b class="part">{escape(part["label"])}</b>' if part["label"] else ""
+    against = " against" if part["label"] in _AGAINST else ""
+    label = f'<b class="part{against}">{escape(part["label"])}</b>' if part["label"] else ""
     return f'{label}<pre dir="auto">{pieces}</pre>'
 
 
@@ -124,6 +139,8 @@ def _histogram(preview: dict[str, Any]) -> str:
     """Lengths of rows as bars, with a line where they are cut."""
     lengths, limit = preview["lengths"], preview["max_length"]
     top = max(lengths)
+    several = any(part["label"] in _AGAINST[:1] for example in preview["examples"] for part in example["parts"])
+    kind = "text" if several else "row"  # a pair is two of them
     step = max(1, math.ceil((top + 1) / 32))
     bars = [0] * math.ceil((top + 1) / step)
     for length in lengths:
@@ -133,23 +150,24 @@ def _histogram(preview: dict[str, Any]) -> str:
     drawn = "".join(
         f'<rect x="{i * unit + 1:.1f}" y="{high - high * n / max(bars):.1f}" width="{max(unit - 2, 1):.1f}" '
         f'height="{high * n / max(bars):.1f}">'
-        f"<title>{i * step} to {(i + 1) * step - 1} tokens: {count(n, 'row')}</title></rect>"
+        f"<title>{i * step} to {(i + 1) * step - 1} tokens: {count(n, kind)}</title></rect>"
         for i, n in enumerate(bars)
         if n
     )
-    words = f"{count(len(lengths), 'row')} looked at, {min(lengths)} to {top} tokens each."
+    words = f"{count(len(lengths), kind)} looked at, {min(lengths)} to {top} tokens each."
     line = ""
     if limit is not None:
         at = min(limit / (len(bars) * step), 1) * wide
         line = f'<line x1="{at:.1f}" x2="{at:.1f}" y1="0" y2="{high}"></line>'
         cut, lost = preview["over"], preview["lost"]
         words += (
-            f" Rows are cut at {limit} tokens: {share(cut)} of the rows lose their end, {share(lost)} of all tokens."
+            f" They are cut at {limit} tokens: {share(cut)} of the {kind}s lose their end, {share(lost)} of all tokens."
             if cut
-            else f" Rows would be cut at {limit} tokens; none is that long."
+            else f" Longer ones than {limit} would be cut; none is."
         )
     return (
-        f'<figure class="lengths"><svg viewBox="0 0 {wide} {high}" role="img" aria-label="Lengths of rows. {escape(words)}" '
+        f'<figure class="lengths"><b>How long they are</b>'
+        f'<svg viewBox="0 0 {wide} {high}" role="img" aria-label="Lengths of rows. {escape(words)}" '
         f'preserveAspectRatio="none">{drawn}{line}</svg><figcaption><span>0</span><span>{len(bars) * step} tokens</span>'
         f"</figcaption><p>{escape(words)}</p></figure>"
     )

@@ -18,6 +18,8 @@ from engine import api
 from engine.api import Form
 
 AUTOMATIC = "automatic"
+# The first choice where a model may be named and need not be.
+NO_MODEL = ("none chosen", "")
 _YES_NO = {"yes": True, "no": False}
 
 
@@ -71,6 +73,10 @@ class Field:
         return get_origin(_plain(self.info.annotation)[0]) is list
 
     @property
+    def names_model(self) -> bool:
+        return self.form.widget in ("model", "judge")
+
+    @property
     def is_mapping(self) -> bool:
         return get_origin(_plain(self.info.annotation)[0]) is dict
 
@@ -98,11 +104,20 @@ def widget(field: Field) -> Any:
         return gr.Checkbox(value=value, **common)
     if field.choices is not None:
         return gr.Dropdown(field.choices, value=value, **common)
+    if field.names_model:
+        return gr.Dropdown([NO_MODEL], value=value, allow_custom_value=True, **common)
     if field.is_lines:
         return gr.Textbox(value=value, lines=3, max_lines=8, **common)
     if field.form.widget == "long":
         return gr.Textbox(value=value, lines=3, max_lines=12, **common)
     return gr.Textbox(value=value, placeholder=AUTOMATIC if field.form.auto else "", max_lines=1, **common)
+
+
+def models_for(field: Field) -> list[tuple[str, str]]:
+    """The models on this machine that `field` may name: those that score, or those that write."""
+    scores = field.form.widget == "judge"
+    found = [(source.label, source.reference) for source in api.model_choices() if source.scores == scores]
+    return found if field.info.default else [NO_MODEL, *found]
 
 
 def to_widget(field: Field, value: Any) -> Any:

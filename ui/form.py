@@ -8,13 +8,16 @@ from typing import Any
 import gradio as gr
 
 from engine import api
-from engine.errors import ParamError
+from engine.errors import FieldProblem, ParamError
 from ui.fields import Field, fields, to_parameter, to_widget, widget
 from ui.reach import refuse_foreign
+from ui.reward_picker import RewardPicker
 
 # Asked for in the steps before the settings, or not by a widget of its own.
 ELSEWHERE = ("trainer", "model", "data_path", "data_format", "column_mapping", "valid_path", "valid_fraction", "drop_bad_rows")
-GROUPS = ("Basic", "Trainer", "Training", "Adapter", "Data", "Evaluation", "Output", "Hardware")
+GROUPS = ("Basic", "Rewards", "Trainer", "Training", "Adapter", "Data", "Evaluation", "Output", "Hardware")
+# Headings that say more than the group's name does.
+TITLES = {"Rewards": "What scores the answers", "Trainer": "This kind of training"}
 
 
 class SettingsForm:
@@ -24,6 +27,7 @@ class SettingsForm:
         self.fields: dict[str, Field] = fields()
         self.widgets: dict[str, Any] = {}
         self.headings: dict[str, Any] = {}
+        self.picker: RewardPicker
 
     # ---- building
 
@@ -39,7 +43,9 @@ class SettingsForm:
             if not names:
                 continue
             with gr.Column(elem_classes="group") as column:
-                gr.HTML(f"<h3>{escape(group)}</h3>", apply_default_css=False)
+                gr.HTML(f"<h3>{escape(TITLES.get(group, group))}</h3>", apply_default_css=False)
+                if any(self.fields[name].form.widget == "rewards" for name in names):
+                    self.picker = RewardPicker()
                 with gr.Row(elem_classes="fields"):
                     for name in names:
                         self.put(name)
@@ -74,6 +80,35 @@ class SettingsForm:
         chosen = {k: v for k, v in self.values(given).items() if v not in (None, "") or self._may_be_empty(k)}
         refuse_foreign(chosen)
         return api.validate(chosen)
+
+    def sketched(self, given: tuple[Any, ...]) -> api.LLMTrainingParams:
+        """The settings with a trainer's examples where something that it needs is not chosen yet: for looking at data.
+
+        Raises:
+            ParamError: something that was chosen cannot be used.
+        """
+        chosen = {k: v for k, v in self.values(given).items() if v not in (None, "", [])}
+        refuse_foreign(chosen)
+        return api.validate({**api.spec_for(chosen["trainer"]).example_settings, **chosen})
+
+    def open_fields(self, given: tuple[Any, ...]) -> dict[str, str]:
+        """What is still to be chosen besides the data, by the fields' names, and why."""
+        held = dict(zip(self.names, given, strict=True))
+        if not held.get("data_path"):
+            return {}
+        try:
+            self.params(given)
+        except ParamError as error:
+            return {p.field: self.plain(p, held["trainer"]) for p in error.problems if held.get(p.field) in (None, "")}
+        return {}
+
+    def plain(self, problem: FieldProblem, trainer: str) -> str:
+        """What is wrong, with the name that the page has for the field."""
+        if problem.field not in self.fields:
+            return problem.message
+        label = self.fields[problem.field].label(trainer)
+        said = problem.message.replace(f" ({api.flag(problem.field)})", "")
+        return f"{label}{said.removeprefix(problem.field)}" if said.startswith(problem.field) else said
 
     def _may_be_empty(self, name: str) -> bool:
         return self.fields[name].is_lines or self.fields[name].is_tick

@@ -29,7 +29,13 @@ class Page:
                 with gr.Tab(title, id=number, elem_id=f"step-{number}"):
                     build()
         self.command = gr.Code(
-            language="shell", label="The same from the command line", interactive=False, elem_id="command", lines=1
+            language="shell",
+            label="The same from the command line",
+            interactive=False,
+            elem_id="command",
+            lines=1,
+            wrap_lines=True,
+            show_line_numbers=False,
         )
         self.started = gr.Textbox(visible=False)
 
@@ -69,6 +75,8 @@ class Page:
                         self.form.put("valid_path")
                         self.held_out_file = gr.UploadButton("Upload held-out rows", size="sm", elem_id="held-out-file")
                     self.form.put("drop_bad_rows")
+                self.open_note = gr.HTML("", apply_default_css=False, elem_id="still-open")
+                self.choose = gr.Button("Choose it now", variant="primary", visible=False, elem_id="choose", size="md")
                 with gr.Row(elem_classes="onward"):
                     self.skip = gr.Button("All the rest as recommended: review", elem_id="to-review", size="lg")
                     self.to_model = gr.Button("Next: model", variant="primary", elem_id="to-model", size="lg")
@@ -116,6 +124,7 @@ class Page:
 
     def _review(self) -> None:
         self.review = gr.HTML("", apply_default_css=False, elem_id="review-view")
+        self.choose_now = gr.Button("Choose it now", variant="primary", visible=False, elem_id="choose-now", size="md")
         with gr.Row(elem_classes="onward"):
             self.back_to_settings = gr.Button("Back", size="lg")
             self.start = gr.Button("Start training", variant="primary", elem_id="start", size="lg")

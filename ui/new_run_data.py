@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -81,22 +82,24 @@ class DataStep:
         nothing = [gr.update(visible=False) for _ in self.page.roles]
         preset = gr.update(choices=list(api.presets(trainer)))
         kept = {**(kept or {}), "seen": path}
+        about = about_html(trainer)
         if not path:
-            return [kept, data_view.NOTHING_HTML, hidden, hidden, hidden, gr.skip(), "", preset, gr.skip(), *nothing]
+            return [kept, data_view.NOTHING_HTML, hidden, hidden, hidden, gr.skip(), about, preset, gr.skip(), *nothing]
         form, mapping = held.get("data_format"), held.get("column_mapping")
         try:
             refuse_foreign(held)
             seen = api.inspect_data(path, None, form=form, mapping=mapping)
         except StudioError as error:
             shown = data_view.failure_html(error)
-            return [kept, shown, hidden, hidden, hidden, gr.skip(), "", preset, gr.skip(), *nothing]
+            return [kept, shown, hidden, hidden, hidden, gr.skip(), about, preset, gr.skip(), *nothing]
         wished, (trainer, note) = trainer, self._trainer_for(seen, kept, trainer)
         if trainer != wished:  # chosen by this file, so the next file may choose again
             kept = {**kept, "auto": True}
-        view = data_view.file_html(seen)
+        sentence = next((s.sentence for s in api.samples() if s.id == sample_of(path)), "")
+        view = data_view.file_html(seen, sentence)
         try:
             seen = api.inspect_data(path, trainer, form=form, mapping=mapping)
-            view = data_view.file_html(seen)
+            view = data_view.file_html(seen, sentence)
         except StudioError as error:
             view = data_view.failure_html(error) + view
         bad = sum(seen.problem_counts.values())
@@ -109,6 +112,7 @@ class DataStep:
         split = gr.update(visible=True)
         preset = gr.update(choices=list(api.presets(trainer)))
         # only what changed: an answer that comes late must not undo what was chosen meanwhile
+        note = about_html(trainer) + note
         train, leaving = (gr.skip() if trainer == wished else trainer), (drops if fresh else gr.skip())
         return [kept, view, leave, reading, split, train, note, preset, leaving, *self._roles(seen)]
 
@@ -137,6 +141,12 @@ class DataStep:
             for role in seen.roles[: len(self.page.roles)]
         ]
         return shown + [gr.update(visible=False)] * (len(self.page.roles) - len(shown))
+
+
+def about_html(trainer: str) -> str:
+    """What a training is for, in the documentation's words."""
+    spec = api.spec_for(trainer)
+    return f'<p class="st-soft about-training">{escape(spec.summary)} <b>When:</b> {escape(spec.use_when)}.</p>'
 
 
 def settings_of(sample: str) -> dict[str, Any]:

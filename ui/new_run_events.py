@@ -10,8 +10,10 @@ import gradio as gr
 from engine import api
 from engine.errors import ParamError, StudioError
 from ui import data_view, draft, review_view
+from ui.fields import models_for
 from ui.new_run_data import DataStep, sample_of
 from ui.reach import refuse_foreign
+from ui.reward_picker import columns_of, rules_html
 from ui.words import count
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 # The last call counts: one that comes while another is answered waits for it and is not dropped, as Gradio would.
 _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last"}
 REVIEW = 3  # the step's number
+GO_TO_TOP = "() => { scrollTo(0, 0); return []; }"
+GO_TO_OPEN = "() => { window.StudioForm.show(document.querySelector('[data-open-field]')?.dataset.openField); return []; }"
 GO_TO_RUN = "(name) => { if (name) location.assign('/run?id=' + encodeURIComponent(name)); }"
 
 
@@ -54,6 +58,7 @@ class Events:
         self._after_data(drop)
         self._after_model(self.form.widgets["model"].input(lambda: None, None, None, **_PRIVATE))
         self._settings_events()
+        self._reward_events()
         self._step_events()
 
     def _settings_events(self) -> None:
@@ -71,22 +76,37 @@ class Events:
         start = p.start.click(self.start, [p.stores.ticket, *inputs], [p.stores.ticket, p.started], api_visibility="private")
         start.success(None, [p.started], None, js=GO_TO_RUN)
 
+    def _reward_events(self) -> None:
+        pick, inputs = self.form.picker, self.form.components
+        pick.kind.input(self.reward_kind, [pick.kind, *inputs], [pick.argument, pick.column, pick.says], **_PRIVATE)
+        lines = self.form.widgets["rl_rewards"]
+        boxes = [pick.kind, pick.argument, pick.column, pick.weight, lines]
+        added = gr.on(
+            [pick.add.click, pick.argument.submit, pick.weight.submit],
+            pick.added,
+            boxes,
+            [lines, pick.argument, pick.weight, pick.says],
+            **_PRIVATE,
+        )
+        self._after_model(added.success(lambda: None, None, None, **_PRIVATE))
+
     def _step_events(self) -> None:
         p = self.page
         ways = (
             (p.to_model, 1), (p.skip, 3), (p.back_to_data, 0), (p.to_settings, 2), (p.back_to_model, 1),
-            (p.to_review, 3), (p.back_to_settings, 2),
+            (p.to_review, 3), (p.back_to_settings, 2), (p.choose, 2), (p.choose_now, 2),
         )  # fmt: skip
         for button, step in ways:
+            there = GO_TO_OPEN if button in (p.choose, p.choose_now) else GO_TO_TOP
             button.click(
                 lambda step=step: (gr.Tabs(selected=step), step),
                 None,
                 [p.steps, p.stores.step],
                 queue=False,
-                js="() => { scrollTo(0, 0); return []; }",
+                js=there,
                 **_PRIVATE,
             )
-        shown = [p.stores.step, p.review, p.command, p.yaml, p.start]
+        shown = [p.stores.step, *self._seen]
         p.steps.select(self.stepped, self.form.components, shown, **_PRIVATE)
 
     def _after_data(self, event: Any) -> None:
@@ -115,10 +135,16 @@ class Events:
             "fn": self.refresh,
             "inputs": [p.stores.draft, p.everything, *self.form.components],
             "outputs": [
-                p.stores.draft, p.review, p.command, p.yaml, p.start, *self.form.components, *self.form.headings.values(),
+                p.stores.draft, *self._seen, self.form.picker.rules, *self.form.components, *self.form.headings.values(),
             ],
             **_PRIVATE,
         }  # fmt: skip
+
+    @property
+    def _seen(self) -> list[Any]:
+        """What shows whether the run can be started."""
+        p = self.page
+        return [p.review, p.command, p.yaml, p.start, p.open_note, p.choose, p.choose_now]
 
     # ---- opening
 
@@ -128,8 +154,10 @@ class Events:
         found, _, step, _ = stores
         values = dict(found["values"])
         filled: list[Any] = [values.get(name, "") for name in self.form.names]
-        choices = [(source.label, source.reference) for source in api.model_choices() if not source.scores]
-        filled[self.form.names.index("model")] = gr.update(choices=choices, value=values.get("model"))
+        for place, name in enumerate(self.form.names):
+            field = self.form.fields[name]
+            if field.names_model:
+                filled[place] = gr.update(choices=models_for(field), value=values.get(name, ""))
         filled[self.form.names.index("data_path")] = gr.update(value=values.get("data_path", ""), interactive=True)
         return [
             *stores,
@@ -155,7 +183,7 @@ class Events:
     def tokens(self, *given: Any) -> str:
         """Rows as the model sees them."""
         try:
-            return data_view.tokens_html(api.token_preview(self._planned(given).params, 8))
+            return data_view.tokens_html(api.token_preview(self._plan_of(self.form.sketched(given)).params, 8))
         except ParamError:
             return ""
         except StudioError as error:
@@ -165,28 +193,45 @@ class Events:
         """Plan again with what is chosen now, and show what follows from it."""
         values = dict(zip(self.form.names, given, strict=True))
         kept = {**(kept or {}), "values": values, "everything": everything}
-        plan, review, command, yaml, ready = self._reviewed(given)
-        start = gr.update(interactive=ready)
+        plan, seen = self._reviewed(given)
         widgets = self.form.shown(given, everything, plan)
-        return [kept, review, command, yaml, start, *widgets, *self.form.groups_shown(given, everything)]
+        rules = rules_html(self.form.values(given)) if "rl_rewards" in self.form.values(given) else ""
+        return [kept, *seen, rules, *widgets, *self.form.groups_shown(given, everything)]
 
-    def _reviewed(self, given: tuple[Any, ...]) -> tuple[Any, str, str, Any, bool]:
-        """The plan (None while something is wrong), its review, the command, YAML, and whether it can be started."""
-        command, yaml = "", gr.skip()
+    def _reviewed(self, given: tuple[Any, ...]) -> tuple[Any, list[Any]]:
+        """The plan (None while something is wrong), and the values of `_seen`."""
+        missing = self.form.open_fields(given)
+        command, yaml, plan = "", gr.skip(), None
         try:
             params = self.form.params(given)
             command, yaml = api.command(params), api.to_yaml(params)
-            plan = self._planned(given)
-            return plan, review_view.review_html(plan, api.estimate(plan, api.data_facts(params))), command, yaml, True
+            plan = self._plan_of(params)
+            review = review_view.review_html(plan, api.estimate(plan, api.data_facts(params)))
         except StudioError as error:
-            nothing = StudioError("No data is chosen yet.", hint="Choose a file or a sample in the first step.")
-            command = command or "# The command is shown once the settings are complete."
-            chosen = dict(zip(self.form.names, given, strict=True)).get("data_path")
-            return None, data_view.failure_html(error if chosen else nothing), command, yaml, False
+            held = dict(zip(self.form.names, given, strict=True))
+            review = self._trouble(error, held, missing)
+            command = command or "# The command is shown once everything is chosen."
+        note, button = review_view.open_html(missing), gr.update(visible=bool(missing))
+        return plan, [review, command, yaml, gr.update(interactive=plan is not None), note, button, button]
 
-    def _planned(self, given: tuple[Any, ...]) -> Any:
-        params = self.form.params(given)
+    def _trouble(self, error: StudioError, held: dict[str, Any], missing: dict[str, str]) -> str:
+        if not held.get("data_path"):
+            return data_view.failure_html(
+                StudioError("No data is chosen yet.", hint="Choose a file or a sample in the first step.")
+            )
+        wrong = [p for p in error.problems if p.field not in missing] if isinstance(error, ParamError) else []
+        if missing and not wrong:
+            return review_view.open_html(missing)
+        if wrong:
+            error = StudioError("\n".join(self.form.plain(p, held["trainer"]) for p in wrong), hint=error.hint)
+        return data_view.failure_html(error)
+
+    def _plan_of(self, params: api.LLMTrainingParams) -> Any:
         return api.plan(params, api.data_facts(params))
+
+    def reward_kind(self, name: str, *given: Any) -> list[Any]:
+        """What the chosen kind of reward function asks for, and what it gives."""
+        return self.form.picker.look(name, columns_of(self.form.values(given)))
 
     # ---- settings
 
@@ -218,9 +263,8 @@ class Events:
         The widgets themselves are left alone: Gradio may set a widget back that another answer is changing just now.
         """
         if event.index != REVIEW:
-            return [event.index, *[gr.skip()] * 4]
-        _, review, command, yaml, ready = self._reviewed(given)
-        return [event.index, review, command, yaml, gr.update(interactive=ready)]
+            return [event.index, *[gr.skip()] * len(self._seen)]
+        return [event.index, *self._reviewed(given)[1]]
 
     # ---- start
 

@@ -52,6 +52,11 @@ def only_local() -> bool:
     return os.environ.get("AITRAINING_HOST", _LOCAL[0]) in _LOCAL
 
 
+def programs_allowed() -> bool:
+    """Whether whoever started the app lets a browser name a Python file to run."""
+    return os.environ.get(_PYTHON_ALLOWED) == "1"
+
+
 def refuse_foreign(values: dict[str, Any]) -> None:
     """Refuse what a browser may not ask for.
 
@@ -74,7 +79,7 @@ def refuse_foreign(values: dict[str, Any]) -> None:
 
 def _refuse_programs(values: dict[str, Any]) -> None:
     """A program is run for the command line and for Python; for a browser only if whoever started the app said so."""
-    if api.python_rewards(values.get("rl_rewards") or []) and os.environ.get(_PYTHON_ALLOWED) != "1":
+    if api.rewards.python_lines(values.get("rl_rewards") or []) and not programs_allowed():
         sentence = f"The page runs no Python file. Start the app with {_PYTHON_ALLOWED}=1, or train from the command line."
         raise ParamError([FieldProblem("rl_rewards", sentence)])
 

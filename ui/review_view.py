@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from engine import api
-from ui.words import count, duration, passes, size, weights
+from ui.words import coded, count, duration, passes, size, weights
 
 
 def model_html(facts: Any) -> str:
@@ -39,6 +39,15 @@ def review_html(plan: Any, found: Any) -> str:
     return f'<div class="review"><dl class="facts">{listed}</dl>{_memory(found)}{_verdict(found)}</div>'
 
 
+def open_html(missing: dict[str, str]) -> str:
+    """What is still to be chosen, and where; "" for nothing."""
+    if not missing:
+        return ""
+    said = " ".join(f"{coded(why.rstrip('.'))}." for why in missing.values())
+    first = next(iter(missing))
+    return f'<p class="st-note warning" data-open-field="{first}"><strong>One thing is still open.</strong> {said}</p>'
+
+
 def _memory(found: Any) -> str:
     most = found.memory_total if found.fits else max(found.memory_total, found.memory_free)
     bars = "".join(
@@ -50,7 +59,7 @@ def _memory(found: Any) -> str:
         '<table class="memory"><caption>Memory</caption><tbody>'
         f'{bars}<tr class="sum"><th scope="row">In all</th><td><i style="width:{100 * found.memory_total / most:.1f}%"></i>'
         f"</td><td>{size(found.memory_total)}</td></tr>"
-        f'<tr class="free"><th scope="row">Free now</th>'
+        f'<tr class="free{" beyond" if found.memory_free > most else ""}"><th scope="row">Free now</th>'
         f'<td><i style="width:{min(100, 100 * found.memory_free / most):.1f}%"></i></td>'
         f"<td>{size(found.memory_free)}</td></tr></tbody></table>"
     )

@@ -59,7 +59,13 @@ def answered(work: Callable[[], Any]) -> Response:
 
 def run_list(request: Request) -> Response:
     """Every run, newest first."""
-    return answered(lambda: [run.to_dict() for run in api.runs()])
+    return answered(lambda: [_listed(run) for run in api.runs()])
+
+
+def _listed(run: Any) -> dict[str, Any]:
+    """A line of the list, with the metrics that say how good it is: the held-out one, and its like in training."""
+    spec = api.specs().get(run.trainer)
+    return {**run.to_dict(), "measures": [spec.judged_by, spec.headline] if spec else []}
 
 
 def live(request: Request) -> Response:
@@ -81,6 +87,8 @@ def _about(name: str) -> dict[str, Any]:
         "model": params.model,
         "data": params.data_path,
         "judged_by": spec.judged_by,
+        "headline": spec.headline,
+        "makes": spec.makes,
         "charts": [{"title": c.title, "series": c.series, "good": c.good, "smooth": c.smooth} for c in spec.charts],
         "command": api.command(params),
         "yaml": api.yaml_of_run(name),

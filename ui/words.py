@@ -1,6 +1,9 @@
-"""Numbers in the words of the page: sizes, durations, counts."""
+"""Numbers in the words of the page: sizes, durations, counts; sentences with code in them."""
 
 from __future__ import annotations
+
+import re
+from html import escape
 
 
 def size(count: float) -> str:
@@ -40,3 +43,8 @@ def share(part: float) -> str:
 def weights(number: int) -> str:
     """A model's size: 2.9 M, 1.2 B."""
     return f"{number / 1e9:.1f} B" if number >= 1e9 else f"{number / 1e6:.1f} M"
+
+
+def coded(sentence: str) -> str:
+    """A sentence as markup, with what stands between `backticks` set as it is typed."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(sentence))

@@ -157,8 +157,9 @@ def detect(rows: list[dict[str, Any]]) -> Detection | None:
     for form in FORMS.values():
         mapping = guess_mapping(form.name, columns)
         if all(role.name in mapping for role in form.roles if role.required) and _fits(form.name, mapping, rows):
-            named = ", ".join(dict.fromkeys(mapping.values()))
-            return Detection(form.name, mapping, f"The columns {named} hold {form.label}.")
+            named = list(dict.fromkeys(mapping.values()))
+            hold = f"column {named[0]} holds" if len(named) == 1 else f"columns {', '.join(named)} hold"
+            return Detection(form.name, mapping, f"The {hold} {form.label}.")
     return _by_content(columns, rows)
 
 

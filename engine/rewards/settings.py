@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationInfo, field_validator
 
 from engine.params import LLMTrainingParams
-from engine.rewards.lines import possible, settled
+from engine.rewards.lines import settled
 from engine.spec import Form
 
 
@@ -18,17 +18,17 @@ class RewardedParams(LLMTrainingParams):
         ParamError: also when there is neither a reward model nor a reward function, or a line is no reward.
     """
 
-    rl_reward_model_path: Annotated[str | None, Form("Trainer", label="Reward model")] = Field(
-        None, description="A finished reward run, a folder or a Hub id: a model that scores the answers. Empty: none."
+    rl_reward_model_path: Annotated[str | None, Form("Rewards", label="Reward model", widget="judge")] = Field(
+        None, description="A model that scores the answers: a finished reward run, a folder or a Hub id. Empty: none."
     )
-    rl_rewards: Annotated[list[str], Form("Trainer", label="Reward functions", widget="lines")] = Field(
+    rl_rewards: Annotated[list[str], Form("Rewards", label="Reward functions", widget="rewards")] = Field(
         default_factory=list,
         description=(
             "Rules that score an answer, one a line, with a weight if you like: `2 * keyword: please`, `length: 40`, `json`, "
             "`match: answer`. See docs/rewards.md."
         ),
     )
-    rl_reward_model_weight: Annotated[float, Form("Trainer", label="Weight of the reward model", advanced=True)] = Field(
+    rl_reward_model_weight: Annotated[float, Form("Rewards", label="Weight of the reward model", advanced=True)] = Field(
         1.0, gt=-1000, lt=1000, description="How much the model's score counts beside the reward functions."
     )
 
@@ -67,6 +67,6 @@ class RewardedParams(LLMTrainingParams):
         given = [settled(line) for line in lines if line.strip()]
         if not given and info.data.get("rl_reward_model_path") is None:
             raise ValueError(
-                f"nothing scores the answers: name a reward model, or give reward functions, such as {possible()}."
+                "nothing scores the answers yet. Add a reward function, such as `length: 20-40`, or name a reward model"
             )
         return given

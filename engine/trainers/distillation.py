@@ -36,7 +36,7 @@ class DistillationParams(LLMTrainingParams):
     student_prompt_template: Annotated[str, Form("Trainer", label="What is left of it", advanced=True, widget="long")] = Field(
         INPUT, min_length=1, description="What your model is told instead, with {input} where the question goes."
     )
-    teacher_model: Annotated[str | None, Form("Trainer", label="Teacher", widget="text")] = Field(
+    teacher_model: Annotated[str | None, Form("Trainer", label="Teacher", widget="model")] = Field(
         None, description="A finished run, folder or Hub id that heeds the long prompt. Empty: the base model itself."
     )
     teacher_endpoint: Annotated[str | None, Form("Trainer", label="Teacher's address", advanced=True, widget="text")] = Field(

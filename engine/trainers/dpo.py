@@ -34,8 +34,8 @@ class DPOParams(LLMTrainingParams):
         ],
         Form("Trainer", advanced=True),
     ] = Field("sigmoid", description="How a pair is judged. sigmoid is DPO itself; ipo is calmer on small or clean data.")
-    dpo_beta: Annotated[float, Form("Trainer", label="Beta")] = Field(
-        0.1, gt=0, le=10, description="How strongly the model is held to the reference. 0.1 is usual; 0.01 lets it go further."
+    dpo_beta: Annotated[float, Form("Trainer", label="Hold to the original (beta)")] = Field(
+        0.1, gt=0, le=10, description="How strongly the model is held to what it was. 0.1 is usual; 0.01 lets it go further."
     )
     label_smoothing: Annotated[
         float, Form("Trainer", advanced=True, when={"loss": ("sigmoid", "robust", "sigmoid_norm", "exo_pair")})
@@ -43,7 +43,7 @@ class DPOParams(LLMTrainingParams):
     sft_weight: Annotated[float, Form("Trainer", label="Weight of learning the better answer", advanced=True)] = Field(
         0.0, ge=0, le=10, description="Adds plain learning of the better answer; about 1 keeps it from becoming unlikely."
     )
-    model_ref: Annotated[str | None, Form("Trainer", label="Reference model", advanced=True)] = Field(
+    model_ref: Annotated[str | None, Form("Trainer", label="Reference model", advanced=True, widget="model")] = Field(
         None, description="A finished run, folder or Hub id to compare with. Empty: the base model as it was at the start."
     )
     precompute_reference: Annotated[bool, Form("Trainer", label="Ask the reference beforehand", advanced=True)] = Field(
@@ -87,7 +87,7 @@ SPEC = TrainerSpec(
         Chart(
             "How often the better answer wins",
             (("rewards/accuracies", "training"), ("eval_rewards/accuracies", "held-out")),
-            "Share of pairs in which the better answer gained more than the worse one. 0.5 is a coin; 0.7 to 0.9 is good.",
+            "Share of pairs in which the better answer gained more. It begins at 0, where none has moved; above 0.7 is good.",
         ),
         Chart(
             "Margin",
@@ -107,7 +107,7 @@ SPEC = TrainerSpec(
                 ("eval_rewards/chosen", "better, held-out"),
                 ("eval_rewards/rejected", "worse, held-out"),
             ),
-            "How far each answer has moved from the reference. The lower line should fall; if both fall far, use less.",
+            "How far each answer has moved from where it began. The two should part; if both fall far, take smaller steps.",
         ),
         Chart(
             "Log-probability of the answers",
@@ -117,7 +117,7 @@ SPEC = TrainerSpec(
                 ("eval_logps/chosen", "better, held-out"),
                 ("eval_logps/rejected", "worse, held-out"),
             ),
-            "The two should part. If the better one becomes unlikely too, add weight for learning it (settings, DPO).",
+            "The better line should gain on the worse. If it falls, give weight to learning the better answer (all settings).",
         ),
     ),
     example_rows=(

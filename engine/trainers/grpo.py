@@ -80,7 +80,7 @@ SPEC = TrainerSpec(
         ),
         Chart(
             "Spread of the reward",
-            (("reward_std", "training"),),
+            (("reward_std", "training"), ("eval_reward_std", "held-out")),
             "How much scores differ. Nothing is learned without a spread; it shrinks when all answers have become good.",
         ),
         Chart(
@@ -112,6 +112,11 @@ SPEC = TrainerSpec(
             "Clipped",
             (("clip_ratio/region_mean", "training"),),
             "Share of the tokens that moved as far as one round allows. 0 with one step a round; else below 0.2.",
+        ),
+        Chart(
+            "Loss",
+            (("loss", "training"),),
+            "It hovers around zero and says little in this kind of training: the reward is what counts.",
         ),
     ),
     example_rows=(

@@ -25,7 +25,7 @@ class KTOParams(LLMTrainingParams):
         description="What a gain is measured against: the model's drift (kto), or nothing (apo_zero_unpaired), which suits "
         "liked answers that are better than the model's own.",
     )
-    kto_beta: Annotated[float, Form("Trainer", label="Beta")] = Field(
+    kto_beta: Annotated[float, Form("Trainer", label="Hold to the original (beta)")] = Field(
         0.1, gt=0, le=10, description="How strongly the model is held to the reference. 0.1 is usual; 0.01 lets it go further."
     )
     kto_desirable_weight: Annotated[
@@ -98,8 +98,13 @@ SPEC = TrainerSpec(
         ),
         Chart(
             "Rewards",
-            (("rewards/chosen", "liked"), ("rewards/rejected", "disliked")),
-            "How far each kind has moved from the reference. The two lines should part, disliked answers downwards.",
+            (
+                ("rewards/chosen", "liked"),
+                ("rewards/rejected", "disliked"),
+                ("eval_rewards/chosen", "liked, held-out"),
+                ("eval_rewards/rejected", "disliked, held-out"),
+            ),
+            "How far each kind has moved from where it began. The two should part, disliked answers downwards.",
         ),
         Chart(
             "Drift",
@@ -108,7 +113,12 @@ SPEC = TrainerSpec(
         ),
         Chart(
             "Log-probability of the answers",
-            (("logps/chosen", "liked"), ("logps/rejected", "disliked")),
+            (
+                ("logps/chosen", "liked"),
+                ("logps/rejected", "disliked"),
+                ("eval_logps/chosen", "liked, held-out"),
+                ("eval_logps/rejected", "disliked, held-out"),
+            ),
             "Liked answers should become likelier, or at least stay; disliked ones should fall.",
         ),
     ),

@@ -59,6 +59,21 @@ SPEC = TrainerSpec(
             "Share of pairs in which the better answer is the likelier one. It should rise towards 1.",
         ),
         Chart(
+            "Margin",
+            (("rewards/margins", "training"), ("eval_rewards/margins", "held-out")),
+            "How far the better answer is ahead. It should rise and then level off.",
+        ),
+        Chart(
+            "Rewards",
+            (
+                ("rewards/chosen", "better answer"),
+                ("rewards/rejected", "worse answer"),
+                ("eval_rewards/chosen", "better, held-out"),
+                ("eval_rewards/rejected", "worse, held-out"),
+            ),
+            "How likely each answer is, counted by the token. The better answer's line should rise, and the two should part.",
+        ),
+        Chart(
             "Odds ratio loss",
             (("odds_ratio", "training"), ("eval_odds_ratio", "held-out")),
             "The part of the loss that prefers. It should fall towards 0.",

@@ -38,6 +38,16 @@ def test_a_wrong_value_is_said_beside_its_box(page: Page, server: Server) -> Non
     expect(page.locator("#field-batch_size")).to_contain_text("in 4 passes")  # the reason follows
 
 
+def test_what_is_deleted_or_pasted_counts_as_well(page: Page, server: Server) -> None:
+    opened(page, server, "3 · Settings")
+    typed(page, "epochs", "4")
+    expect(page.locator("#command")).to_contain_text("--epochs 4")
+    page.keyboard.press("Backspace")
+    expect(page.locator("#command")).not_to_contain_text("--epochs")
+    page.keyboard.insert_text("5")  # as a paste or a phone's keyboard does it: no key is pressed
+    expect(page.locator("#command")).to_contain_text("--epochs 5")
+
+
 def test_fields_appear_when_they_matter(page: Page, server: Server) -> None:
     opened(page, server, "3 · Settings")
     expect(page.locator("#field-lora_r")).to_be_hidden()

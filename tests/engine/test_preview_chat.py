@@ -119,6 +119,12 @@ def test_the_facts_for_the_plan_are_remembered_until_the_file_changes(tmp_path: 
     assert api.data_facts(params(data_path=str(file))).rows == 40
 
 
+@pytest.mark.parametrize("spec", [s for s in api.specs().values() if s.example_settings], ids=lambda s: s.id)
+def test_data_is_counted_for_a_trainer_that_cannot_do_without_a_setting(spec: api.TrainerSpec) -> None:
+    asked = api.LLMTrainingParams(trainer=spec.id, data_path="sample:contest", **spec.example_settings)
+    assert api.data_facts(asked).rows == 150
+
+
 def test_held_out_files_of_a_folder_are_no_rows_to_train_on(tmp_path: Path) -> None:
     for name, count in (("train", 40), ("validation", 5), ("test", 7)):
         (tmp_path / f"{name}.csv").write_text("prompt,completion\n" + "Who?,Me.\n" * count)

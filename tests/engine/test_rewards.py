@@ -14,7 +14,7 @@ from engine.cli import _parser
 from engine.errors import DataError, ParamError, TrainingError
 from engine.flags import given_values
 from engine.registry import spec_for, specs
-from engine.rewards import python_lines, read
+from engine.rewards import python_lines, read, rule, written
 from engine.rewards.lines import KINDS
 from engine.rewards.settings import RewardedParams
 
@@ -136,6 +136,38 @@ def test_a_python_function_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_every_kind_says_its_range() -> None:
     for kind in KINDS.values():
         assert kind.gives.startswith(("0 or 1:", "0 to 1:", "-1 to 0:", "Whatever"))
+
+
+def test_a_line_is_written_for_who_does_not_know_how() -> None:
+    assert written("keyword", " please,  thank you ", "1") == "keyword: please, thank you"
+    assert written("no-repeat", "", "") == "no-repeat"
+    assert written("length", "6-12", "-0,5") == "-0.5 * length: 6-12"
+    for line in (written(name, kind.argument, "2") for name, kind in KINDS.items()):
+        assert rule(line).weight == 2
+        assert rule(line).wrong == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "words"),
+    [
+        (("keyword", " ", "1"), "argument", "Say what, for example please"),
+        (("length", "some", "1"), "argument", "'some' is no length"),
+        (("regex", "(", "1"), "argument", "no regular expression"),
+        (("json", "", "twice"), "weight", "A number such as 2"),
+        (("json", "", "0"), "weight", "-1 for a penalty"),
+        (("json", "", "nan"), "weight", "A number"),
+    ],
+)
+def test_what_cannot_be_written_is_told_by_its_box(given: tuple[str, str, str], field: str, words: str) -> None:
+    with pytest.raises(ParamError) as caught:
+        written(*given)
+    assert caught.value.problems[0].field == field
+    assert words in caught.value.message
+
+
+def test_a_line_that_is_no_reward_is_still_a_rule() -> None:
+    assert rule("keywrd: x").kind is None
+    assert "there is no reward" in rule("keywrd: x").wrong
 
 
 @pytest.mark.parametrize("spec", specs().values(), ids=lambda s: s.id)

@@ -115,10 +115,10 @@ def test_the_page_shows_what_both_read_and_what_the_teacher_takes() -> None:
     found = api.estimate(chosen, known)
     (cost,) = found.costs
     assert "200 requests" in cost.words and f"{200 * 256:,} to write" in cost.words
-    assert dict(found.memory)["Reference or teacher"] == facts("starter").parameters * (
+    assert dict(found.memory)["Other models, only asked"] == facts("starter").parameters * (
         2 if chosen.params.precision == "bf16" else 4
     )
     alone = api.estimate(api.plan(params.model_copy(update={"distill_alpha": 0.0}), known), known)
-    assert "Reference or teacher" not in dict(alone.memory), "it is let go once it has answered"
+    assert "Other models, only asked" not in dict(alone.memory), "it is let go once it has answered"
     within = params.model_copy(update={"peft": True, "teacher_model": None})
-    assert "Reference or teacher" not in dict(api.estimate(api.plan(within, known), known).memory)
+    assert "Other models, only asked" not in dict(api.estimate(api.plan(within, known), known).memory)
