@@ -34,7 +34,7 @@ class Trainings:
     """Runs of the tiny model. A cold start of each would take most of the time, so they work inside this process."""
 
     def __init__(self, root: Path, model: Path) -> None:
-        self.root, self.model = root, model
+        self.root, self.model, self.base = root, model, digests(model)
         self._done: dict[tuple[str, bool], RunDirectory] = {}
 
     def new(self, spec: TrainerSpec, name: str, rows: list[dict[str, Any]], **values: Any) -> RunDirectory:
