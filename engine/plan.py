@@ -63,8 +63,10 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
 
     Raises:
         DeviceError: a setting asks for hardware that is not here.
+        ModelError: a setting asks of the model what it cannot do.
     """
     _check_device(params, device)
+    _check_base(params, model)
     data = with_answers(params, data)
     values: dict[str, Any] = {}
     reasons: dict[str, str] = {}
@@ -106,6 +108,12 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     choose("save_steps", saved, f"A checkpoint every {_steps(saved)}" + (", at each measurement." if valid else "."))
     filled = params.model_copy(update=values)
     _check_together(filled, model)
+    if params.peft and model.base_of_adapter:
+        filled = filled.model_copy(update={"merge_adapter": True})
+        reasons["merge_adapter"] = (
+            "The base model is an adapter itself, so a complete model is saved, and no adapter beside it: it would be put on "
+            "the wrong base."
+        )
     written = spec_for(params.trainer).copies_of(filled).written
     tokens = batch * params.gradient_accumulation * (min(train * data.tokens_mean / places, length) + written)
     return Plan(filled, reasons, train, valid, per_epoch, total, tokens)
@@ -154,6 +162,19 @@ def _check_device(params: LLMTrainingParams, device: Device) -> None:
         raise DeviceError(
             "flash_attention_2 needs an NVIDIA GPU (Ampere or newer) and the package flash-attn.",
             hint="Leave attention empty, so that the right one is chosen.",
+        )
+
+
+def _check_base(params: LLMTrainingParams, model: ModelFacts) -> None:
+    """
+    Raises:
+        ModelError: a base that is an adapter would have to be merged into weights of a few bits.
+    """
+    if params.quantization != "none" and model.base_of_adapter:
+        raise ModelError(
+            f"{params.model} is an adapter on {model.base_of_adapter}, and an adapter cannot be merged into weights that are "
+            f"held in {params.quantization.removeprefix('int')} bits.",
+            hint="Set quantization to none (--quantization none), or start from a model that was saved complete.",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from engine.command import command
@@ -89,7 +90,7 @@ def model_card(
 
 - Base model: `{params.model}`
 {_data(run, plan)}
-- Trained: {"a LoRA adapter" if params.peft else "all weights"}, {status.step} steps of {params.batch_size} rows,
+- Trained: {_trained(params.peft, adapter)}, {status.step} steps of {params.batch_size} rows,
   learning rate {params.lr:g}; these are the weights as they were at step {step}
 - Licence: {_licence(base)}
 
@@ -128,6 +129,10 @@ def _data(run: RunDirectory, plan: Plan) -> str:
     return f"- Data: `{plan.params.data_path}`, {train} rows to train on, {valid} held out"
 
 
+def _trained(peft: bool, adapter: bool) -> str:
+    return f"a LoRA adapter{'' if adapter else ', which is merged in'}" if peft else "all weights"
+
+
 def _licence(base: ModelFacts) -> str:
     if not base.licence:
         return "the base model states none, so ask its makers before you pass this model on"
@@ -159,7 +164,7 @@ def _bars(values: list[float]) -> str:
     """The values as a row of bars, the lowest the shortest; of many values the mean of each stretch."""
     count = min(_WIDTH, len(values))
     edges = [place * len(values) // count for place in range(count + 1)]
-    means = [sum(values[start:end]) / (end - start) for start, end in zip(edges, edges[1:], strict=False)]
+    means = [sum(values[start:end]) / (end - start) for start, end in itertools.pairwise(edges)]
     low, high = min(means), max(means)
     if high == low:
         return _BARS[0] * count

@@ -104,6 +104,8 @@ class _Work:
         known = facts(self.params.model)
         chosen = plan(self.params, self._count(tokenizer), known, found)
         write_json(self.run.plan_file, {**chosen.to_dict(), "model_parameters": known.parameters})
+        if why := chosen.reasons.get("merge_adapter"):
+            self.reporter.warn(why)
         torch.manual_seed(chosen.params.seed)
         self._train(chosen, tokenizer, known)
 
