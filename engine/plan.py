@@ -25,6 +25,10 @@ _BATCHES = (16, 8, 4, 2, 1)
 # Share of the free memory that a plan may use, and of a place that packing usually fills.
 _USED = 0.85
 _FILLED = 0.95
+_COMPLETE = (
+    "The base model is an adapter itself, so a complete model is saved, and no adapter beside it: it would be put on the wrong "
+    "base."
+)
 
 
 @dataclass(frozen=True)
@@ -106,14 +110,10 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     evaluated = params.eval_steps or each
     saved = evaluated if valid else each
     choose("save_steps", saved, f"A checkpoint every {_steps(saved)}" + (", at each measurement." if valid else "."))
+    if params.peft and model.base_of_adapter:
+        values["merge_adapter"], reasons["merge_adapter"] = True, _COMPLETE
     filled = params.model_copy(update=values)
     _check_together(filled, model)
-    if params.peft and model.base_of_adapter:
-        filled = filled.model_copy(update={"merge_adapter": True})
-        reasons["merge_adapter"] = (
-            "The base model is an adapter itself, so a complete model is saved, and no adapter beside it: it would be put on "
-            "the wrong base."
-        )
     written = spec_for(params.trainer).copies_of(filled).written
     tokens = batch * params.gradient_accumulation * (min(train * data.tokens_mean / places, length) + written)
     return Plan(filled, reasons, train, valid, per_epoch, total, tokens)

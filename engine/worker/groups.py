@@ -185,7 +185,8 @@ class GroupTrainer(GRPOTrainer):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
-        ended = self._step % self.args.steps_per_generation == 0
+        settings: Any = self.args
+        ended = self._step % settings.steps_per_generation == 0
         torch.save({"step": self._step, "answers": None if ended else self._buffered_inputs}, os.path.join(output_dir, _BESIDE))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:

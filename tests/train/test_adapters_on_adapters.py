@@ -143,7 +143,7 @@ def test_the_bundled_adapter_is_known_for_one() -> None:
     chosen = plan(LLMTrainingParams(**given, merge_adapter=False), DataFacts(40), known, CPU)
     assert chosen.params.merge_adapter and chosen.reasons["merge_adapter"].startswith("The base model is an adapter")
     assert "merge_adapter" not in plan(LLMTrainingParams(**{**given, "peft": False}), DataFacts(40), known, CPU).reasons
-    with pytest.raises(ModelError, match="starter-instructed is an adapter on starter.*4 bits") as caught:
+    with pytest.raises(ModelError, match=r"starter-instructed is an adapter on starter.*4 bits") as caught:
         plan(LLMTrainingParams(**given, quantization="int4"), DataFacts(40), known, GPU)
     assert "--quantization none" in caught.value.hint
     assert api.model_facts("starter").base_of_adapter == ""
