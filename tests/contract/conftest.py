@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import signal
@@ -35,7 +36,8 @@ class Trainings:
 
     def __init__(self, root: Path, model: Path) -> None:
         self.root, self.model, self.base = root, model, digests(model)
-        self._done: dict[tuple[str, bool], RunDirectory] = {}
+        self._done: dict[Any, RunDirectory] = {}
+        self.held: dict[str, Held] = {}
 
     def new(self, spec: TrainerSpec, name: str, rows: list[dict[str, Any]], **values: Any) -> RunDirectory:
         """A run that is not started yet, with settings that keep it short."""
@@ -47,20 +49,22 @@ class Trainings:
         params = LLMTrainingParams(trainer=spec.id, data_path=str(data), **asked)
         return RunDirectory.create(params.model_dump(mode="json"), name, self.root)
 
-    def half(self, spec: TrainerSpec, peft: bool, name: str) -> RunDirectory:
+    def half(self, spec: TrainerSpec, peft: bool, name: str, **values: Any) -> RunDirectory:
         """A run with held-out rows and checkpoints that is not started yet."""
         # what an adapter leaves out at random must be the same again after a stop
         dropout = {"lora_dropout": 0.1} if peft else {}
-        return self.new(spec, name, numbered(spec, 11), peft=peft, **dropout, **_WHOLE)
+        return self.new(spec, name, numbered(spec, 11), peft=peft, **dropout, **_WHOLE, **values)
 
-    def whole(self, spec: TrainerSpec, peft: bool) -> RunDirectory:
-        """The same run, once it is done."""
-        key = spec.id, peft
-        if key not in self._done:
-            run = self.half(spec, peft, f"whole-{spec.id}-{'lora' if peft else 'full'}")
-            assert self.work(run) == 0, run.status()
-            self._done[key] = run
-        return self._done[key]
+    def whole(self, spec: TrainerSpec, peft: bool, **values: Any) -> RunDirectory:
+        """The same run, once it is done; `held` knows by its name what it held in memory."""
+        name = "-".join(["whole", spec.id, "lora" if peft else "full", *values])
+        if name not in self._done:
+            run = self.half(spec, peft, name, **values)
+            with pytest.MonkeyPatch.context() as patch:
+                self.held[name] = Held(patch, self.model, all_tensors=peft)
+                assert self.work(run) == 0, run.status()
+            self._done[name] = run
+        return self._done[name]
 
     def work(self, run: RunDirectory) -> int:
         """Do a run's work here and return its exit code. A worker listens for SIGTERM, which the tests want back."""
@@ -71,6 +75,46 @@ class Trainings:
             return main({"run": str(run.path)}, None)
         finally:
             signal.signal(signal.SIGTERM, before)
+
+
+class Held:
+    """What a run has in memory: how often the base's embedding, and every model that is only asked, with its weights."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, base: Path, *, all_tensors: bool) -> None:
+        """`all_tensors` counts plain tensors too; in full training gradients and moments have the embedding's shape."""
+        from transformers import AutoModelForCausalLM
+
+        from engine.worker import kit, teachers
+        from engine.worker.callbacks import RunCallback
+
+        self.shape = AutoModelForCausalLM.from_pretrained(base).get_input_embeddings().weight.shape
+        self.all_tensors, self.copies = all_tensors, 0
+        self.asked: list[tuple[Any, dict[str, Any]]] = []
+        before = self._alive()  # held on to, so that nothing new takes their place
+        load, stepped = kit.load_frozen, RunCallback.on_step_end
+
+        def watched_load(*given: Any, **named: Any) -> Any:
+            model = load(*given, **named)
+            self.asked.append((model, {name: tensor.clone() for name, tensor in model.state_dict().items()}))
+            return model
+
+        def watched_step(callback: Any, args: Any, state: Any, control: Any, **given: Any) -> Any:
+            if state.global_step == 2:
+                old = {tensor.untyped_storage().data_ptr() for tensor in before}
+                clones = {kept.untyped_storage().data_ptr() for _, weights in self.asked for kept in weights.values()}
+                self.copies = len({tensor.untyped_storage().data_ptr() for tensor in self._alive()} - old - clones)
+            return stepped(callback, args, state, control, **given)
+
+        patch.setattr(kit, "load_frozen", watched_load)
+        patch.setattr(teachers, "load_frozen", watched_load)
+        patch.setattr(RunCallback, "on_step_end", watched_step)
+
+    def _alive(self) -> list[Any]:
+        import torch
+
+        gc.collect()
+        kinds = (torch.Tensor, torch.nn.Parameter) if self.all_tensors else (torch.nn.Parameter,)
+        return [one for one in gc.get_objects() if type(one) in kinds and one.shape == self.shape]
 
 
 @pytest.fixture(scope="session")
