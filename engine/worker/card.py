@@ -117,7 +117,8 @@ def model_card(
 
 
 def _front(spec: TrainerSpec, model: str, base: ModelFacts, adapter: bool) -> str:
-    lines = [f"base_model: {model}"] if "/" in model and not model.startswith(("/", ".", "~")) else []
+    known = base.base_of_adapter or model  # others know a model by its name on the Hub, not by its place here
+    lines = [f"base_model: {known}"] if base.kind == "hub" else []
     lines += [f"license: {base.licence}"] if base.licence else []
     lines += [f"library_name: {'peft' if adapter else 'transformers'}", f"tags: [{spec.id}, aitraining-studio]"]
     return "".join(f"{line}\n" for line in lines)

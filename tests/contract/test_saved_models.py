@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from engine.registry import specs
 from engine.runs.directory import RunDirectory
 from engine.spec import TrainerSpec
-from tests.contract.conftest import digests
+from tests.contract.conftest import digests, numbered
 
 pytestmark = pytest.mark.slow
 
@@ -96,6 +97,28 @@ def test_the_card_tells_what_it_is_and_how_to_use_it(spec: TrainerSpec, peft: bo
         _shows_the_curves(card, run, spec)
         printed = _what_it_prints(card, folder)
         assert re.fullmatch(r"-?\d+\.\d+(e-?\d+)?\n", printed) if spec.makes == "score" else printed
+
+
+def _one_of_each_purpose() -> list[TrainerSpec]:
+    found: dict[Any, TrainerSpec] = {}
+    for spec in specs().values():
+        found.setdefault((spec.rows == "text", spec.makes), spec)
+    return list(found.values())
+
+
+@pytest.mark.parametrize("spec", _one_of_each_purpose(), ids=lambda s: s.id)
+def test_a_base_without_a_chat_template_is_given_one_where_it_chats(spec: TrainerSpec, trainings: Any, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    bare = tmp_path / "bare"
+    shutil.copytree(trainings.model, bare)
+    (bare / "chat_template.jinja").unlink()
+    assert AutoTokenizer.from_pretrained(bare).chat_template is None
+    run = trainings.new(spec, f"bare-{spec.id}", numbered(spec, 3), model=str(bare), max_steps=1, sample_tokens=0)
+    assert trainings.work(run) == 0, run.status()
+    tokenizer = AutoTokenizer.from_pretrained(run.model_dir)
+    assert (tokenizer.chat_template is None) is (spec.rows == "text")
+    assert _what_it_prints((run.model_dir / "README.md").read_text(encoding="utf-8"), run.model_dir)
 
 
 def _shows_the_curves(card: str, run: RunDirectory, spec: TrainerSpec) -> None:
