@@ -25,6 +25,10 @@ _BATCHES = (16, 8, 4, 2, 1)
 # Share of the free memory that a plan may use, and of a place that packing usually fills.
 _USED = 0.85
 _FILLED = 0.95
+_COMPLETE = (
+    "The base model is an adapter itself, so a complete model is saved, and no adapter beside it: it would be put on the wrong "
+    "base."
+)
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,10 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
 
     Raises:
         DeviceError: a setting asks for hardware that is not here.
+        ModelError: a setting asks of the model what it cannot do.
     """
     _check_device(params, device)
+    _check_base(params, model)
     data = with_answers(params, data)
     values: dict[str, Any] = {}
     reasons: dict[str, str] = {}
@@ -104,6 +110,8 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     evaluated = params.eval_steps or each
     saved = evaluated if valid else each
     choose("save_steps", saved, f"A checkpoint every {_steps(saved)}" + (", at each measurement." if valid else "."))
+    if params.peft and model.base_of_adapter:
+        values["merge_adapter"], reasons["merge_adapter"] = True, _COMPLETE
     filled = params.model_copy(update=values)
     _check_together(filled, model)
     written = spec_for(params.trainer).copies_of(filled).written
@@ -154,6 +162,19 @@ def _check_device(params: LLMTrainingParams, device: Device) -> None:
         raise DeviceError(
             "flash_attention_2 needs an NVIDIA GPU (Ampere or newer) and the package flash-attn.",
             hint="Leave attention empty, so that the right one is chosen.",
+        )
+
+
+def _check_base(params: LLMTrainingParams, model: ModelFacts) -> None:
+    """
+    Raises:
+        ModelError: a base that is an adapter would have to be merged into weights of a few bits.
+    """
+    if params.quantization != "none" and model.base_of_adapter:
+        raise ModelError(
+            f"{params.model} is an adapter on {model.base_of_adapter}, and an adapter cannot be merged into weights that are "
+            f"held in {params.quantization.removeprefix('int')} bits.",
+            hint="Set quantization to none (--quantization none), or start from a model that was saved complete.",
         )
 
 

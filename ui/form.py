@@ -147,11 +147,11 @@ class SettingsForm:
             "label": field.label(held["trainer"]),
             "info": sentence,
         }
-        if field.form.auto:
-            look["info"] = f"{sentence} Chosen: {reasons[name]}" if name in reasons else sentence
-            if field.choices is None:
-                value = to_widget(field, chosen.get(name)) if name in reasons else ""
-                look["placeholder"] = f"automatic: {value}" if value else "automatic"
+        if name in reasons:
+            look["info"] = f"{sentence} Chosen: {reasons[name]}"
+        if field.form.auto and field.choices is None:
+            value = to_widget(field, chosen.get(name)) if name in reasons else ""
+            look["placeholder"] = f"automatic: {value}" if value else "automatic"
         return gr.update(**look)
 
     def visible(self, name: str, held: dict[str, Any], everything: bool) -> bool:

@@ -81,14 +81,14 @@ def prepare(
     _write(everything, _usable(converted(how.files, how, kind), checks, counts, problems))
     dropped = sum(counts.values())
     _refuse(how, checks.rows, dropped, problems, drop_bad_rows)
-    keys = [_place(key, seed) for key in _keys(everything)]
+    keys, sorts = _looked_at(everything, kind, seed)
     kept = None
     if max_samples and max_samples < len(keys):  # places of rows and not keys, which copies share
         kept = set(heapq.nsmallest(max_samples, range(len(keys)), key=keys.__getitem__))
     own = _own_valid(how, valid_path, kind, form, mapping)
     rows = min(len(keys), max_samples or len(keys))
     share = 0.0 if own is not None else held_out_fraction(rows) if valid_fraction is None else valid_fraction
-    train, valid = _split(everything, out_dir, keys, kept, round(rows * share), seed)
+    train, valid = _split(everything, out_dir, keys, sorts, kept, round(rows * share), seed)
     everything.unlink()
     warnings = [*(f.note for f in how.files[:1] if f.note), derivation(how.form, kind), *checks.warnings()]
     if own is not None:
@@ -137,10 +137,26 @@ def _refuse(how: Layout, usable: int, dropped: int, problems: list[Problem], dro
         raise DataError(f"{dropped} rows have problems. {named}", hint="Mend them, or leave rows with problems out.")
 
 
-def _split(everything: Path, out_dir: Path, keys: list[int], kept: set[int] | None, valid: int, seed: int) -> tuple[int, int]:
+def _looked_at(file: Path, kind: RowKind, seed: int) -> tuple[list[int], list[bool]]:
+    """For every row its key and its sort; only answers with a thumb are of two sorts."""
+    keys, sorts = list[int](), list[bool]()
+    with file.open(encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            keys.append(_place(key_of(row), seed))
+            sorts.append(kind == "feedback" and bool(row["label"]))
+    return keys, sorts
+
+
+def _split(
+    everything: Path, out_dir: Path, keys: list[int], sorts: list[bool], kept: set[int] | None, valid: int, seed: int
+) -> tuple[int, int]:
     """Deal the rows out, in their order in the file; returns how many went to each side."""
-    places = [_place(key, seed + 1) for row, key in enumerate(keys) if kept is None or row in kept]
-    held = _held_out(places, min(valid, len(places) - 1))
+    places: dict[bool, list[int]] = {False: [], True: []}
+    for row, (key, sort) in enumerate(zip(keys, sorts, strict=True)):
+        if kept is None or row in kept:
+            places[sort].append(_place(key, seed + 1))
+    counted = {sort: len(some) for sort, some in places.items() if some}
+    held = {place for sort, count in _shares(counted, valid).items() for place in _held_out(places[sort], count)}
     counts = [0, 0]
     with (
         everything.open(encoding="utf-8") as lines,
@@ -154,6 +170,16 @@ def _split(everything: Path, out_dir: Path, keys: list[int], kept: set[int] | No
             (aside if is_held else train).write(line)
             counts[is_held] += 1
     return counts[0], counts[1]
+
+
+def _shares(counted: dict[bool, int], valid: int) -> dict[bool, int]:
+    """How many rows of each sort are held out: its share, at least one where there is room, and never all of them."""
+    left, shares, total = valid, dict[bool, int](), sum(counted.values())
+    for sort, size in sorted(counted.items(), key=lambda pair: pair[1]):
+        wished = max(round(valid * size / total), int(valid >= len(counted)))
+        shares[sort] = min(left if len(shares) == len(counted) - 1 else wished, size - 1)
+        left -= shares[sort]
+    return shares
 
 
 def _held_out(places: list[int], count: int) -> set[int]:

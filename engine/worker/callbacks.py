@@ -47,6 +47,9 @@ class RunCallback(TrainerCallback):
         if state.global_step:
             self.reporter.run.log_event("resumed", step=state.global_step)
             self._remember(state)
+            # every training begins with a measurement: one that the checkpoint has already would be a second point
+            if state.global_step in self.measured_before:
+                args.eval_on_start, self.last_measured = False, state.global_step
         elif args.eval_strategy == "no":
             self._sample(0, model)
 
@@ -94,7 +97,8 @@ class RunCallback(TrainerCallback):
             self._sample(state.global_step, model)
         self.reporter.beat()
         if stop:
-            self.stopped = control.should_training_stop = control.should_save = True
+            # what was learned since the last point is told, as the run that goes on counts from here
+            self.stopped = control.should_training_stop = control.should_save = control.should_log = True
         elif state.global_step % max(1, args.logging_steps) and state.global_step % 10 == 0:
             self.reporter.set(step=state.global_step)
         return control

@@ -168,6 +168,12 @@ class FlatTrainer(Trainer):
         self.reporter.beat()
         return self.reporter.run.stop_requested
 
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:  # tokens are counted on from where the checkpoint was
+            counted = (entry["tokens"] for entry in reversed(self.state.log_history) if "tokens" in entry)
+            self._tally.tokens = int(next(counted, 0))
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
             logs = {**logs, **self._tally.take(), "memory_bytes": memory_bytes()}

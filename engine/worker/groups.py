@@ -6,13 +6,15 @@ section 4.1). Generation, advantages and the loss are TRL's; prompts, rewards, t
 
 from __future__ import annotations
 
+import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from datasets import Dataset
+from torch.utils.data import Sampler
 from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
@@ -36,6 +38,8 @@ _SHOWN = {
 _NOT_SHOWN = ("eval_loss", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_num_tokens")
 # Answers that a measurement should rest on.
 _MEASURED = 64
+# Beside a checkpoint that was written in the middle of a round: the answers that are still to be learned from.
+_BESIDE = "round.pt"
 
 
 def group_settings(
@@ -79,6 +83,23 @@ def group_settings(
 
 class _StopAsked(Exception):
     """Leaves a measurement that nobody waits for."""
+
+
+class _EachPass(Sampler[int]):
+    """TRL's order of prompts, drawn by the pass: a run that is resumed in its second pass has that pass's order."""
+
+    def __init__(self, order: Any) -> None:
+        self.order, self.passed = order, 0
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.passed = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        self.order.generator.manual_seed(self.order.seed + self.passed)
+        yield from self.order
 
 
 class GroupTrainer(GRPOTrainer):
@@ -158,6 +179,21 @@ class GroupTrainer(GRPOTrainer):
         if "loss" in logs:
             logs.update(self._speed())
         super().log(logs, start_time)
+
+    def _get_train_sampler(self, dataset: Any = None) -> Sampler[int]:
+        return _EachPass(super()._get_train_sampler(dataset))
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        settings: Any = self.args
+        ended = self._step % settings.steps_per_generation == 0
+        torch.save({"step": self._step, "answers": None if ended else self._buffered_inputs}, os.path.join(output_dir, _BESIDE))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            beside = torch.load(os.path.join(checkpoint, _BESIDE), map_location=self.args.device, weights_only=True)
+            self._step, self._buffered_inputs = beside["step"], beside["answers"]
 
     def _speed(self) -> dict[str, float]:
         """Tokens read and written a second since the last call, and in all."""

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from engine.errors import ModelError
-from engine.models import INSTRUCTED, STARTER, ModelSource, resolve
+from engine.models import ModelSource, resolve
 from engine.params import LLMTrainingParams
 from engine.runs.directory import read_json
 from engine.worker import attention
@@ -108,30 +109,46 @@ def load_any(source: ModelSource, kind: Any = AutoModelForCausalLM, **options: A
             f"{source.reference} gives scores and does not write.",
             hint="Choose a model that writes; a reward model is for PPO and for the playground.",
         )
-    if source.path is not None and not (source.path / "config.json").is_file():
-        from peft import AutoPeftModelForCausalLM, AutoPeftModelForSequenceClassification, PeftModel
-
-        peft = AutoPeftModelForCausalLM if kind is AutoModelForCausalLM else AutoPeftModelForSequenceClassification
-        base = _base_of(source)
-        if base is not None:  # peft would look for the studio's own names on the Hub
-            model: Any = PeftModel.from_pretrained(load_any(base, kind, **options), source.location).merge_and_unload()
-        else:
-            model = peft.from_pretrained(source.location, **options).merge_and_unload()
-        for weight in model.parameters():  # peft froze the base, which is the model now
-            weight.requires_grad_(weight.is_floating_point())
-        if (source.path / "generation_config.json").is_file():  # peft leaves it; it names the token that ends an answer
-            model.generation_config = GenerationConfig.from_pretrained(source.location)
-        return model
-    return kind.from_pretrained(source.location, **options)
+    base = _base_of(source)
+    if base is None:
+        return kind.from_pretrained(source.location, **options)
+    model = _merged(source, load_any(base, kind, **{**_labels(source), **options}))
+    for weight in model.parameters():  # peft froze the base, which is the model now
+        weight.requires_grad_(weight.is_floating_point())
+    if model.can_generate() and (Path(source.location) / "generation_config.json").is_file():
+        # peft leaves it; it names the token that ends an answer
+        model.generation_config = GenerationConfig.from_pretrained(source.location)
+    return model
 
 
 def _base_of(source: ModelSource) -> ModelSource | None:
-    """The bundled model that an adapter on this machine was made for; None for any other base, and for no adapter."""
-    settings = source.path / "adapter_config.json" if source.path else None
-    if settings is None or not settings.is_file():
+    """What the adapter in this folder was made for, under the studio's own names too; None for a complete model.
+
+    Raises:
+        ModelError: the base is not on this machine, and its name is none that the Hub knows.
+    """
+    if source.path is None or (source.path / "config.json").is_file():
         return None
-    named = str(read_json(settings).get("base_model_name_or_path"))
-    return resolve(named) if named in (STARTER, INSTRUCTED) else None
+    return resolve(str(read_json(source.path / "adapter_config.json")["base_model_name_or_path"]))
+
+
+def _merged(source: ModelSource, base: Any) -> Any:
+    """The base with the adapter's weights added to its own."""
+    from peft import PeftConfig, PeftModel
+
+    config = PeftConfig.from_pretrained(source.location)
+    if not base.can_generate() and not source.scores:
+        config.task_type = None  # an adapter of a model that writes, under the head of one that scores
+    return PeftModel.from_pretrained(base, source.location, config=config).merge_and_unload()
+
+
+def _labels(source: ModelSource) -> dict[str, int]:
+    """How many scores an adapter's own head gives: transformers would give its base two, into which one does not fit."""
+    if not source.scores:
+        return {}
+    with safe_open(str(Path(source.location) / "adapter_model.safetensors"), "pt") as file:
+        heads = [name for name in file.keys() if name.endswith(("score.weight", "classifier.weight"))]  # noqa: SIM118
+        return {"num_labels": file.get_slice(heads[0]).get_shape()[0]} if heads else {}
 
 
 def with_adapter(model: Any, params: LLMTrainingParams, task: str) -> Any:

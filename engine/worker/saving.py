@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -18,26 +18,46 @@ from engine.runs.directory import RunDirectory
 _DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16}
 
 
-def save_model(run: RunDirectory, model: Any, tokenizer: Any, params: LLMTrainingParams, dtype: str, card: str) -> None:
+class Cards(NamedTuple):
+    """The model card of a folder that holds a complete model, and that of one that holds an adapter."""
+
+    model: str
+    adapter: str
+
+
+def save_model(
+    run: RunDirectory,
+    model: Any,
+    tokenizer: Any,
+    params: LLMTrainingParams,
+    dtype: str,
+    cards: Cards,
+    *,
+    stacked: bool = False,
+) -> None:
     """Put a complete model into `model/`, its weights in the format `dtype`; a LoRA adapter also into `adapter/`.
 
-    `model/` is the merged model, or the adapter alone when `merge_adapter` is off or the base was quantised.
+    `model/` is the merged model, or the adapter alone when `merge_adapter` is off or the base was quantised. With `stacked`
+    the base was an adapter itself and is on no disk as it was in memory: only the complete model says all, and there is no
+    adapter, which by itself would be put on the wrong base.
 
     Raises:
         TrainingError: what was written cannot be loaded back as what was trained.
     """
     part, adapter = run.path / ".model.part", run.path / ".adapter.part"
-    merged = params.peft and params.merge_adapter and params.quantization == "none"
-    if params.peft:
-        _write(model, tokenizer, adapter, card)
+    merged = params.peft and (stacked or (params.merge_adapter and params.quantization == "none"))
+    apart = params.peft and not stacked
+    if apart:
+        _write(model, tokenizer, adapter, cards.adapter)
         _check_saved(adapter, model, is_adapter=True)
     if merged:
         model = model.merge_and_unload()
     if merged or not params.peft:
         model = model.to(_DTYPES.get(dtype, torch.float32))
-    _write(model, tokenizer, part, card)
-    _check_saved(part, model, is_adapter=params.peft and not merged)
-    if params.peft:
+    alone = apart and not merged
+    _write(model, tokenizer, part, cards.adapter if alone else cards.model)
+    _check_saved(part, model, is_adapter=alone)
+    if apart:
         _put(adapter, run.path / "adapter")
     _put(part, run.model_dir)
 

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from engine.worker.models import download, load_tokenizer
 from engine.worker.reporter import Reporter, StopRequested
 from engine.worker.rows import parts_of, read_rows
 from engine.worker.sample_prompts import sample_answers
-from engine.worker.saving import save_model
+from engine.worker.saving import Cards, save_model
 from engine.worker.templates import choose_template
 
 # Rows whose tokens are counted before the plan is made; with fewer rows the count is exact.
@@ -103,6 +104,8 @@ class _Work:
         known = facts(self.params.model)
         chosen = plan(self.params, self._count(tokenizer), known, found)
         write_json(self.run.plan_file, {**chosen.to_dict(), "model_parameters": known.parameters})
+        if why := chosen.reasons.get("merge_adapter"):
+            self.reporter.warn(why)
         torch.manual_seed(chosen.params.seed)
         self._train(chosen, tokenizer, known)
 
@@ -171,8 +174,9 @@ class _Work:
             best.restore(job.model)
             saved_step = self.reporter.status.best_step or 0
         self.reporter.phase(State.SAVING, "Saving the model")
-        card = model_card(self.run, self.spec, self.params, chosen, self.reporter.status)
-        save_model(self.run, job.model, tokenizer, chosen.params, known.dtype, card)
+        card = partial(model_card, self.run, self.spec, self.params, chosen, self.reporter.status, known, saved_step)
+        cards, stacked = Cards(card(adapter=False), card(adapter=True)), bool(known.base_of_adapter)
+        save_model(self.run, job.model, tokenizer, chosen.params, known.dtype, cards, stacked=stacked)
         self.run.log_event("saved", step=self.reporter.status.step, path="model")
         self._end(callback, job, saved_step)
         if self.reporter.status.state is State.DONE:

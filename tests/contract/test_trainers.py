@@ -1,72 +1,93 @@
-"""Every registered trainer trains on its own example rows, in full and as an adapter, and leaves a model that loads."""
+"""Every registered trainer trains on its own example rows, in full and as an adapter, measures, and copes with few rows."""
 
 from __future__ import annotations
 
-import json
 import math
-import signal
-from collections.abc import Iterator
-from pathlib import Path
+import re
 from typing import Any
 
 import pytest
 
-from engine.params import LLMTrainingParams
 from engine.registry import specs
 from engine.runs import events
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
 from engine.spec import TrainerSpec
+from tests.contract.conftest import numbered, of_one_form
+from tests.train.toys import series
 
 pytestmark = pytest.mark.slow
 
-
-@pytest.fixture
-def signals() -> Iterator[None]:
-    """A worker listens for SIGTERM; here it works inside the process of the tests, which wants its own back."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
+EVERY = pytest.mark.parametrize("spec", specs().values(), ids=lambda s: s.id)
+BOTH = pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
+# What TRL and transformers themselves say belongs to their own log, not on the page.
+FOREIGN = re.compile(r"\b(Traceback|torch\.|KeyError|IndexError|ValueError|None)\b")
 
 
-@pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
-@pytest.mark.parametrize("spec", specs().values(), ids=lambda s: s.id)
-def test_a_trainer_trains_on_its_example_rows(
-    spec: TrainerSpec, peft: bool, tiny_model: Path, runs_root: Path, tmp_path: Path, signals: None
-) -> None:
-    # In this process: there are many trainers, and a cold start of each would take most of the time.
-    from transformers import AutoConfig
-
+@BOTH
+@EVERY
+def test_a_trainer_trains_on_its_example_rows(spec: TrainerSpec, peft: bool, trainings: Any) -> None:
     from engine.models import facts, resolve
     from engine.worker.models import load_tokenizer
-    from engine.worker.train import main
 
-    data = tmp_path / "rows.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in _of_one_form(spec)), encoding="utf-8")
-    asked = {"max_steps": 2, "peft": peft, "lora_r": 4, "sample_tokens": 4, "lr": 1e-3, **spec.example_settings}
-    params = LLMTrainingParams(trainer=spec.id, model=str(tiny_model), data_path=str(data), **asked)
-    run = RunDirectory.create(params.model_dump(mode="json"), "run", runs_root)
+    name = f"examples-{spec.id}-{peft}"
+    run = trainings.new(spec, name, of_one_form(spec), max_steps=2, peft=peft)
 
-    code = main({"run": str(run.path)}, None)
+    code = trainings.work(run)
 
     status = run.status()
     assert (status.state, status.reason, code) == (State.DONE, "", 0)
     assert status.step == status.total_steps == 2
     assert run.data()["dropped"] == 0, "a trainer's own examples are rows that it can use"
     _numbers_are_finite_and_charted(run, spec)
-    _loads(run.model_dir)
-    assert (run.path / "adapter" / "adapter_config.json").is_file() is peft
-    assert AutoConfig.from_pretrained(run.model_dir).model_type == "llama"
-    assert load_tokenizer(resolve("run")).eos_token and facts("run").parameters > 10_000
+    assert load_tokenizer(resolve(name)).eos_token and facts(name).parameters > 10_000
     assert not [path for path in run.path.iterdir() if path.name.endswith(".part")]
 
 
-def _of_one_form(spec: TrainerSpec) -> list[dict[str, Any]]:
-    """The examples may show several forms of row; a file has one."""
-    forms: dict[frozenset[str], list[dict[str, Any]]] = {}
-    for row in spec.example_rows:
-        forms.setdefault(frozenset(row), []).append(row)
-    return max(forms.values(), key=len)
+@BOTH
+@EVERY
+def test_held_out_rows_are_measured(spec: TrainerSpec, peft: bool, trainings: Any) -> None:
+    """At the start, every so many steps and at the end, in every number that the charts promise."""
+    run = trainings.whole(spec, peft)
+    assert run.data()["valid_rows"] == 3
+    assert list(series(run, spec.judged_by)) == [0, 2, 4, 6, 7]
+    promised = {key for chart in spec.charts for key, _ in chart.series}
+    for key in promised:
+        steps = list(series(run, key))
+        assert steps, f"{key} stays empty"
+        if key.startswith("eval_"):
+            assert steps == [0, 2, 4, 6, 7], key
+    status = run.status()
+    judged = series(run, spec.judged_by)
+    best = max if spec.higher_is_better else min
+    assert status.best_value == pytest.approx(best(judged.values())) == judged[status.best_step]
+
+
+@BOTH
+@EVERY
+def test_three_rows_are_enough(spec: TrainerSpec, peft: bool, trainings: Any) -> None:
+    run = trainings.new(spec, f"three-{spec.id}-{peft}", numbered(spec, 3), peft=peft, epochs=1, sample_tokens=0)
+    assert trainings.work(run) == 0, run.status()
+    status = run.status()
+    assert (status.state, status.reason) == (State.DONE, "")
+    assert status.step == status.total_steps >= 1
+    assert (run.data()["train_rows"], run.data()["valid_rows"]) == (3, 0)
+    _numbers_are_finite_and_charted(run, spec)
+    assert (run.model_dir / "model.safetensors").is_file()
+
+
+@EVERY
+def test_one_row_is_trained_or_refused_in_words(spec: TrainerSpec, trainings: Any) -> None:
+    run = trainings.new(spec, f"one-{spec.id}", numbered(spec, 1), epochs=2, sample_tokens=0)
+    code, status = trainings.work(run), run.status()
+    if code == 0:
+        assert (status.state, status.reason) == (State.DONE, "")
+        _numbers_are_finite_and_charted(run, spec)
+    else:
+        assert status.state is State.FAILED and status.cause in ("data", "same rewards")
+        for words in (status.reason, status.hint):
+            assert words.endswith(".") and not FOREIGN.search(words), words
+        assert not run.model_dir.exists()
 
 
 def _numbers_are_finite_and_charted(run: RunDirectory, spec: TrainerSpec) -> None:
@@ -78,16 +99,3 @@ def _numbers_are_finite_and_charted(run: RunDirectory, spec: TrainerSpec) -> Non
     for chart in spec.charts:
         shown = {key for key, _ in chart.series}
         assert shown & seen, f"the chart {chart.title!r} stays empty"
-
-
-def _loads(folder: Path) -> None:
-    """The saved class with every weight it has: a scorer loads as a scorer, a language model as one."""
-    import torch
-    import transformers
-
-    config = transformers.AutoConfig.from_pretrained(folder)
-    model, report = getattr(transformers, config.architectures[0]).from_pretrained(folder, output_loading_info=True)
-    assert not report["missing_keys"] and not report["unexpected_keys"]
-    with torch.no_grad():
-        made = model(input_ids=torch.arange(4, 12)[None]).logits
-    assert bool(torch.isfinite(made).all())

@@ -102,6 +102,20 @@ def test_copies_of_one_row_only_are_all_trained_on(tmp_path: Path) -> None:
     assert (made.train_rows, made.valid_rows) == (40, 0)
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("rows", "down", "held_down"), [(40, 20, 2), (40, 4, 1), (40, 1, 0), (20, 2, 1), (40, 0, 0)])
+def test_thumbs_of_both_kinds_are_held_out_and_of_both_are_left(
+    rows: int, down: int, held_down: int, seed: int, tmp_path: Path
+) -> None:
+    """Without good beside bad nothing can be measured; and a kind that is all held out cannot be learned."""
+    thumbs = [{"prompt": f"Gate {n}?", "completion": f"At {n}.", "label": n >= down} for n in range(rows)]
+    made = engine.data.prepare(_file(tmp_path, "a.jsonl", thumbs), "feedback", tmp_path / "out", seed=seed)
+    assert (made.train_rows, made.valid_rows) == (rows - rows // 10, rows // 10)
+    train, held = _written(tmp_path / "out", "train"), _written(tmp_path / "out", "valid")
+    assert sum(not row["label"] for row in held) == held_down
+    assert sum(not row["label"] for row in train) == down - held_down
+
+
 def test_max_samples(tmp_path: Path) -> None:
     """A sample by the seed and not the first rows; the held-out rows are taken out of it."""
     path = _file(tmp_path, "a.jsonl", _pairs(300))

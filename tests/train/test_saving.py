@@ -16,7 +16,7 @@ from engine.params import LLMTrainingParams
 from engine.runs.directory import RunDirectory
 from engine.worker import saving
 from engine.worker.models import with_adapter
-from engine.worker.saving import save_model
+from engine.worker.saving import Cards, save_model
 
 Tensors = dict[str, torch.Tensor]
 
@@ -37,7 +37,7 @@ def save(runs_root: Path, tiny_model: Path) -> Callable[..., RunDirectory]:
             for parameter in model.parameters():
                 if parameter.requires_grad:
                     parameter.add_(torch.randn_like(parameter) * 0.01)
-        save_model(run, model, AutoTokenizer.from_pretrained(tiny_model), params, "F32", "A card.")
+        save_model(run, model, AutoTokenizer.from_pretrained(tiny_model), params, "F32", Cards("A card.", "An adapter's card."))
         return run
 
     return make
@@ -88,7 +88,8 @@ def test_what_was_saved_well_is_put_into_place(save: Callable[..., RunDirectory]
     for folder in [run.model_dir, run.path / "adapter"] if peft else [run.model_dir]:
         assert (folder / "generation_config.json").is_file()
         assert (folder / "tokenizer.json").is_file()
-        assert (folder / "README.md").read_text() == "A card."
+        is_adapter = (folder / "adapter_config.json").is_file()
+        assert (folder / "README.md").read_text() == ("An adapter's card." if is_adapter else "A card.")
     if alone:
         theirs = [load_file(folder / "adapter_model.safetensors") for folder in (run.model_dir, run.path / "adapter")]
         assert theirs[0].keys() == theirs[1].keys()

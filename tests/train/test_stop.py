@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from transformers import AutoModelForCausalLM
 
+from engine.runs import queue
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
+from engine.worker.callbacks import RunCallback
 from engine.worker.causal import CausalTrainer
 from engine.worker.reporter import Reporter
 from tests.train.test_loss import ROWS, trainer
@@ -168,3 +170,26 @@ def test_a_stop_in_the_warm_up_is_a_stop_and_no_failure(
     status = run.status()
     assert status.state is State.STOPPED
     assert status.reason.startswith("Stopped on request at step 1 of")
+
+
+@pytest.mark.slow
+def test_the_steps_since_the_last_point_are_told_before_it_ends(
+    new_run: Callable[..., RunDirectory], work: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_run(jsonl(tmp_path / "qa.jsonl", qa(8)), batch_size=2, logging_steps=4, max_steps=12, epochs=20, valid_fraction=0)
+    ended = RunCallback.on_step_end
+
+    def watched(self: RunCallback, args: Any, state: Any, control: Any, **given: Any) -> Any:
+        if state.global_step == 7:
+            run.request_stop()
+        return ended(self, args, state, control, **given)
+
+    monkeypatch.setattr(RunCallback, "on_step_end", watched)
+    assert work(run) == 0
+    assert list(series(run, "loss")) == [1, 4, 7]
+    monkeypatch.undo()
+    queue.resume(run)
+    assert work(run) == 0
+    assert list(series(run, "loss")) == [1, 4, 7, 8, 12]
+    tokens = list(series(run, "tokens").values())
+    assert tokens == sorted(tokens) and tokens[-1] == 3 * tokens[1], "three times all rows"

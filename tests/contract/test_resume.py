@@ -1,0 +1,116 @@
+"""Every registered trainer, stopped and killed in the middle, ends as if nothing had happened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.registry import specs
+from engine.runs import queue
+from engine.runs.directory import RunDirectory
+from engine.runs.live import live
+from engine.runs.status import State
+from engine.spec import TrainerSpec
+
+pytestmark = pytest.mark.slow
+
+STOPPED_AT, KILLED_AT, KEPT_AT, END = 3, 5, 4, 7
+# What is of the machine and the hour.
+MEASURED = {"tokens_per_second", "memory_bytes"}
+
+
+class Killed(BaseException):
+    """Ends a run where it stands."""
+
+
+@pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
+@pytest.mark.parametrize("spec", specs().values(), ids=lambda s: s.id)
+def test_a_stop_and_a_kill_change_nothing(
+    spec: TrainerSpec, peft: bool, trainings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trainings.whole(spec, peft)
+    run = trainings.half(spec, peft, f"parts-{spec.id}-{'lora' if peft else 'full'}")
+
+    stop_at(monkeypatch, run, STOPPED_AT)
+    assert trainings.work(run) == 0
+    status = run.status()
+    assert (status.state, status.step, status.resumable) == (State.STOPPED, STOPPED_AT, True)
+    _has_a_model(run)
+
+    answers = {path.name: path.read_bytes() for path in run.data_dir.glob("*.answers.jsonl")}
+    monkeypatch.undo()
+    kill_at(monkeypatch, KILLED_AT)
+    queue.resume(run)
+    assert trainings.work(run) == 1
+    assert (run.status().step, run.status().resumable) == (KILLED_AT, True)
+
+    monkeypatch.undo()
+    queue.resume(run)
+    assert trainings.work(run) == 0, run.status()
+    assert (run.status().state, run.status().step) == (State.DONE, END) == (whole.status().state, whole.status().step)
+    assert answers == {path.name: path.read_bytes() for path in run.data_dir.glob("*.answers.jsonl")}, "nobody was asked twice"
+    _same_weights(run, whole)
+    _same_curves(run, whole)
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, run: RunDirectory, step: int) -> None:
+    """Somebody asks the run to stop while it does this step."""
+    from engine.worker.callbacks import RunCallback
+
+    after = RunCallback.on_step_end
+
+    def watched(self: Any, args: Any, state: Any, control: Any, **given: Any) -> Any:
+        if state.global_step == step:
+            run.request_stop()
+        return after(self, args, state, control, **given)
+
+    monkeypatch.setattr(RunCallback, "on_step_end", watched)
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """The run ends once this step is in its log; whatever came after its last checkpoint is lost."""
+    from engine.worker.callbacks import RunCallback
+
+    logged = RunCallback.on_log
+
+    def watched(self: Any, args: Any, state: Any, control: Any, logs: Any = None, **given: Any) -> None:
+        logged(self, args, state, control, logs=logs, **given)
+        if state.global_step == step and "loss" in logs:
+            raise Killed
+
+    monkeypatch.setattr(RunCallback, "on_log", watched)
+
+
+def _has_a_model(run: RunDirectory) -> None:
+    assert (run.model_dir / "model.safetensors").is_file(), "what was stopped can be used"
+
+
+def _weights(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return {name: tensor for file in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(file).items()}
+
+
+def _same_weights(run: RunDirectory, whole: RunDirectory) -> None:
+    import torch
+
+    for folder in ("model", "adapter"):
+        ours, theirs = _weights(run.path / folder), _weights(whole.path / folder)
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=0, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def _same_curves(run: RunDirectory, whole: RunDirectory) -> None:
+    """What the page draws: every point of the whole run, each once; where it stopped, the run measured once more."""
+    ours, theirs = (live(one, 0, 0)["curves"] for one in (run, whole))
+    assert ours.keys() == theirs.keys()
+    for name in sorted(ours.keys() - MEASURED):
+        steps, values = ours[name]
+        assert len(set(steps)) == len(steps) and steps == sorted(steps), f"{name} has points twice: {steps}"
+        assert set(steps) - set(theirs[name][0]) <= {STOPPED_AT}, name
+        made = dict(zip(steps, values, strict=True))
+        for step, value in zip(*theirs[name], strict=True):
+            assert made[step] == pytest.approx(value, rel=1e-5, abs=1e-7), f"{name} at step {step}"
