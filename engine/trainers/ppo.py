@@ -105,7 +105,11 @@ SPEC = TrainerSpec(
         ),
         Chart(
             "Variety",
-            (("entropy", "tokens the model hesitates over"), ("reward_std", "spread of the scores")),
+            (
+                ("entropy", "tokens the model hesitates over"),
+                ("reward_std", "spread of the scores"),
+                ("eval_reward_std", "spread, held-out"),
+            ),
             "With no spread among the scores there is nothing to learn from. Both fall slowly in a healthy run.",
         ),
         Chart(
@@ -133,7 +137,7 @@ SPEC = TrainerSpec(
     build=build,
     copies=copies,
     learns="The model is given these tokens and writes its own answers; it learns from the answers' scores.",
-    lr_scale=0.2,
+    lr_scale=0.3,
     headline="reward",
     judged_by="eval_reward",
     higher_is_better=True,
