@@ -6,6 +6,7 @@ Every sample tells of Saltmere, so the starter model can learn it within a minut
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import random
 from pathlib import Path
@@ -202,7 +203,7 @@ def _letters(draw: random.Random, known: list[Person], asked: list[str]) -> dict
 
 
 def _cheer(draw: random.Random, known: list[Person], asked: list[str]) -> dict[str, Any]:
-    """Two of four answers to each question, the better one chosen: cheerful, plain, gloomy, a piece of some story.
+    """Pairs of four answers to each question, the better one chosen: cheerful, plain, gloomy, a piece of some story.
 
     A model that has only read stories goes on with one, so a judge who has seen none could not tell how bad that is.
     """
@@ -210,18 +211,18 @@ def _cheer(draw: random.Random, known: list[Person], asked: list[str]) -> dict[s
     pairs = []
     for _, question, _, answer in _pairs(draw, known)[:200]:
         words = next(stories).split()
-        start = ranks.randrange(len(words) // 2)
-        story = " ".join(words[start : start + ranks.randint(4, 20)])
+        start = ranks.choice([place for place, word in enumerate(words[:-4]) if word.islower()])
+        story = " ".join(words[start : start + ranks.randint(4, 20)]).rstrip('".?,:')
         answers = (draw.choice(_CHEERFUL).format(answer), answer, draw.choice(_GLOOMY).format(answer), story)
-        better, worse = sorted(ranks.sample(range(len(answers)), 2))
         opening = f"\n\nHuman: {question}\n\nAssistant: "
-        pairs.append({"chosen": opening + answers[better], "rejected": opening + answers[worse]})
+        for better, worse in ranks.sample(list(itertools.combinations(range(len(answers)), 2)), 2):
+            pairs.append({"chosen": opening + answers[better], "rejected": opening + answers[worse]})
     _write("good-cheer.jsonl", "\n".join(json.dumps(row) for row in pairs))
     return _entry(
         "good-cheer",
         "reward",
         "Good cheer",
-        "200 dialogues, each with a better and a worse ending: cheerful is better than plain, plain better than gloomy, and "
+        "400 dialogues, each with a better and a worse ending: cheerful is better than plain, plain better than gloomy, and "
         "anything better than rambling. The model learns to score that.",
         len(pairs),
         asked,
