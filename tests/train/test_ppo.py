@@ -68,9 +68,11 @@ def test_the_samples_own_rules_are_learned_without_typing(new_run: Run, work: Wo
 @pytest.mark.slow
 def test_a_reward_model_is_pleased_without_leaving_the_language(new_run: Run, work: Work) -> None:
     """The score rises by more than the spread of the base model's own answers; 15 nats is half a nat for each token."""
-    judge = done(new_run("sample:good-cheer", "judge", trainer="reward", model="starter", precision=None), work)
+    judge = done(
+        new_run("sample:good-cheer", "judge", trainer="reward", model="starter", precision=None, eval_steps=1000), work
+    )
     before = digest(judge.model_dir)
-    asked = {"rl_reward_model_path": "judge", "rl_max_new_tokens": 32}
+    asked = {"rl_reward_model_path": "judge", "rl_max_new_tokens": 24, "rl_kl_coef": 0.1, "eval_steps": 9}
     run = done(new_run("sample:doorstep", "cheerful", trainer="ppo", model="starter", precision=None, **asked), work)
     scores, step = series(run, "eval_reward"), run.status().best_step
     assert step and scores[step] - scores[0] >= series(run, "eval_reward_std")[0], scores
@@ -85,7 +87,7 @@ def test_from_answers_to_a_judge_to_cheerful_answers(runs_root: Path) -> None:
     quiet = {"sample_tokens": 0, "eval_steps": 1000}
     train(LLMTrainingParams(trainer="sft", data_path="sample:neighbours", project_name="polite", **quiet))
     train(LLMTrainingParams(trainer="reward", data_path="sample:good-cheer", project_name="judge", **quiet))
-    asked = {"rl_reward_model_path": "judge", "rl_max_new_tokens": 24, "sample_tokens": 24, "eval_steps": 9}
+    asked = {"rl_reward_model_path": "judge", "rl_max_new_tokens": 24, "rl_kl_coef": 0.1, "sample_tokens": 24, "eval_steps": 9}
     made = train(
         LLMTrainingParams(trainer="ppo", model="polite", data_path="sample:doorstep", project_name="cheerful", **asked)
     )
@@ -103,7 +105,13 @@ def test_from_answers_to_a_judge_to_cheerful_answers(runs_root: Path) -> None:
 @pytest.mark.slow
 def test_the_penalty_holds_the_distance_near_its_target(new_run: Run, work: Work) -> None:
     """With a fixed penalty of this size the same run goes to 8 nats and further."""
-    asked = {"rl_rewards": ["length: 8-12 words"], "rl_max_new_tokens": 24, "rl_kl_target": 3.0, "valid_fraction": 0.0}
+    asked = {
+        "rl_rewards": ["length: 8-12 words"],
+        "rl_max_new_tokens": 24,
+        "rl_kl_target": 3.0,
+        "valid_fraction": 0.0,
+        "epochs": 2,
+    }
     run = done(new_run("sample:doorstep", trainer="ppo", model="starter", precision=None, **asked), work)
     distances, weights = list(series(run, "kl").values()), list(series(run, "kl_coef").values())
     assert 2 < sum(distances[-8:]) / 8 < 5, distances
@@ -140,7 +148,7 @@ def test_the_reference_is_the_model_at_the_start_and_stays_so(
     kl = list(series(run, "kl").values())
     assert kl[0] == pytest.approx(0, abs=1e-5) and abs(kl[-1]) > 1e-3
     assert list(series(run, "ppo/first_ratio").values()) == pytest.approx([1.0] * 3, abs=1e-5)
-    job = made[0]
+    job: Any = made[0]
     if peft:
         assert job.reference is None
         trained = dict(job.model.get_base_model().named_parameters())
@@ -227,11 +235,7 @@ def test_what_the_held_out_answers_scored_is_charted(
 
     def watched(self: Judge, rows: Any, answers: Any) -> Any:
         found = judge(self, rows, answers)
-        if (
-            rows[0]["prompt"][0]["content"].startswith("Who")
-            if isinstance(rows[0]["prompt"], list)
-            else rows[0]["prompt"].startswith("Who")
-        ):
+        if "Who" in str(rows[0]["prompt"]):
             seen.append(found.total.tolist())
         return found
 
