@@ -250,6 +250,7 @@ def _prompts(draw: random.Random, known: list[Person], asked: list[str]) -> dict
         "doorstep.jsonl",
         rl_rewards=["contains: name", "length: 4-10 words"],
         rl_max_new_tokens=32,
+        epochs=5,
     )
 
 
