@@ -26,6 +26,8 @@ Work = Callable[[RunDirectory], int]
 GATES = [{"prompt": f"When does gate {n} open?", "hour": str(n % 12)} for n in range(24)]
 # Two steps a second on the tiny model.
 TINY: dict[str, Any] = {"trainer": "ppo", "rl_max_new_tokens": 8, "batch_size": 8, "lr": 1e-3, "warmup_ratio": 0.0}
+# Nats of an answer of up to 24 tokens: less than one for each of them.
+FURTHEST = 20
 LENGTH = {"rl_rewards": ["length: 12 characters"]}
 
 
@@ -67,7 +69,7 @@ def test_the_samples_own_rules_are_learned_without_typing(new_run: Run, work: Wo
 
 @pytest.mark.slow
 def test_a_reward_model_is_pleased_without_leaving_the_language(new_run: Run, work: Work) -> None:
-    """The score rises by more than the spread of the base model's own answers; 15 nats is half a nat for each token."""
+    """The score rises by more than the spread of the base model's own answers, within a stated distance."""
     judge = done(
         new_run("sample:good-cheer", "judge", trainer="reward", model="starter", precision=None, eval_steps=1000), work
     )
@@ -76,8 +78,8 @@ def test_a_reward_model_is_pleased_without_leaving_the_language(new_run: Run, wo
     run = done(new_run("sample:doorstep", "cheerful", trainer="ppo", model="starter", precision=None, **asked), work)
     scores, step = series(run, "eval_reward"), run.status().best_step
     assert step and scores[step] - scores[0] >= series(run, "eval_reward_std")[0], scores
-    assert series(run, "eval_rewards/model") == scores
-    assert 0 < series(run, "eval_kl")[step] < 15, series(run, "eval_kl")
+    assert series(run, "eval_rewards/model") == pytest.approx(scores)
+    assert 0 < series(run, "eval_kl")[step] < FURTHEST, series(run, "eval_kl")
     assert digest(judge.model_dir) == before
 
 
@@ -94,7 +96,7 @@ def test_from_answers_to_a_judge_to_cheerful_answers(runs_root: Path) -> None:
     run = RunDirectory.open("cheerful", runs_root)
     scores, step = series(run, "eval_reward"), run.status().best_step
     assert step and scores[step] - scores[0] >= series(run, "eval_reward_std")[0], scores
-    assert series(run, "eval_kl")[step] < 15
+    assert 0 < series(run, "eval_kl")[step] < FURTHEST, series(run, "eval_kl")
     assert series(run, "kl")[1] == pytest.approx(0, abs=1e-3), "the reference is the SFT run"
     AutoModelForCausalLM.from_pretrained(str(made))
 
