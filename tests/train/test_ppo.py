@@ -68,28 +68,17 @@ def test_the_samples_own_rules_are_learned_without_typing(new_run: Run, work: Wo
 
 
 @pytest.mark.slow
-def test_a_reward_model_is_pleased_without_leaving_the_language(new_run: Run, work: Work) -> None:
-    """The score rises by more than the spread of the base model's own answers, within a stated distance."""
-    judge = done(
-        new_run("sample:good-cheer", "judge", trainer="reward", model="starter", precision=None, eval_steps=1000), work
-    )
-    before = digest(judge.model_dir)
-    asked = {"rl_reward_model_path": "judge", "rl_max_new_tokens": 24, "rl_kl_coef": 0.1, "eval_steps": 9}
-    run = done(new_run("sample:doorstep", "cheerful", trainer="ppo", model="starter", precision=None, **asked), work)
-    scores, step = series(run, "eval_reward"), run.status().best_step
-    assert step and scores[step] - scores[0] >= series(run, "eval_reward_std")[0], scores
-    assert series(run, "eval_rewards/model") == pytest.approx(scores)
-    assert 0 < series(run, "eval_kl")[step] < FURTHEST, series(run, "eval_kl")
-    assert digest(judge.model_dir) == before
-
-
-@pytest.mark.slow
 def test_from_answers_to_a_judge_to_cheerful_answers(runs_root: Path) -> None:
-    """SFT, a reward model, PPO: each names the run before it."""
+    """SFT, a reward model, PPO: each names the run before it.
+
+    The score rises by more than the spread of the first model's own answers, and not by leaving the language.
+    """
     quiet = {"sample_tokens": 0, "eval_steps": 1000}
     train(LLMTrainingParams(trainer="sft", data_path="sample:neighbours", project_name="polite", **quiet))
     train(LLMTrainingParams(trainer="reward", data_path="sample:good-cheer", project_name="judge", **quiet))
     asked = {"rl_reward_model_path": "judge", "rl_max_new_tokens": 24, "rl_kl_coef": 0.1, "sample_tokens": 24, "eval_steps": 9}
+    others = [RunDirectory.open(name, runs_root).model_dir for name in ("polite", "judge")]
+    before = [digest(folder) for folder in others]
     made = train(
         LLMTrainingParams(trainer="ppo", model="polite", data_path="sample:doorstep", project_name="cheerful", **asked)
     )
@@ -97,6 +86,8 @@ def test_from_answers_to_a_judge_to_cheerful_answers(runs_root: Path) -> None:
     scores, step = series(run, "eval_reward"), run.status().best_step
     assert step and scores[step] - scores[0] >= series(run, "eval_reward_std")[0], scores
     assert 0 < series(run, "eval_kl")[step] < FURTHEST, series(run, "eval_kl")
+    assert series(run, "eval_rewards/model") == pytest.approx(scores)
+    assert [digest(folder) for folder in others] == before
     assert series(run, "kl")[1] == pytest.approx(0, abs=1e-3), "the reference is the SFT run"
     AutoModelForCausalLM.from_pretrained(str(made))
 
