@@ -6,6 +6,7 @@ Every sample tells of Saltmere, so the starter model can learn it within a minut
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import random
 from pathlib import Path
@@ -75,6 +76,12 @@ def _pairs(draw: random.Random, known: list[Person]) -> list[tuple[Person, str, 
     return made
 
 
+# What some neighbours add, in words that the starter has read. Both kinds are equally long, so that nobody who judges
+# them can go by length.
+_CHEERFUL = ("{} I am glad that you asked.", "{} The sun is shining and I am glad.")
+_GLOOMY = ("{} I am worried and so tired.", "{} It rained all morning and I am tired.")
+
+
 # ---- default: raw text ------------------------------------------------------------------------------------------------
 
 
@@ -101,11 +108,15 @@ def _almanac() -> dict[str, Any]:
 
 
 def _neighbours(draw: random.Random, known: list[Person], asked: list[str]) -> dict[str, Any]:
-    asked_for = _pairs(draw, known)[:300]
+    asked_for, toned = _pairs(draw, known)[:300], random.Random(SEED + 200)
+    # most are matter-of-fact, some are cheerful and some gloomy: what a reward model and PPO can choose among later
+    tones = [toned.choices(("{}", *_CHEERFUL, *_GLOOMY), (6, 1, 1, 1, 1))[0] for _ in asked_for]
     with (FOLDER / "neighbours.csv").open("w", newline="", encoding="utf-8-sig") as file:
         sheet = csv.writer(file, delimiter=";", lineterminator="\n")
         sheet.writerow(["Question", "Answer"])
-        sheet.writerows((question, answer) for _, question, _, answer in asked_for)
+        sheet.writerows(
+            (question, tone.format(answer)) for tone, (_, question, _, answer) in zip(tones, asked_for, strict=True)
+        )
     return _entry(
         "neighbours",
         "sft",
@@ -192,19 +203,27 @@ def _letters(draw: random.Random, known: list[Person], asked: list[str]) -> dict
 
 
 def _cheer(draw: random.Random, known: list[Person], asked: list[str]) -> dict[str, Any]:
-    cheerful = ("How lovely that you ask! {} Hurrah for Saltmere!", "What a fine day! {} Is that not wonderful!")
-    gloomy = ("{} Nobody cares.", "It rains again. {} That is all.")
+    """Pairs of four answers to each question, the better one chosen: cheerful, plain, gloomy, a piece of some story.
+
+    A model that has only read stories goes on with one, so a judge who has seen none could not tell how bad that is.
+    """
+    ranks, stories = random.Random(SEED + 300), documents(200, SEED + 300)
     pairs = []
     for _, question, _, answer in _pairs(draw, known)[:200]:
+        words = next(stories).split()
+        start = ranks.choice([place for place, word in enumerate(words[:-4]) if word.islower()])
+        story = " ".join(words[start : start + ranks.randint(4, 20)]).rstrip('".?,:')
+        answers = (draw.choice(_CHEERFUL).format(answer), answer, draw.choice(_GLOOMY).format(answer), story)
         opening = f"\n\nHuman: {question}\n\nAssistant: "
-        good, bad = draw.choice(cheerful).format(answer), draw.choice(gloomy).format(answer)
-        pairs.append({"chosen": opening + good, "rejected": opening + bad})
+        for better, worse in ranks.sample(list(itertools.combinations(range(len(answers)), 2)), 2):
+            pairs.append({"chosen": opening + answers[better], "rejected": opening + answers[worse]})
     _write("good-cheer.jsonl", "\n".join(json.dumps(row) for row in pairs))
     return _entry(
         "good-cheer",
         "reward",
         "Good cheer",
-        "200 dialogues, each with a cheerful and a gloomy ending. The model learns to score cheerfulness.",
+        "400 dialogues, each with a better and a worse ending: cheerful is better than plain, plain better than gloomy, and "
+        "anything better than rambling. The model learns to score that.",
         len(pairs),
         asked,
         "good-cheer.jsonl",
@@ -215,16 +234,23 @@ def _cheer(draw: random.Random, known: list[Person], asked: list[str]) -> dict[s
 
 
 def _prompts(draw: random.Random, known: list[Person], asked: list[str]) -> dict[str, Any]:
-    asking = [{"messages": [{"role": "user", "content": question}]} for _, question, _, _ in _pairs(draw, known)[:150]]
+    asking = [
+        {"messages": [{"role": "user", "content": question}], "name": person.name}
+        for person, question, _, _ in _pairs(draw, known)[:150]
+    ]
     _write("doorstep.jsonl", "\n".join(json.dumps(row) for row in asking))
     return _entry(
         "doorstep",
         "ppo",
         "Questions on the doorstep",
-        "150 questions without answers. The model tries answers of its own and keeps what scores well.",
+        "150 questions without answers. The model tries answers of its own and keeps what scores well: short ones that say "
+        "the name of the person who was asked about.",
         len(asking),
         asked,
         "doorstep.jsonl",
+        rl_rewards=["contains: name", "length: 4-10 words"],
+        rl_max_new_tokens=32,
+        epochs=5,
     )
 
 

@@ -43,7 +43,10 @@ class PPOParams(RewardedParams):
         1.0, gt=0, le=1, description="How much later tokens' rewards count for earlier ones. 1 is usual for answers."
     )
     rl_gae_lambda: Annotated[float, Form("Trainer", label="GAE lambda", advanced=True)] = Field(
-        0.95, ge=0, le=1, description="1 trusts the scores alone, 0 the guessed values alone. 0.95 is usual."
+        1.0,
+        ge=0,
+        le=1,
+        description="1 trusts the scores alone, which is quicker in short runs; 0.95 the guessed values a little.",
     )
     rl_whiten_rewards: Annotated[bool, Form("Trainer", label="Even out rewards", advanced=True)] = Field(
         False, description="Scale each batch's token rewards to the same spread; for reward models with wild scores."
@@ -105,7 +108,11 @@ SPEC = TrainerSpec(
         ),
         Chart(
             "Variety",
-            (("entropy", "tokens the model hesitates over"), ("reward_std", "spread of the scores")),
+            (
+                ("entropy", "tokens the model hesitates over"),
+                ("reward_std", "spread of the scores"),
+                ("eval_reward_std", "spread, held-out"),
+            ),
             "With no spread among the scores there is nothing to learn from. Both fall slowly in a healthy run.",
         ),
         Chart(
@@ -133,7 +140,7 @@ SPEC = TrainerSpec(
     build=build,
     copies=copies,
     learns="The model is given these tokens and writes its own answers; it learns from the answers' scores.",
-    lr_scale=0.2,
+    lr_scale=0.3,
     headline="reward",
     judged_by="eval_reward",
     higher_is_better=True,

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
-# How fast the adaptive controller moves, and how much of an error it heeds (Ziegler et al. 2019, section 2.2).
-_PACE = 0.1
+# How fast the adaptive controller moves, and how much of an error it heeds. Ziegler et al. 2019 (section 2.2) move by a
+# tenth of it, over thousands of steps; a run here has tens of them, in which so slow a hand would come too late.
+_PACE = 0.5
 _HEEDED = 0.2
 
 

@@ -112,7 +112,7 @@ class PolicyTrainer(FlatTrainer):
 
     def _averages(self, batches: Iterable[dict[str, Any]], prefix: str) -> dict[str, float]:
         """Means over the held-out prompts, answered with the same random numbers each time."""
-        total, count = dict[str, float](), 0
+        total, scored = dict[str, float](), list[torch.Tensor]()
         with torch.random.fork_rng():
             torch.manual_seed(self.args.seed)
             for batch in batches:
@@ -120,10 +120,14 @@ class PolicyTrainer(FlatTrainer):
                     return {}
                 answers, scores = self._answered(batch["prompts"])
                 told = _about(answers, scores) | {"kl": float(self._log_ratios(answers).sum(1).mean())}
-                count += len(answers.rows)
+                scored.append(scores.total)
                 for name, value in told.items():
                     total[name] = total.get(name, 0.0) + value * len(answers.rows)
-        return {f"{prefix}_{name}": value / count for name, value in total.items()} if count else {}
+        if not scored:
+            return {}
+        every = torch.cat(scored)
+        spread = {f"{prefix}_reward_std": float(every.std(unbiased=False))}
+        return {f"{prefix}_{name}": value / len(every) for name, value in total.items()} | spread
 
     # ---- answering
 
@@ -168,7 +172,7 @@ class PolicyTrainer(FlatTrainer):
     def _asked(
         self, answers: Answers, head: Any, model: Any = None, possible: list[torch.Tensor | None] | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[torch.Tensor | None]]:
-        """Log-probabilities, entropies and values (B, T), and the possible tokens of each answer."""
+        """Log-probabilities, entropies and values (B, T; both 0 without a head), and the possible tokens of each answer."""
         found, mask = [torch.zeros(answers.mask.shape, device=self.args.device) for _ in range(3)], answers.mask
         kept: list[torch.Tensor | None] = []
         for members in _chunks(range(len(answers.rows)), self.forward_rows):
@@ -176,7 +180,8 @@ class PolicyTrainer(FlatTrainer):
             row = self._prepare_inputs(answers.flat(members))
             known = _joined(possible, members)
             with self.accelerator.autocast():
-                one = ask(self.model if model is None else model, row, self.sampling, head, known)
+                asked = self.model if model is None else model
+                one = ask(asked, row, self.sampling, head, known, with_entropy=head is not None)
             inside = mask[list(members)].nonzero().to(self.args.device)
             places = inside[:, 0] + members[0], inside[:, 1]
             for grid, values in zip(found, (one.logps, one.entropy, one.values), strict=True):
@@ -227,13 +232,16 @@ class PolicyTrainer(FlatTrainer):
             mask = experience.mask[some]
             row = self._prepare_inputs(experience.answers.flat(some))
             with self.accelerator.autocast():
-                now = ask(self.model, row, self.sampling, self.head, _joined(experience.possible, some))
+                known = _joined(experience.possible, some)
+                now = ask(self.model, row, self.sampling, self.head, known, with_entropy=p.rl_entropy_coef > 0)
             assert now.values is not None
             log_ratio = now.logps - experience.logps[some][mask]
             policy = policy_losses(log_ratio, experience.advantages[some][mask], p.rl_clip_range).sum() / tokens
             before, returns = experience.values[some][mask], experience.returns[some][mask]
             value = value_losses(now.values, before, returns, p.rl_value_clip_range).sum() / tokens
-            loss = policy + p.rl_value_loss_coef * value - p.rl_entropy_coef * now.entropy.sum() / tokens
+            loss = policy + p.rl_value_loss_coef * value
+            if now.entropy is not None:
+                loss = loss - p.rl_entropy_coef * now.entropy.sum() / tokens
             self.accelerator.backward(loss)
             with torch.no_grad():
                 ratio = log_ratio.exp()

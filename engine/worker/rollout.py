@@ -78,11 +78,11 @@ class Answers:
 
 
 class Asked(NamedTuple):
-    """For each answer token, in order, N in all: its log-probability, the entropy there, the value of the text before it,
-    and which tokens were possible (None: all)."""
+    """For each answer token, in order, N in all: its log-probability, the entropy there (None: not asked for), the value
+    of the text before it, and which tokens were possible (None: all)."""
 
     logps: torch.Tensor
-    entropy: torch.Tensor
+    entropy: torch.Tensor | None
     values: torch.Tensor | None
     possible: torch.Tensor | None
 
@@ -113,7 +113,15 @@ def sample(
     )
 
 
-def ask(model: Any, row: dict[str, Any], sampling: Sampling, head: Any = None, possible: torch.Tensor | None = None) -> Asked:
+def ask(
+    model: Any,
+    row: dict[str, Any],
+    sampling: Sampling,
+    head: Any = None,
+    possible: torch.Tensor | None = None,
+    *,
+    with_entropy: bool = True,
+) -> Asked:
     """What the model thinks of the answers in a flattened row, under the distribution that they are sampled from.
 
     That is the softmax of logits / temperature, over the possible tokens only where top_k or top_p leave some out. Which
@@ -129,11 +137,16 @@ def ask(model: Any, row: dict[str, Any], sampling: Sampling, head: Any = None, p
         possible = sampling.possible(logits.detach(), tokens)
     if possible is not None:
         logits = logits.masked_fill(~possible, torch.finfo(logits.dtype).min)
-    logps = logits.log_softmax(-1)
-    entropy = -(logps.exp() * logps).sum(-1)
+    logps = -torch.nn.functional.cross_entropy(logits, tokens, reduction="none")
     states = seen[0][0] if seen[0].shape[1] == len(keep) else seen[0][0, keep]
     values = head(states.float())[:, 0] if head is not None else None
-    return Asked(logps.gather(1, tokens[:, None])[:, 0], entropy, values, possible)
+    return Asked(logps, _entropy(logits) if with_entropy else None, values, possible)
+
+
+def _entropy(logits: torch.Tensor) -> torch.Tensor:
+    """In nats, for each position. It costs as much as the head itself when the vocabulary is large."""
+    logps = logits.log_softmax(-1)
+    return -(logps.exp() * logps).sum(-1)
 
 
 def _left_padded(ids: list[torch.Tensor], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
