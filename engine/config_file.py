@@ -57,10 +57,18 @@ def read_mapping(text: str) -> dict[str, Any]:
 
 
 def _one(name: str, value: Any) -> str:
-    readable = yaml.safe_dump({name: value}, allow_unicode=True, sort_keys=False, width=1000)
+    readable = _dumped(name, value, allow_unicode=True)
     if any(mark in readable for mark in _LINE_ENDS):  # YAML would read these as ends of lines; escaped they stay
-        readable = yaml.safe_dump({name: value}, allow_unicode=False, sort_keys=False, width=1000)
+        readable = _dumped(name, value, allow_unicode=False)
     return readable.rstrip("\n")
+
+
+def _dumped(name: str, value: Any, *, allow_unicode: bool) -> str:
+    return yaml.dump({name: value}, Dumper=_Dumper, allow_unicode=allow_unicode, sort_keys=False, width=1000)
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper; puts words in quotes that `_Loader` would read as numbers."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -73,9 +81,7 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-_Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+_EXPONENT = re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$")
+for _side in (_Loader, _Dumper):
+    _side.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+    _side.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))

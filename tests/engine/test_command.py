@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.command import command, to_argv
@@ -34,6 +34,7 @@ NEEDED = ("trainer", "model", "data_path")
 
 @settings(max_examples=150, deadline=None)
 @given(st.fixed_dictionaries({k: VALUES[k] for k in NEEDED}, optional={k: v for k, v in VALUES.items() if k not in NEEDED}))
+@example({"trainer": "default", "model": "1e5", "data_path": "0E0", "sample_prompts": ["0E0", "-1.5e-3", "1_0e+2"]})
 def test_settings_survive_yaml_and_command_line(values: dict[str, Any]) -> None:
     from engine.cli import _parser
     from engine.flags import given_values
