@@ -38,7 +38,7 @@ def held(params: LLMTrainingParams, model: ModelFacts, copies: Copies) -> list[t
     each = facts(copies.frozen_model).parameters if frozen and copies.frozen_model else model.parameters
     return [
         ("Weights", int(model.parameters * weight + (4 * trained if params.peft else 0))),
-        ("Other models, only asked", int(frozen * each * fast)),
+        ("Other models, only asked", int(frozen * each * (fast if copies.frozen_fast else 4))),
         ("Gradients", 4 * trained),
         ("Optimizer", int(moments * trained)),
         ("Copies in the fast number format", model.parameters * 2 if fast == 2 and not params.peft else 0),

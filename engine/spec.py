@@ -70,6 +70,7 @@ class Copies:
     written: int = 0
     passes: float = 1.0
     frozen_model: str = ""
+    frozen_fast: bool = False  # held in the training's number format, and not in fp32
     heads: int = 1
     watched: bool = False
 

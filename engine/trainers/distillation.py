@@ -133,7 +133,7 @@ def copies(params: DistillationParams) -> Copies:
     if not _alpha(params):
         return Copies()
     held = bool(params.teacher_model) or not params.peft
-    return Copies(frozen=int(held), frozen_model=params.teacher_model or "", heads=3, watched=True)
+    return Copies(frozen=int(held), frozen_model=params.teacher_model or "", heads=3, watched=True, frozen_fast=True)
 
 
 def usage(params: DistillationParams) -> str:
