@@ -67,6 +67,23 @@ def crier(name: str) -> tuple[float, float]:
     return crier_like(CRIER.settings["model"], "{input}"), crier_like(name, "{input}")
 
 
+def rise(name: str) -> tuple[float, float]:
+    """How far the best held-out reward lies above the first, in standard deviations of the first."""
+    run = RunDirectory.open(name)
+    scores, spread = list(series(run, "eval_reward").values()), next(iter(series(run, "eval_reward_std").values()))
+    return 0.0, (max(scores) - scores[0]) / spread
+
+
+def distance(name: str) -> tuple[float, float]:
+    """KL to the model at the start, in nats an answer, where the held-out reward is best."""
+    run = RunDirectory.open(name)
+    scores, far = series(run, "eval_reward"), series(run, "eval_kl")
+    return far[min(far)], far[max(scores, key=lambda step: scores[step])]
+
+
+# SFT, then a reward model, then PPO from the first and led by the second.
+LED = {"model": "sft-{}", "rl_reward_model_path": "judge-{}", "rl_rewards": [], "rl_kl_coef": 0.1, "rl_max_new_tokens": 24}
+EARLIER = {"sft-{}": ("sft", "neighbours"), "judge-{}": ("reward", "good-cheer")}
 ACCURACY = "eval_rewards/accuracies"
 BEHAVIOURS = (
     Behaviour("default", "harbour-almanac", "held-out loss", "falls", curve("eval_loss", min)),
@@ -77,6 +94,8 @@ BEHAVIOURS = (
     Behaviour("orpo", "whole-sentences", "held-out accuracy", "≥ 0.9", curve(ACCURACY), {"epochs": 1}),
     Behaviour("reward", "good-cheer", "held-out accuracy", "≥ 0.9", curve(ACCURACY), {"epochs": 1}),
     Behaviour("ppo", "doorstep", "held-out reward", "≥ 0.8 of the maximum", curve("eval_reward", max)),
+    Behaviour("ppo", "doorstep", "SFT → reward → PPO: rise in standard deviations", "≥ 1", rise, LED),
+    Behaviour("ppo", "doorstep", "SFT → reward → PPO: KL, nats an answer", "< 20", distance, LED),
     Behaviour("kto", "thumbs", "held-out accuracy", "≥ 0.9", curve(ACCURACY), {"epochs": 1}),
     Behaviour("grpo", "contest", "held-out reward", "rises", curve("eval_reward", max)),
 )
@@ -86,10 +105,18 @@ def trained(behaviour: Behaviour, peft: bool, seed: int) -> str:
     """Train the behaviour's sample; returns the run's name. The same training is made once."""
     own = next(sample.settings for sample in samples() if sample.id == behaviour.sample)
     settings = {**own, **behaviour.settings, **(behaviour.lora if peft else {})}
-    name = f"{behaviour.sample}-{'lora' if peft else 'full'}-{seed}"
+    earlier = [pattern for pattern in EARLIER if pattern in settings.values()]
+    for pattern in earlier:
+        _once(pattern.format(seed), *EARLIER[pattern], {"seed": seed, "eval_steps": 1000})
+    named = {key: value.format(seed) for key, value in settings.items() if value in earlier}
+    name = f"{behaviour.sample}-{'led-' if earlier else ''}{'lora' if peft else 'full'}-{seed}"
+    return _once(name, behaviour.trainer, behaviour.sample, {**settings, **named, "peft": peft, "seed": seed})
+
+
+def _once(name: str, trainer: str, sample: str, settings: dict[str, Any]) -> str:
     if not (Path(environ["AITRAINING_HOME"]) / name).exists():
-        asked = {"project_name": name, "peft": peft, "seed": seed, "sample_tokens": 0}
-        train(LLMTrainingParams(trainer=behaviour.trainer, data_path=f"sample:{behaviour.sample}", **{**settings, **asked}))
+        asked = {"project_name": name, "sample_tokens": 0}
+        train(LLMTrainingParams(trainer=trainer, data_path=f"sample:{sample}", **{**settings, **asked}))
     return name
 
 
