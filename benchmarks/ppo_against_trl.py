@@ -63,6 +63,7 @@ from engine.rewards import read
 asked = json.loads(sys.argv[1])
 torch.manual_seed(asked["seed"])
 tokenizer = AutoTokenizer.from_pretrained(asked["model"], padding_side="left")
+tokenizer.pad_token = asked["pad"]  # a tab: TRL takes padding for no part of a text, and the starter pads with its own end
 rows = [json.loads(line) for line in open(asked["data"])]
 by_question = {row["messages"][-1]["content"]: row for row in rows}
 rules = read(asked["rules"])
@@ -89,13 +90,12 @@ config = PPOConfig(
     learning_rate=asked["lr"], lr_scheduler_type="linear", warmup_steps=0, weight_decay=0.0, disable_tqdm=True,
     per_device_train_batch_size=asked["answers"], gradient_accumulation_steps=1, num_mini_batches=1,
     gradient_checkpointing=False, num_ppo_epochs=asked["steps"], total_episodes=steps, response_length=asked["length"],
-    temperature=1.0, missing_eos_penalty=1.0, stop_token="eos", kl_coef=asked["kl"], num_sample_generations=0,
+    temperature=1.0, lam=1.0, missing_eos_penalty=1.0, stop_token="eos", kl_coef=asked["kl"], num_sample_generations=0,
     logging_steps=10**6,
 )
 load = lambda: AutoModelForCausalLM.from_pretrained(asked["model"], dtype=torch.float32)
 value = AutoModelForSequenceClassification.from_pretrained(asked["model"], num_labels=1, dtype=torch.float32)
 torch.nn.init.zeros_(value.score.weight)
-tokenizer.eos_token = asked["end"]
 trainer = PPOTrainer(config, tokenizer, load(), load(), Rules(), Dataset.from_dict({"input_ids": ids}), value)
 began = time.perf_counter(), time.process_time()
 trainer.train()
@@ -168,7 +168,7 @@ def side(name: str, seed: int, data: Path, home: str) -> dict[str, Any]:
             "updates": updates,
             "answers": ANSWERS,
             "length": LENGTH,
-            "end": "<|im_end|>",
+            "pad": "ĉ",
             "folder": f"{home}/trl-{seed}",
         }
     common = {"model": model, "data_path": str(data), "seed": seed, "lr": LR, "max_steps": updates, "precision": "fp32"}
@@ -178,7 +178,7 @@ def side(name: str, seed: int, data: Path, home: str) -> dict[str, Any]:
         groups = {"trainer": "grpo", "batch_size": ANSWERS // 4, "rl_num_generations": 4, "rl_rounds": STEPS}
         return {**common, **groups}
     passes = {"trainer": "ppo", "batch_size": ANSWERS, "rl_mini_batch_size": ANSWERS, "rl_num_ppo_epochs": STEPS}
-    return {**common, **passes, "rl_missing_eos_penalty": 1.0, "max_grad_norm": 0.0}
+    return {**common, **passes, "rl_gae_lambda": 1.0, "rl_missing_eos_penalty": 1.0, "max_grad_norm": 0.0}
 
 
 def main() -> None:

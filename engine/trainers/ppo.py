@@ -31,10 +31,10 @@ class PPOParams(RewardedParams):
         4, ge=1, le=100, description="How often each answer is learned from before new ones are written. 1 to 4 is usual."
     )
     rl_value_clip_range: Annotated[float | None, Form("Trainer", label="Value clip range", advanced=True)] = Field(
-        0.2, gt=0, le=100, description="How far a guessed value may move in one step. 0.2 is usual; empty: as far as it likes."
+        None, gt=0, le=100, description="How far a guessed value may move in one step, such as 0.2. Empty: as far as it likes."
     )
     rl_value_loss_coef: Annotated[float, Form("Trainer", label="Weight of the value loss", advanced=True)] = Field(
-        0.1, ge=0, le=10, description="How much guessing the score beforehand counts. 0.1 to 1 is usual."
+        0.5, ge=0, le=10, description="How much guessing the score beforehand counts. 0.1 to 1 is usual."
     )
     rl_entropy_coef: Annotated[float, Form("Trainer", label="Weight of variety", advanced=True)] = Field(
         0.0, ge=0, le=1, description="Rewards keeping several answers possible. 0 to 0.01 is usual."
