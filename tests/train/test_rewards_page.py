@@ -87,13 +87,15 @@ def test_a_custom_metric_is_trained_with(
 
 def test_the_commands_train_one_after_the_other(train_shortly: Callable[..., RunDirectory]) -> None:
     made = []
-    for line in "".join(blocks("Safety rewards", "")).splitlines():
+    for line in "".join(blocks("People's preferences", "")).splitlines():
         program, *words = shlex.split(line)
         assert program == "aitraining"
         params = LLMTrainingParams(**given_values(_parser(words).parse_args(words)))
         made.append(train_shortly(params, f"{params.trainer}-run"))
-    scorer, learner, _ = made
-    assert scorer.name == "cheer" and "rewards/model" in _parts(learner), "the reward model of the first judges the second"
+    first, scorer, learner, _ = made
+    assert (first.name, scorer.name) == ("polite", "cheer")
+    assert learner.params()["model"] == first.name
+    assert "rewards/model" in _parts(learner), "the reward model of the second run judges the third"
 
 
 def _parts(run: RunDirectory) -> list[str]:
