@@ -93,7 +93,7 @@ BEHAVIOURS = (
     Behaviour("dpo", "manners", "polite answers", "≥ 0.9", manners, {"epochs": 2}, {"lr": 2e-3}),
     Behaviour("orpo", "whole-sentences", "held-out accuracy", "≥ 0.9", curve(ACCURACY), {"epochs": 1}),
     Behaviour("reward", "good-cheer", "held-out accuracy", "≥ 0.9", curve(ACCURACY), {"epochs": 1}),
-    Behaviour("ppo", "doorstep", "held-out reward", "≥ 0.8 of the maximum", curve("eval_reward", max)),
+    Behaviour("ppo", "doorstep", "held-out reward", "≥ 1.6 (0.8 of the maximum)", curve("eval_reward", max), lora={"lr": 2e-3}),
     Behaviour("ppo", "doorstep", "SFT → reward → PPO: rise in standard deviations", "≥ 1", rise, LED),
     Behaviour("ppo", "doorstep", "SFT → reward → PPO: KL, nats an answer", "< 20", distance, LED),
     Behaviour("kto", "thumbs", "held-out accuracy", "≥ 0.9", curve(ACCURACY), {"epochs": 1}),

@@ -250,7 +250,10 @@ def _prompts(draw: random.Random, known: list[Person], asked: list[str]) -> dict
         "doorstep.jsonl",
         rl_rewards=["contains: name", "length: 4-10 words"],
         rl_max_new_tokens=32,
-        epochs=5,
+        epochs=6,
+        batch_size=32,
+        rl_mini_batch_size=32,
+        lr=2e-4,
     )
 
 
