@@ -75,7 +75,8 @@ def test_a_reward_model_scores_answers_in_the_playground(page: Page, server: Ser
     page.click("#talk")
     page.wait_for_url("**/playground?*")
     scores = []
-    for answer in ("What a fine day! Clara is the captain. Is that not wonderful!", "Clara is the captain. Nobody cares."):
+    known = "Clara is the captain of Saltmere."
+    for answer in (f"{known} I am glad that you asked.", f"{known} It rained all morning and I am tired."):
         page.fill("#question", "What does Clara do?")
         page.fill("#answer", answer)
         page.click("#send")
