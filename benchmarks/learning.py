@@ -122,7 +122,10 @@ def _once(name: str, trainer: str, sample: str, settings: dict[str, Any]) -> str
 
 def main() -> None:
     wanted = sys.argv[1:]
-    rows = []
+    rows = [
+        "| trainer | | measured | before | seed 1 | seed 2 | seed 3 | the test asks for | seconds a run |",
+        "|---" * 9 + "|",
+    ]
     with tempfile.TemporaryDirectory(prefix="learning-") as home:
         environ["AITRAINING_HOME"] = home
         for behaviour in BEHAVIOURS:
@@ -132,8 +135,7 @@ def main() -> None:
                 began = time.monotonic()
                 found = [behaviour.measure(trained(behaviour, peft, seed)) for seed in SEEDS]
                 rows.append(_row(behaviour, peft, found, (time.monotonic() - began) / len(SEEDS)))
-    print("\n| trainer | | measured | before | seed 1 | seed 2 | seed 3 | the test asks for | seconds a run |")
-    print("|---|---|---|---|---|---|---|---|---|")
+                print(rows[-1], file=sys.stderr, flush=True)
     print("\n".join(rows))
 
 
