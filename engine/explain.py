@@ -20,7 +20,8 @@ def explain(cls: type[LLMTrainingParams], error: ValidationError) -> ParamError:
     """A ParamError with one problem for each wrong field of `cls`."""
     problems: dict[str, FieldProblem] = {}
     for detail in error.errors():
-        name = str(detail["loc"][0]) if detail["loc"] else ""
+        # settings that do not go together say in their context which of them is to be changed
+        name = str(detail["loc"][0]) if detail["loc"] else str(detail.get("ctx", {}).get("field", ""))
         problems.setdefault(name, FieldProblem(name, _sentence(cls, name, detail)))
     return ParamError(list(problems.values()))
 

@@ -46,13 +46,12 @@ def held(params: LLMTrainingParams, model: ModelFacts, copies: Copies) -> list[t
 
 
 def saving(params: LLMTrainingParams, model: ModelFacts, on_cpu: bool) -> int:
-    """Bytes that saving takes besides, on a CPU: the weights as they are read back to be compared; before that, an
-    adapter's base in the format of its file. (What is read back never goes to a GPU.)
+    """Bytes that saving takes besides, on a CPU: of full training, the copy from which the best weights are written; of an
+    adapter, the merged model in the format of its file, and the same again as it is read back to be compared.
     """
-    stored = 2 if model.dtype in ("BF16", "F16") else 4
     if not on_cpu or (params.peft and not (params.merge_adapter and params.quantization == "none")):
         return 0
-    return stored * model.parameters * (2 if params.peft else 1)
+    return model.parameters * (2 * (2 if model.dtype in ("BF16", "F16") else 4) if params.peft else 4)
 
 
 def activations_per_token(params: LLMTrainingParams, model: ModelFacts) -> float:

@@ -113,6 +113,8 @@ _DECIDING = (
     "train_on_prompt",
     "teacher_prompt_template",
     "student_prompt_template",
+    "teacher_model",
+    "teacher_endpoint",
 )
 
 

@@ -41,6 +41,16 @@ class Chart:
     smooth: bool = True
 
 
+def twin(key: str) -> tuple[tuple[str, str], ...]:
+    """A metric and its held-out twin, which a run logs under eval_…, as a chart's series."""
+    return ((key, "training"), (f"eval_{key}", "held-out"))
+
+
+def twins(*series: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+    """Several metrics with labels of their own, and the held-out twin of each."""
+    return (*series, *((f"eval_{key}", f"{label}, held-out") for key, label in series))
+
+
 @dataclass(frozen=True)
 class Comparison:
     """The trainer's row of the quick comparison table, as the documentation words it."""

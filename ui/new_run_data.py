@@ -18,44 +18,52 @@ if TYPE_CHECKING:
     from ui.new_run import Page
 
 
+_MAP_IT = " If they do after all, say under <b>How the rows are read</b> which column is which, and choose it again."
+
+
 class DataStep:
     """Handlers of the data step."""
 
     def __init__(self, page: Page) -> None:
         self.page, self.form = page, page.form
 
-    def uploaded(self, file: str | None) -> list[Any]:
+    def uploaded(self, file: str | None, before: str, *held: Any) -> list[Any]:
         """Take a dropped file into the studio's own store."""
         if not file:
-            return [gr.skip()] * 6
+            return [gr.skip()] * (6 + len(held))
         path = api.store_upload(file, str(file).rsplit("/", 1)[-1])
-        return [path, "", "", True, "", None]
+        return [path, "", "", True, "", None, *self._brought("", before, held)]
 
     def held_out(self, file: str) -> str:
         """Take a file of held-out rows into the studio's own store."""
         return api.store_upload(file, file.rsplit("/", 1)[-1])
 
-    def sampled(self, sample: str, *held: Any) -> list[Any]:
-        """Take a sample and what its training needs to know besides; what another sample brought along goes with it."""
-        chosen, known = settings_of(sample), api.samples()
+    def sampled(self, sample: str, before: str, *held: Any) -> list[Any]:
+        """Take a sample."""
+        return [f"{api.SAMPLE_PREFIX}{sample}" if sample else "", "", "", True, *self._brought(sample, before, held)]
+
+    def _brought(self, sample: str, before: str, held: tuple[Any, ...]) -> list[Any]:
+        """What the sample's training needs to know besides. What the data `before` brought goes with it, if it is unchanged."""
+        chosen, left = settings_of(sample), settings_of(sample_of(before))
         filled: list[Any] = []
         for name, value in zip(self.of_samples, held, strict=True):
             field = self.form.fields[name]
-            brought = [to_widget(field, other.settings[name]) for other in known if name in other.settings]
-            stays = name not in chosen and value not in brought
-            filled.append(gr.skip() if stays else to_widget(field, chosen.get(name, field.default)))
-        return [f"{api.SAMPLE_PREFIX}{sample}" if sample else "", "", "", True, *filled]
+            goes = name in left and value == to_widget(field, left[name])
+            filled.append(to_widget(field, chosen.get(name, field.default)) if goes or name in chosen else gr.skip())
+        return filled
 
     @property
     def of_samples(self) -> list[str]:
         """The settings that some sample has a value for."""
         return [name for name in self.form.names if any(name in s.settings for s in api.samples())]
 
-    def named(self, path: str, seen: dict[str, Any]) -> list[Any]:
+    def named(self, path: str, seen: dict[str, Any], *held: Any) -> list[Any]:
         """Take a path that was typed; leaving the box without having changed it changes nothing."""
-        if path.strip() == (seen or {}).get("seen", ""):
-            return [gr.skip()] * 5
-        return [path.strip(), "", "", True, sample_of(path)]
+        path, before = path.strip(), (seen or {}).get("seen", "")
+        if path == before:
+            return [gr.skip()] * (5 + len(held))
+        sample = sample_of(path)
+        return [path, "", "", True, sample, *self._brought(sample, before, held)]
 
     def trained_by(self, seen: dict[str, Any]) -> dict[str, Any]:
         """The person has chosen a training: the file no longer decides it."""
@@ -126,6 +134,7 @@ class DataStep:
         if auto or not fits:
             why = "The file answers the questions" if auto else f"These rows do not suit {api.spec_for(trainer).title}"
             note = f"{why}: <strong>{found.advice.words}</strong>. {found.note} {found.advice.reason}"
+            note += "" if auto else _MAP_IT
             return found.start, f'<p class="st-note">{note}</p>'
         return trainer, ""
 

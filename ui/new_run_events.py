@@ -40,13 +40,15 @@ class Events:
         opened = app.load(self.open, kept, [*kept, p.note, p.steps, p.everything, p.sample, p.upload, *inputs], **_PRIVATE)
         self._after_data(opened)
         chosen = [self.form.widgets[n] for n in ("data_path", "data_format", "column_mapping", "drop_bad_rows")]
-        self._after_data(p.upload.upload(self.data.uploaded, [p.upload], [*chosen, p.sample, p.upload], **_PRIVATE))
+        path, filled = chosen[0], [self.form.widgets[name] for name in self.data.of_samples]
+        before = [path, *filled]
+        took = p.upload.upload(self.data.uploaded, [p.upload, *before], [*chosen, p.sample, p.upload, *filled], **_PRIVATE)
+        self._after_data(took)
         own = p.held_out_file.upload(self.data.held_out, [p.held_out_file], [self.form.widgets["valid_path"]], **_PRIVATE)
         self._after_data(own)
-        filled = [self.form.widgets[name] for name in self.data.of_samples]
-        self._after_data(p.sample.input(self.data.sampled, [p.sample, *filled], [*chosen, *filled], **_PRIVATE))
-        path = self.form.widgets["data_path"]
-        named = gr.on([path.submit, path.blur], self.data.named, [path, p.stores.seen], [*chosen, p.sample], **_PRIVATE)
+        self._after_data(p.sample.input(self.data.sampled, [p.sample, *before], [*chosen, *filled], **_PRIVATE))
+        typed = [path.submit, path.blur]
+        named = gr.on(typed, self.data.named, [path, p.stores.seen, *filled], [*chosen, p.sample, *filled], **_PRIVATE)
         self._after_data(named)
         self._after_data(
             gr.on([self.form.widgets["trainer"].input], self.data.trained_by, [p.stores.seen], [p.stores.seen], **_PRIVATE)
@@ -181,7 +183,14 @@ class Events:
             return data_view.failure_html(error)
 
     def tokens(self, *given: Any) -> str:
-        """Rows as the model sees them."""
+        """Rows as the model sees them; nothing where the data view says already what is wrong with the file."""
+        held = self.form.values(given)
+        try:
+            refuse_foreign(held)
+            form, mapping = held.get("data_format"), held.get("column_mapping")
+            api.inspect_data(held.get("data_path") or "", held["trainer"], form=form, mapping=mapping)
+        except StudioError:
+            return ""
         try:
             return data_view.tokens_html(api.token_preview(self._plan_of(self.form.sketched(given)).params, 8))
         except ParamError:
@@ -195,7 +204,8 @@ class Events:
         kept = {**(kept or {}), "values": values, "everything": everything}
         plan, seen = self._reviewed(given)
         widgets = self.form.shown(given, everything, plan)
-        rules = rules_html(self.form.values(given)) if "rl_rewards" in self.form.values(given) else ""
+        held = self.form.values(given)
+        rules = rules_html(held) if "rl_rewards" in held else ""
         return [kept, *seen, rules, *widgets, *self.form.groups_shown(given, everything)]
 
     def _reviewed(self, given: tuple[Any, ...]) -> tuple[Any, list[Any]]:

@@ -26,13 +26,18 @@ def convert(values: dict[str, Any], form: str, mapping: Mapping, kind: RowKind) 
     if kind == "chat" and made is not None:
         _require_answer(made)
     if kind == "prompts" and made is not None:  # reward functions may want the other columns, such as the right answers
-        used = {column for role, column in mapping.items() if role in ASKING}
+        used = asking(mapping)
         made |= {k: v for k, v in values.items() if k not in made and k not in used}
     return made
 
 
 # Roles that make up a prompt; a column in any other role is only carried along.
-ASKING = ("prompt", "instruction", "input", "messages", "text", "system", "tools")
+_ASKING = ("prompt", "instruction", "input", "messages", "text", "system", "tools")
+
+
+def asking(mapping: Mapping) -> set[str]:
+    """The columns that make up the prompt."""
+    return {column for role, column in mapping.items() if role in _ASKING}
 
 
 def derivation(form: str, kind: RowKind) -> str:

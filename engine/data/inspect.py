@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.checks import Checks
-from engine.data.convert import ASKING, derivation
+from engine.data.convert import asking, derivation
 from engine.data.forms import FORMS, Role
 from engine.data.readers import parquet_rows, read
 from engine.data.records import Problem, Record
@@ -68,7 +68,7 @@ class Inspection:
     @property
     def comparable(self) -> list[str]:
         """Columns that an answer can be compared with: those that are no part of the prompt."""
-        used = {column for role, column in self.mapping.items() if role in ASKING}
+        used = asking(self.mapping)
         return [column.name for column in self.columns if column.name not in used]
 
     def to_dict(self) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def worker_environment() -> dict[str, str]:
     against 4,900 and 2,800.
 
     oneDNN keeps the code that it compiles for each new length of a step, 1,024 pieces of it unless told otherwise: 40 steps
-    of DPO took 1.25 GB with all, 0.95 GB with 64, at the same speed (benchmarks/memory.py).
+    of DPO on the starter took 1.08 GB with all and 0.85 GB with 64, at the same speed (benchmarks/memory.py).
     """
     return {
         "OMP_WAIT_POLICY": "PASSIVE",

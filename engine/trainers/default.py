@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from engine.params import LLMTrainingParams
-from engine.spec import Chart, Comparison, Form, Job, TrainerSpec
+from engine.spec import Chart, Comparison, Form, Job, TrainerSpec, twin
 
 
 class DefaultParams(LLMTrainingParams):
@@ -44,18 +44,18 @@ SPEC = TrainerSpec(
     charts=(
         Chart(
             "Loss",
-            (("loss", "training"), ("eval_loss", "held-out")),
+            twin("loss"),
             "Both lines should fall. When the held-out line turns up while the other still falls, the model has "
             "started to learn the text by heart.",
         ),
         Chart(
             "Perplexity",
-            (("perplexity", "training"), ("eval_perplexity", "held-out")),
+            twin("perplexity"),
             "How many words the model hesitates between. Lower is better; 1 would mean it knows the text by heart.",
         ),
         Chart(
             "Token accuracy",
-            (("token_accuracy", "training"), ("eval_token_accuracy", "held-out")),
+            twin("token_accuracy"),
             "Share of next tokens that the model's first guess gets right. It should rise slowly.",
         ),
     ),

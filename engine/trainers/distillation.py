@@ -9,12 +9,13 @@ the answers alone.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from engine.params import LLMTrainingParams
-from engine.spec import Chart, Comparison, Copies, Cost, Form, Job, TrainerSpec, View
+from engine.spec import Chart, Comparison, Copies, Cost, Form, Job, TrainerSpec, View, twin
 
 INPUT = "{input}"
 # http://name:port/v1, without a user's name, a password or a query, where a key might hide.
@@ -82,6 +83,18 @@ class DistillationParams(LLMTrainingParams):
         if value and given.data.get("teacher_endpoint"):
             raise ValueError("a teacher behind an address gives answers and no guesses, so it must be 0 or empty")
         return value
+
+    @model_validator(mode="after")
+    def _has_something_to_teach(self) -> Self:
+        own = self.teacher_endpoint is None and self.teacher_model in (None, self.model)
+        if own and filled(self.teacher_prompt_template or INPUT, INPUT) == filled(self.student_prompt_template, INPUT):
+            raise PydanticCustomError(
+                "nothing_to_teach",
+                "the teacher is the model itself and would read the same prompt, so there is nothing to learn. Give the long "
+                "prompt, or choose another teacher",
+                {"field": "teacher_prompt_template"},
+            )
+        return self
 
 
 def filled(template: str, prompt: Any) -> Any:
@@ -174,30 +187,31 @@ SPEC = TrainerSpec(
     charts=(
         Chart(
             "Loss",
-            (("loss", "training"), ("eval_loss", "held-out")),
+            twin("loss"),
             "Both lines should fall. When the held-out line turns up, more prompts help more than more passes.",
         ),
         Chart(
             "Distance from the teacher",
-            (("kl", "training"), ("eval_kl", "held-out")),
+            twin("kl"),
             "How far the model's guesses are from those that the teacher makes with the long prompt. Near 0 is the same.",
         ),
         Chart(
             "Surprise at the teacher's answers",
-            (("ce", "training"), ("eval_ce", "held-out")),
+            twin("ce"),
             "How unlikely the model finds the teacher's words. It should fall as in plain fine-tuning.",
         ),
         Chart(
             "Token accuracy",
-            (("token_accuracy", "training"), ("eval_token_accuracy", "held-out")),
+            twin("token_accuracy"),
             "Share of the teacher's words that the model's first guess gets right. It should rise towards 1.",
         ),
         Chart(
             "Same first guess",
-            (("agreement", "training"), ("eval_agreement", "held-out")),
+            twin("agreement"),
             "How often the model and its teacher, each with its own prompt, would write the same word. It should rise.",
         ),
     ),
+    example_settings={"teacher_prompt_template": "(Here stands the long prompt.)\n\n{input}"},
     example_rows=(
         {"prompt": "When does the harbour open?"},
         {"prompt": "Who lights the lamp?"},

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from engine.params import LLMTrainingParams
-from engine.spec import Chart, Comparison, Copies, Form, Job, TrainerSpec
+from engine.spec import Chart, Comparison, Copies, Form, Job, TrainerSpec, twin, twins
 
 
 class DPOParams(LLMTrainingParams):
@@ -81,42 +81,32 @@ SPEC = TrainerSpec(
     charts=(
         Chart(
             "Loss",
-            (("loss", "training"), ("eval_loss", "held-out")),
+            twin("loss"),
             "It begins near 0.69 (the model and its reference are the same) and should fall; the held-out line tells.",
         ),
         Chart(
             "How often the better answer wins",
-            (("rewards/accuracies", "training"), ("eval_rewards/accuracies", "held-out")),
+            twin("rewards/accuracies"),
             "Share of pairs in which the better answer gained more. It begins at 0, where none has moved; above 0.7 is good.",
         ),
         Chart(
             "Margin",
-            (("rewards/margins", "training"), ("eval_rewards/margins", "held-out")),
+            twin("rewards/margins"),
             "How much more the better answer gained. It should rise and stay modest: a very large one is learned by heart.",
         ),
         Chart(
             "Surprise at the better answer",
-            (("nll", "training"), ("eval_nll", "held-out")),
+            twin("nll"),
             "How unlikely the model finds each token of the better answer. It should not rise.",
         ),
         Chart(
             "Rewards",
-            (
-                ("rewards/chosen", "better answer"),
-                ("rewards/rejected", "worse answer"),
-                ("eval_rewards/chosen", "better, held-out"),
-                ("eval_rewards/rejected", "worse, held-out"),
-            ),
+            twins(("rewards/chosen", "better"), ("rewards/rejected", "worse")),
             "How far each answer has moved from where it began. The two should part; if both fall far, take smaller steps.",
         ),
         Chart(
             "Log-probability of the answers",
-            (
-                ("logps/chosen", "better answer"),
-                ("logps/rejected", "worse answer"),
-                ("eval_logps/chosen", "better, held-out"),
-                ("eval_logps/rejected", "worse, held-out"),
-            ),
+            twins(("logps/chosen", "better"), ("logps/rejected", "worse")),
             "The better line should gain on the worse. If it falls, give weight to learning the better answer (all settings).",
         ),
     ),

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from engine.rewards.settings import RewardedParams
-from engine.spec import Chart, Comparison, Copies, Form, Job, TrainerSpec
+from engine.spec import Chart, Comparison, Copies, Form, Job, TrainerSpec, twin
 
 
 class GRPOParams(RewardedParams):
@@ -75,12 +75,12 @@ SPEC = TrainerSpec(
     charts=(
         Chart(
             "Reward",
-            (("reward", "training"), ("eval_reward", "held-out")),
+            twin("reward"),
             "The mean score of the answers. It should rise and level off; read the sample answers for tricks.",
         ),
         Chart(
             "Spread of the reward",
-            (("reward_std", "training"), ("eval_reward_std", "held-out")),
+            twin("reward_std"),
             "How much scores differ. Nothing is learned without a spread; it shrinks when all answers have become good.",
         ),
         Chart(
@@ -90,7 +90,7 @@ SPEC = TrainerSpec(
         ),
         Chart(
             "Length of the answers",
-            (("completions/mean_length", "training"), ("eval_completions/mean_length", "held-out")),
+            twin("completions/mean_length"),
             "In tokens. An answer that grows or shrinks without need is often a trick to please the reward.",
         ),
         Chart(
@@ -100,7 +100,7 @@ SPEC = TrainerSpec(
         ),
         Chart(
             "Drift",
-            (("kl", "training"), ("eval_kl", "held-out")),
+            twin("kl"),
             "How far the model has moved from the base model. It should grow slowly; a jump means steps that are too large.",
         ),
         Chart(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from engine.params import LLMTrainingParams
-from engine.spec import Chart, Comparison, Copies, Form, Job, TrainerSpec
+from engine.spec import Chart, Comparison, Copies, Form, Job, TrainerSpec, twin, twins
 
 _HEAVIEST = 100.0
 
@@ -83,42 +83,32 @@ SPEC = TrainerSpec(
     charts=(
         Chart(
             "Loss",
-            (("loss", "training"), ("eval_loss", "held-out")),
+            twin("loss"),
             "It begins near half of the answers' weight (0.5 when both kinds are equally many) and should fall.",
         ),
         Chart(
             "How often a liked answer gains more",
-            (("rewards/accuracies", "training"), ("eval_rewards/accuracies", "held-out")),
+            twin("rewards/accuracies"),
             "A liked answer against a disliked one: the share in which the liked one gained more. 0.5 is a coin.",
         ),
         Chart(
             "Margin",
-            (("rewards/margins", "training"), ("eval_rewards/margins", "held-out")),
+            twin("rewards/margins"),
             "How much more the liked answers gained. It should rise and stay modest: a very large one is learned by heart.",
         ),
         Chart(
             "Rewards",
-            (
-                ("rewards/chosen", "liked"),
-                ("rewards/rejected", "disliked"),
-                ("eval_rewards/chosen", "liked, held-out"),
-                ("eval_rewards/rejected", "disliked, held-out"),
-            ),
+            twins(("rewards/chosen", "liked"), ("rewards/rejected", "disliked")),
             "How far each kind has moved from where it began. The two should part, disliked answers downwards.",
         ),
         Chart(
             "Drift",
-            (("kl", "training"), ("eval_kl", "held-out")),
+            twin("kl"),
             "How far it has moved on answers to other questions. It rises while a manner is learned, then should level off.",
         ),
         Chart(
             "Log-probability of the answers",
-            (
-                ("logps/chosen", "liked"),
-                ("logps/rejected", "disliked"),
-                ("eval_logps/chosen", "liked, held-out"),
-                ("eval_logps/rejected", "disliked, held-out"),
-            ),
+            twins(("logps/chosen", "liked"), ("logps/rejected", "disliked")),
             "Liked answers should become likelier, or at least stay; disliked ones should fall.",
         ),
     ),

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from engine.params import LLMTrainingParams
-from engine.spec import Chart, Comparison, Copies, Form, Job, TrainerSpec
+from engine.spec import Chart, Comparison, Copies, Form, Job, TrainerSpec, twin, twins
 
 
 class ORPOParams(LLMTrainingParams):
@@ -45,52 +45,42 @@ SPEC = TrainerSpec(
     charts=(
         Chart(
             "Loss",
-            (("loss", "training"), ("eval_loss", "held-out")),
+            twin("loss"),
             "Both lines should fall; when the held-out line turns up, the pairs are being learned by heart.",
         ),
         Chart(
             "Learning the better answer",
-            (("nll", "training"), ("eval_nll", "held-out")),
+            twin("nll"),
             "How surprised the model is by the better answers. It should fall as in plain fine-tuning.",
         ),
         Chart(
             "How often the better answer wins",
-            (("rewards/accuracies", "training"), ("eval_rewards/accuracies", "held-out")),
+            twin("rewards/accuracies"),
             "Share of pairs in which the better answer is the likelier one. It should rise towards 1.",
         ),
         Chart(
             "Margin",
-            (("rewards/margins", "training"), ("eval_rewards/margins", "held-out")),
+            twin("rewards/margins"),
             "How far the better answer is ahead. It should rise and then level off.",
         ),
         Chart(
             "Rewards",
-            (
-                ("rewards/chosen", "better answer"),
-                ("rewards/rejected", "worse answer"),
-                ("eval_rewards/chosen", "better, held-out"),
-                ("eval_rewards/rejected", "worse, held-out"),
-            ),
+            twins(("rewards/chosen", "better"), ("rewards/rejected", "worse")),
             "How likely each answer is, counted by the token. The better answer's line should rise, and the two should part.",
         ),
         Chart(
             "Odds ratio loss",
-            (("odds_ratio", "training"), ("eval_odds_ratio", "held-out")),
+            twin("odds_ratio"),
             "The part of the loss that prefers. It should fall towards 0.",
         ),
         Chart(
             "Log odds",
-            (("log_odds", "training"), ("eval_log_odds", "held-out")),
+            twin("log_odds"),
             "How much likelier the better answer is. Above 0 it is preferred; it should rise.",
         ),
         Chart(
             "Log-probability of the answers",
-            (
-                ("logps/chosen", "better answer"),
-                ("logps/rejected", "worse answer"),
-                ("eval_logps/chosen", "better, held-out"),
-                ("eval_logps/rejected", "worse, held-out"),
-            ),
+            twins(("logps/chosen", "better"), ("logps/rejected", "worse")),
             "The better answer's line should rise, and the two should part.",
         ),
     ),

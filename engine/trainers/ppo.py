@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from engine.rewards.settings import RewardedParams
-from engine.spec import Chart, Comparison, Copies, Form, Job, TrainerSpec
+from engine.spec import Chart, Comparison, Copies, Form, Job, TrainerSpec, twin
 
 
 class PPOParams(RewardedParams):
@@ -88,22 +88,22 @@ SPEC = TrainerSpec(
     charts=(
         Chart(
             "Score",
-            (("reward", "training"), ("eval_reward", "held-out")),
+            twin("reward"),
             "The mean score of the answers. Both lines should rise; the best model is the one with the highest held-out score.",
         ),
         Chart(
             "Distance to the original",
-            (("kl", "training"), ("eval_kl", "held-out")),
+            twin("kl"),
             "How far the answers have moved (KL, in nats an answer). A slow rise is fine; a steep one spoils the language.",
         ),
         Chart(
             "Length of the answers",
-            (("answer_length", "training"), ("eval_answer_length", "held-out")),
+            twin("answer_length"),
             "In tokens. A length that runs to the limit means that answers no longer come to an end.",
         ),
         Chart(
             "Answers that come to an end",
-            (("finished", "training"), ("eval_finished", "held-out")),
+            twin("finished"),
             "Share of the answers that end before the longest length. It should be close to 1.",
         ),
         Chart(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from engine.params import LLMTrainingParams
-from engine.spec import Chart, Comparison, Copies, Form, Job, TrainerSpec
+from engine.spec import Chart, Comparison, Copies, Form, Job, TrainerSpec, twin, twins
 
 
 class RewardParams(LLMTrainingParams):
@@ -45,27 +45,22 @@ SPEC = TrainerSpec(
     charts=(
         Chart(
             "Loss",
-            (("loss", "training"), ("eval_loss", "held-out")),
+            twin("loss"),
             "It begins near 0.69, which is guessing, and should fall. The held-out line is the one that counts.",
         ),
         Chart(
             "How often the better answer scores higher",
-            (("rewards/accuracies", "training"), ("eval_rewards/accuracies", "held-out")),
+            twin("rewards/accuracies"),
             "0.5 is a coin. People agree with each other in about 0.7 to 0.8 of such pairs, so more than that is good.",
         ),
         Chart(
             "Margin",
-            (("rewards/margins", "training"), ("eval_rewards/margins", "held-out")),
+            twin("rewards/margins"),
             "How far the two scores lie apart. It should rise and then level off.",
         ),
         Chart(
             "Scores",
-            (
-                ("rewards/chosen", "better answer"),
-                ("rewards/rejected", "worse answer"),
-                ("eval_rewards/chosen", "better, held-out"),
-                ("eval_rewards/rejected", "worse, held-out"),
-            ),
+            twins(("rewards/chosen", "better"), ("rewards/rejected", "worse")),
             "The two lines should part, one above zero and one below.",
         ),
     ),

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from engine.params import LLMTrainingParams
-from engine.spec import Chart, Comparison, Form, Job, TrainerSpec
+from engine.spec import Chart, Comparison, Form, Job, TrainerSpec, twin
 
 
 class SFTParams(LLMTrainingParams):
@@ -51,13 +51,13 @@ SPEC = TrainerSpec(
     charts=(
         Chart(
             "Loss",
-            (("loss", "training"), ("eval_loss", "held-out")),
+            twin("loss"),
             "Both lines should fall. When the held-out line turns up while the other still falls, the model has "
             "started to learn the answers by heart: fewer passes, or more data.",
         ),
         Chart(
             "Token accuracy",
-            (("token_accuracy", "training"), ("eval_token_accuracy", "held-out")),
+            twin("token_accuracy"),
             "Share of answer tokens that the model's first guess gets right. It should rise; near 1 on training and "
             "low on held-out rows means learned by heart.",
         ),

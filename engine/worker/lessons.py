@@ -100,7 +100,6 @@ class Lessons:
             ModelError: it cannot be asked.
             StopRequested: somebody asked to stop; what was answered is kept.
         """
-        self._warn_of_the_same_prompt()
         self._ask(teacher)
         if with_guesses:
             assert isinstance(teacher, LocalTeacher)
@@ -154,16 +153,6 @@ class Lessons:
             self.kit.reporter.warn(
                 f"{empty} prompts got no answer and are left out.",
                 "They are longer than the teacher can read, or it was silent.",
-            )
-
-    def _warn_of_the_same_prompt(self) -> None:
-        spec, params = self.kit.spec, self.kit.params
-        first = next(read_rows(self.kit.run.data_dir / "train.jsonl"), None)
-        own = not params.model_dump().get("teacher_model")
-        if own and first is not None and _teachers(spec, params, first) == spec.asked(params, first):
-            self.kit.reporter.warn(
-                "The teacher is the model itself and reads the same prompt, so there is nothing new to learn from it.",
-                "Give it the long prompt (--teacher-prompt-template), or another teacher (--teacher-model).",
             )
 
     # ---- rows

@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Server
-from tests.browser.test_new_run import opened, typed
+from tests.browser.steps import typed
+from tests.browser.test_new_run import opened
 from tests.browser.test_pages import finished
 
 pytestmark = pytest.mark.browser
@@ -60,13 +61,13 @@ def test_a_path_counts_without_enter_and_an_empty_one_shows_nothing(page: Page, 
     file.write_text("".join(json.dumps({"prompt": f"Ask {n}?", "completion": f"Say {n}."}) + "\n" for n in range(25)))
     page.goto(f"{server.url}/new?trainer=sft")
     expect(page.locator("#file-view")).to_contain_text("No data yet")
-    typed(page, "data_path", str(file))
+    typed(page, "field-data_path", str(file))
     page.get_by_role("tab", name="4 · Review and start").click()
     expect(page.locator("#command")).to_contain_text(str(file))
     expect(page.locator("#review-view")).to_contain_text("Optimizer steps")
     page.get_by_role("tab", name="1 · Data").click()
     expect(page.locator("#file-view")).to_contain_text("typed.jsonl")
-    typed(page, "data_path", " ")
+    typed(page, "field-data_path", " ")
     page.keyboard.press("Tab")
     expect(page.locator("#file-view")).to_contain_text("No data yet")
 
@@ -75,7 +76,7 @@ def test_the_review_says_what_is_wrong_and_start_waits(page: Page, server: Serve
     opened(page, server, "4 · Review and start")
     expect(page.locator("#start")).to_be_enabled()
     page.get_by_role("tab", name="3 · Settings").click()
-    typed(page, "epochs", "many")
+    typed(page, "field-epochs", "many")
     page.get_by_role("tab", name="4 · Review and start").click()
     expect(page.locator("#review-view [role=alert]")).to_contain_text("must be a number")
     expect(page.locator("#start")).to_be_disabled()

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Server
+from tests.browser.steps import wait_for_end
 
 pytestmark = pytest.mark.browser
-
-TRAINED_S = 180_000
-
-
-def wait_for_end(page: Page) -> str:
-    """Wait until the run page says that the run has ended; returns how."""
-    pill = page.locator(".run-head .st-pill")
-    expect(pill).to_have_text(_ENDED, timeout=TRAINED_S)
-    return pill.inner_text()
-
-
-_ENDED = re.compile("done|failed|stopped|interrupted")
 
 
 def wait_for_points(page: Page, count: int) -> None:

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Server
+from tests.browser.steps import typed
 
 pytestmark = pytest.mark.browser
 
@@ -21,18 +22,11 @@ def opened(page: Page, server: Server, step: str | None = None) -> None:
         page.get_by_role("tab", name=step).click()
 
 
-def typed(page: Page, name: str, text: str) -> None:
-    box = page.locator(f"#field-{name} textarea, #field-{name} input").first
-    box.click()
-    page.keyboard.press("Control+A")
-    page.keyboard.type(text)
-
-
 def test_a_wrong_value_is_said_beside_its_box(page: Page, server: Server) -> None:
     opened(page, server, "3 · Settings")
-    typed(page, "epochs", "many")
+    typed(page, "field-epochs", "many")
     expect(page.locator("#field-epochs")).to_contain_text("must be a number")
-    typed(page, "epochs", "4")
+    typed(page, "field-epochs", "4")
     expect(page.locator("#field-epochs")).not_to_contain_text("must be a number")
     expect(page.locator("#command")).to_contain_text("--epochs 4")
     expect(page.locator("#field-batch_size")).to_contain_text("in 4 passes")  # the reason follows
@@ -40,7 +34,7 @@ def test_a_wrong_value_is_said_beside_its_box(page: Page, server: Server) -> Non
 
 def test_what_is_deleted_or_pasted_counts_as_well(page: Page, server: Server) -> None:
     opened(page, server, "3 · Settings")
-    typed(page, "epochs", "4")
+    typed(page, "field-epochs", "4")
     expect(page.locator("#command")).to_contain_text("--epochs 4")
     page.keyboard.press("Backspace")
     expect(page.locator("#command")).not_to_contain_text("--epochs")
@@ -138,6 +132,7 @@ def test_broken_files_get_a_sentence_and_run_nothing(page: Page, server: Server,
         page.set_input_files("#upload input[type=file]", str(file))
         expect(page.locator("#file-view [role=alert]")).to_be_visible()
         expect(page.locator("#file-view")).to_contain_text(name)
+        expect(page.locator("#token-view [role=alert]")).to_have_count(0)  # what is wrong is said once
 
     hostile = tmp_path / "hostile.jsonl"
     nasty = "<script>window.hacked=1</script><img src=x onerror='window.hacked=1'>{{ 7*7 }}"
@@ -147,3 +142,31 @@ def test_broken_files_get_a_sentence_and_run_nothing(page: Page, server: Server,
     expect(page.locator("#token-view mark.trained").nth(1)).to_contain_text("{{ 7*7 }}")
     assert page.evaluate("window.hacked") is None
     assert server.answers()
+
+
+def test_an_own_file_keeps_nothing_that_a_sample_brought(page: Page, server: Server, tmp_path: Path) -> None:
+    page.goto(f"{server.url}/new?trainer=dpo&data=sample:manners")
+    expect(page.locator("#command")).to_contain_text("--model starter-instructed")
+    file = tmp_path / "pairs.csv"
+    lines = [f"{n};What does organ {n} do?;It does {n}. Well asked!;No idea." for n in range(20)]
+    file.write_text("\n".join(["Nr;Prompt;Good answer;Bad answer", *lines]), encoding="utf-8-sig")
+    page.set_input_files("#upload input[type=file]", str(file))
+    expect(page.locator("#command")).to_contain_text("pairs.csv")
+    command = page.locator("#command")
+    expect(command).to_contain_text("--trainer dpo --model starter --data-path")
+    for brought in ("starter-instructed", "--lr", "--sft-weight"):
+        expect(command).not_to_contain_text(brought)
+    expect(page.locator("#token-view .part.against").first).to_be_visible()
+
+
+def test_a_teacher_with_nothing_to_teach_is_not_started(page: Page, server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "questions.csv"
+    file.write_text("prompt\n" + "".join(f"What is {n} plus one?\n" for n in range(20)))
+    page.goto(f"{server.url}/new?trainer=distillation")
+    page.set_input_files("#upload input[type=file]", str(file))
+    expect(page.locator("#still-open")).to_contain_text("there is nothing to learn")
+    page.click("#choose")
+    typed(page, "field-teacher_prompt_template", "Answer as a pirate. {input}")
+    page.get_by_role("tab", name="4 · Review and start").click()
+    expect(page.locator("#start")).to_be_enabled()
+    expect(page.locator("#still-open")).not_to_contain_text("nothing to learn")

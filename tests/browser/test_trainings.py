@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Server
-from tests.browser.test_journey import wait_for_end
+from tests.browser.steps import typed, wait_for_end
 
 pytestmark = pytest.mark.browser
 
@@ -17,13 +17,6 @@ def chosen(page: Page, server: Server, trainer: str, sample: str) -> None:
     """The wizard with a sample, its examples in view."""
     page.goto(f"{server.url}/new?trainer={trainer}&data=sample:{sample}")
     expect(page.locator("#token-view .example").first).to_be_visible()
-
-
-def typed(page: Page, name: str, text: str) -> None:
-    box = page.locator(f"#{name} textarea, #{name} input").first
-    box.click()
-    page.keyboard.press("Control+A")
-    page.keyboard.type(text)
 
 
 def trained(page: Page, epochs: str) -> None:

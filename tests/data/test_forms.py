@@ -159,6 +159,15 @@ def test_an_unknown_role_is_told(tmp_path: Path) -> None:
     assert isinstance(problem, Problem) and problem.rule == "unknown role" and "narrator" in problem.message
 
 
+def test_the_words_that_people_have_for_pairs_and_thumbs(tmp_path: Path) -> None:
+    pair = {"Nr": 1, "Prompt": "Why?", "Good answer": "So.", "Bad answer": "Who knows."}
+    assert _rows(_file(tmp_path, pair), "preference") == [{"prompt": "Why?", "chosen": "So.", "rejected": "Who knows."}]
+    rated = {"question": "Why?", "answer": "So.", "rating": "good"}
+    assert _rows(_file(tmp_path, rated), "feedback") == [{"prompt": "Why?", "completion": "So.", "label": True}]
+    stars = engine.data.inspect(_file(tmp_path, {**rated, "rating": 4}))
+    assert stars.form == "qa", "stars are no thumbs"
+
+
 def test_capitals_in_column_names(tmp_path: Path) -> None:
     path = _file(tmp_path, {"Question": "Why?", "Answer": "So."})
     assert _rows(path, "chat") == [{"prompt": "Why?", "completion": "So."}]

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from assets.build.town import people, questions
 from engine import LLMTrainingParams, api, train
+from engine.errors import ParamError
 from engine.models import INSTRUCTED, facts, resolve
 from engine.preview import close_preview
 from engine.runs.directory import RunDirectory
@@ -57,6 +58,33 @@ def test_the_prompt_goes_where_the_template_says_and_is_never_one_itself() -> No
     made = filled("<{input}>", turns)
     assert [turn["content"] for turn in made] == ["S", "one", "1", "<two>"]
     assert turns[-1]["content"] == "two"
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {},
+        {"teacher_model": "starter"},
+        {"teacher_prompt_template": "{input}"},
+        {"teacher_prompt_template": "Be kind. {input}", "student_prompt_template": "Be kind. {input}"},
+    ],
+)
+def test_a_teacher_that_knows_no_more_is_refused(same: dict[str, str]) -> None:
+    with pytest.raises(ParamError, match="nothing to learn") as told:
+        LLMTrainingParams(trainer="distillation", data_path="rows.jsonl", **same)
+    assert [problem.field for problem in told.value.problems] == ["teacher_prompt_template"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"teacher_prompt_template": "Be kind."},
+        {"teacher_model": "wise"},
+        {"teacher_model": "wise", "teacher_endpoint": "http://127.0.0.1:8000/v1"},
+    ],
+)
+def test_a_long_prompt_or_another_teacher_is_enough(more: dict[str, str]) -> None:
+    assert LLMTrainingParams(trainer="distillation", data_path="rows.jsonl", **more)
 
 
 def test_the_starter_that_heeds_a_prompt_is_small_and_found_by_name() -> None:

@@ -389,11 +389,3 @@ def test_three_rows_are_enough_and_a_second_model_teaches(
     card = (Path(made) / "README.md").read_text(encoding="utf-8")
     assert template in card
     assert {event["prompt"] for event in all_events(run, "sample")} == {f"When does gate {n} open?" for n in range(3)}
-
-
-def test_a_teacher_that_is_the_student_is_warned_of(reporter: Reporter) -> None:
-    from engine.trainers.distillation import SPEC, DistillationParams
-
-    row = {"prompt": "Who?"}
-    seen = {view.label: view.row for view in SPEC.views(DistillationParams(data_path="x"), row)}  # type: ignore[misc]
-    assert seen == {"The teacher reads": row, "Your model reads": row}

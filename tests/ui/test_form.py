@@ -126,7 +126,7 @@ def test_a_draft_that_was_started_gets_a_new_ticket_and_no_old_name(form: Settin
     assert back["values"]["project_name"] == ""
 
 
-def test_a_sample_brings_what_its_training_needs(form: SettingsForm) -> None:
+def test_a_sample_brings_what_its_training_needs(form: SettingsForm, monkeypatch: pytest.MonkeyPatch) -> None:
     """The long prompt and its teacher, from the address and from the list of samples alike."""
     (opened, _, _, _), _ = draft.opened(NOTHING, {"trainer": "distillation", "data": "sample:town-crier"}, form)
     held = {n: opened["values"][n] for n in form.names}
@@ -138,17 +138,30 @@ def test_a_sample_brings_what_its_training_needs(form: SettingsForm) -> None:
     with gr.Blocks():
         step = DataStep(Page())
 
-    def chosen(sample: str, **before: str) -> dict[str, Any]:
-        given = {**{n: plain["values"][n] for n in step.of_samples}, **before}
-        return dict(zip(step.of_samples, step.sampled(sample, *given.values())[4:], strict=True))
+    def given(before: dict[str, Any]) -> list[Any]:
+        return list({**{n: plain["values"][n] for n in step.of_samples}, **before}.values())
+
+    def chosen(sample: str, after: str = "", **before: str) -> dict[str, Any]:
+        return dict(zip(step.of_samples, step.sampled(sample, after, *given(before))[4:], strict=True))
 
     def set_by(filled: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in filled.items() if not isinstance(value, dict)}  # the others are left alone
 
     brought = {name: held[name] for name in ("model", "teacher_prompt_template")}
     assert set_by(chosen("town-crier")) == brought
-    assert set_by(chosen("neighbours", **brought)) == {"model": "starter", "teacher_prompt_template": ""}
-    assert set_by(chosen("neighbours", model="my-run", teacher_prompt_template="Be kind.")) == {}, "what a person chose stays"
+    gone = {"model": "starter", "teacher_prompt_template": ""}
+    crier = "sample:town-crier"
+    assert set_by(chosen("neighbours", crier, **brought)) == gone
+    own = {"model": "my-run", "teacher_prompt_template": "Be kind."}
+    assert set_by(chosen("neighbours", crier, **own)) == {}, "what a person chose stays"
+    assert set_by(chosen("neighbours", "rows.csv", **brought)) == {}, "also where a sample would have brought the same"
+
+    monkeypatch.setattr(api, "store_upload", lambda path, name: f"/uploads/{name}")
+    for answer, first in (
+        (step.uploaded("/tmp/own.csv", crier, *given(brought)), 6),
+        (step.named("own.csv", {"seen": crier}, *given(brought)), 5),
+    ):
+        assert set_by(dict(zip(step.of_samples, answer[first:], strict=True))) == gone, "an own file brings nothing"
 
 
 def test_a_long_prompt_keeps_its_lines(form: SettingsForm) -> None:
