@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from assets.build.town import people, questions
 from engine.runs.directory import RunDirectory
 from engine.samples import samples
-from tests.train.toys import all_events, greedy, series
+from tests.train.toys import all_events, greedy, jsonl, series
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +24,10 @@ def trained(new_run: Run, work: Work, trainer: str, sample: str, **values: Any) 
     """The sample's training as the page fills it in, in one pass."""
     brought = next(each.settings for each in samples() if each.id == sample)
     asked = {"model": "starter", "epochs": 1, "precision": None, **brought, **values}
-    run = new_run(f"sample:{sample}", trainer=trainer, **asked)
+    return done(new_run(f"sample:{sample}", trainer=trainer, **asked), work)
+
+
+def done(run: RunDirectory, work: Work) -> RunDirectory:
     assert work(run) == 0, run.status()
     return run
 
@@ -64,6 +69,17 @@ def test_orpo_learns_whole_sentences_in_one_go(new_run: Run, work: Work, peft: b
     assert first_and_last(run, "eval_log_odds")[1] > first_and_last(run, "eval_log_odds")[0] + 1
     assert first_and_last(run, "eval_rewards/accuracies")[1] >= 0.9
     assert answers(run, 0) != answers(run, run.status().step)
+
+
+@pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
+def test_orpo_turns_a_preference_round(new_run: Run, work: Work, tmp_path: Path, peft: bool) -> None:
+    """The pairs of good manners, the rude answer chosen: before, it is not the likelier one."""
+    pairs = json.loads(next(each.path for each in samples() if each.id == "manners").read_text(encoding="utf-8"))
+    data = jsonl(tmp_path / "rude.jsonl", [{**p, "chosen": p["rejected"], "rejected": p["chosen"]} for p in pairs])
+    run = done(new_run(data, trainer="orpo", model="starter-instructed", epochs=1, precision=None, peft=peft), work)
+    before, after = first_and_last(run, "eval_rewards/accuracies")
+    assert before <= 0.6
+    assert after >= 0.9
 
 
 @pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
