@@ -27,7 +27,7 @@ from engine.runs.directory import RunDirectory  # noqa: E402
 from engine.samples import samples  # noqa: E402
 from tests.train.test_distillation import SAMPLE as CRIER  # noqa: E402
 from tests.train.test_distillation import crier_like  # noqa: E402
-from tests.train.test_preference_learning import polite_share  # noqa: E402
+from tests.train.test_preference_learning import polite_share, rude_pairs  # noqa: E402
 from tests.train.toys import series  # noqa: E402
 
 SEEDS = (1, 2, 3)
@@ -37,7 +37,10 @@ Measure = Callable[[str], tuple[float, float]]
 
 @dataclass(frozen=True)
 class Behaviour:
-    """`limit` is what the tests ask for; `settings` come over the sample's own, `lora` over these with an adapter."""
+    """`limit` is what the tests ask for; `settings` come over the sample's own, `lora` over these with an adapter.
+
+    The sample `rude` is not a bundled one: the pairs of good manners, turned round.
+    """
 
     trainer: str
     sample: str
@@ -84,6 +87,7 @@ def distance(name: str) -> tuple[float, float]:
 # SFT, then a reward model, then PPO from the first and led by the second.
 LED = {"model": "sft-{}", "rl_reward_model_path": "judge-{}", "rl_rewards": [], "rl_kl_coef": 0.1, "rl_max_new_tokens": 24}
 EARLIER = {"sft-{}": ("sft", "neighbours"), "judge-{}": ("reward", "good-cheer")}
+RUDE, INSTRUCTED = "rude", {"model": "starter-instructed"}
 ACCURACY = "eval_rewards/accuracies"
 BEHAVIOURS = (
     Behaviour("default", "harbour-almanac", "held-out loss", "falls", curve("eval_loss", min)),
@@ -92,6 +96,7 @@ BEHAVIOURS = (
     Behaviour("dpo", "manners", "held-out accuracy", "≥ 0.9", curve(ACCURACY), {"epochs": 2}, {"lr": 2e-3}),
     Behaviour("dpo", "manners", "polite answers", "≥ 0.9", manners, {"epochs": 2}, {"lr": 2e-3}),
     Behaviour("orpo", "whole-sentences", "held-out accuracy", "≥ 0.9", curve(ACCURACY), {"epochs": 1}),
+    Behaviour("orpo", RUDE, "held-out accuracy, manners turned round", "≥ 0.9", curve(ACCURACY), {**INSTRUCTED, "epochs": 1}),
     Behaviour("reward", "good-cheer", "held-out accuracy", "≥ 0.9", curve(ACCURACY), {"epochs": 1}),
     Behaviour("ppo", "doorstep", "held-out reward", "≥ 1.6 (0.8 of the maximum)", curve("eval_reward", max), lora={"lr": 2e-3}),
     Behaviour("ppo", "doorstep", "SFT → reward → PPO: rise in standard deviations", "≥ 1", rise, LED),
@@ -103,7 +108,7 @@ BEHAVIOURS = (
 
 def trained(behaviour: Behaviour, peft: bool, seed: int) -> str:
     """Train the behaviour's sample; returns the run's name. The same training is made once."""
-    own = next(sample.settings for sample in samples() if sample.id == behaviour.sample)
+    own = next((sample.settings for sample in samples() if sample.id == behaviour.sample), {})
     settings = {**own, **behaviour.settings, **(behaviour.lora if peft else {})}
     earlier = [pattern for pattern in EARLIER if pattern in settings.values()]
     for pattern in earlier:
@@ -116,7 +121,8 @@ def trained(behaviour: Behaviour, peft: bool, seed: int) -> str:
 def _once(name: str, trainer: str, sample: str, settings: dict[str, Any]) -> str:
     if not (Path(environ["AITRAINING_HOME"]) / name).exists():
         asked = {"project_name": name, "sample_tokens": 0}
-        train(LLMTrainingParams(trainer=trainer, data_path=f"sample:{sample}", **{**settings, **asked}))
+        data = rude_pairs(Path(environ["AITRAINING_HOME"])) if sample == RUDE else f"sample:{sample}"
+        train(LLMTrainingParams(trainer=trainer, data_path=data, **{**settings, **asked}))
     return name
 
 

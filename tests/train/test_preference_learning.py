@@ -48,6 +48,12 @@ def polite_share(reference: str) -> float:
     return sum(answer.startswith(openings) and len(answer) > 30 for answer in answers) / len(answers)
 
 
+def rude_pairs(folder: Path) -> str:
+    """The pairs of good manners, the rude answer chosen."""
+    pairs = json.loads(next(each.path for each in samples() if each.id == "manners").read_text(encoding="utf-8"))
+    return jsonl(folder / "rude.jsonl", [{**pair, "chosen": pair["rejected"], "rejected": pair["chosen"]} for pair in pairs])
+
+
 @pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
 def test_dpo_prefers_good_manners(new_run: Run, work: Work, peft: bool) -> None:
     assert polite_share("starter-instructed") == 0
@@ -73,10 +79,9 @@ def test_orpo_learns_whole_sentences_in_one_go(new_run: Run, work: Work, peft: b
 
 @pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
 def test_orpo_turns_a_preference_round(new_run: Run, work: Work, tmp_path: Path, peft: bool) -> None:
-    """The pairs of good manners, the rude answer chosen: before, it is not the likelier one."""
-    pairs = json.loads(next(each.path for each in samples() if each.id == "manners").read_text(encoding="utf-8"))
-    data = jsonl(tmp_path / "rude.jsonl", [{**p, "chosen": p["rejected"], "rejected": p["chosen"]} for p in pairs])
-    run = done(new_run(data, trainer="orpo", model="starter-instructed", epochs=1, precision=None, peft=peft), work)
+    """The answer that is chosen was not the likelier one before."""
+    asked = {"trainer": "orpo", "model": "starter-instructed", "epochs": 1, "precision": None}
+    run = done(new_run(rude_pairs(tmp_path), peft=peft, **asked), work)
     before, after = first_and_last(run, "eval_rewards/accuracies")
     assert before <= 0.6
     assert after >= 0.9
