@@ -50,6 +50,7 @@ object.__setattr__(spec, "build", timed)
 run = queue.enqueue(api.validate(asked))
 assert work.main({"run": str(run.path)}, None) == 0, run.status()
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+assert run.status().step == asked["max_steps"], run.status()
 print("RESULT", json.dumps({**clock, "peak": peak, "model": str(run.model_dir)}))
 """
 
@@ -171,7 +172,8 @@ def side(name: str, seed: int, data: Path, home: str) -> dict[str, Any]:
             "pad": "ĉ",
             "folder": f"{home}/trl-{seed}",
         }
-    common = {"model": model, "data_path": str(data), "seed": seed, "lr": LR, "max_steps": updates, "precision": "fp32"}
+    common = {"model": model, "data_path": str(data), "seed": seed, "lr": LR, "precision": "fp32"}
+    common |= {"epochs": 1000, "max_steps": updates}  # the passes must not end it before its last update
     common |= {"scheduler": "linear", "warmup_ratio": 0.0, "weight_decay": 0.0, "valid_fraction": 0.0, "sample_tokens": 0}
     common |= {"save_steps": 10**6, "rl_rewards": RULES, "rl_max_new_tokens": LENGTH, "rl_kl_coef": KL, "logging_steps": 1}
     if name == "our GRPO":

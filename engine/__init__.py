@@ -2,12 +2,15 @@
 
 from engine import LLMTrainingParams, train
 
-result = train(LLMTrainingParams(trainer="sft", model="starter", data_path="sample:sft"))
+params = LLMTrainingParams(trainer="sft", model="starter", data_path="sample:neighbours")
+result = train(params)
 print(result.model_path, result.metrics)
+
+run = start(params)         # does not wait; run.status, run.metrics() (a pandas DataFrame), run.stop(), run.wait()
 """
 
 from engine.errors import StudioError
 from engine.params import LLMTrainingParams
-from engine.python_api import TrainedModel, train
+from engine.python_api import Run, TrainedModel, start, train
 
-__all__ = ["LLMTrainingParams", "StudioError", "TrainedModel", "train"]
+__all__ = ["LLMTrainingParams", "Run", "StudioError", "TrainedModel", "start", "train"]

@@ -11,35 +11,44 @@ import json
 import os
 import runpy
 import sys
+from argparse import BooleanOptionalAction
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine import api
+from engine.dry_run import dry_run, told
 from engine.errors import ParamError, StudioError
 from engine.flags import add_flags, given_values, known_trainer
 from engine.runs.status import State
+from engine.terminal_wizard import asked_words
 from engine.watch import watch
+
+_JSON = "Print one JSON object on standard output; everything else goes to standard error."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
+        if not words and sys.stdin.isatty():
+            words = asked_words()
         args, unknown = _parser(words).parse_known_args(words)
         if unknown:  # told by the command's own parser, which knows the nearest right flag
             args.refuse(f"unrecognized arguments: {' '.join(unknown)}")
         return args.handle(args)
-    except ParamError as error:
-        print(f"aitraining: {error}", file=sys.stderr)
-        return 2
     except StudioError as error:
-        print(f"aitraining: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(error.hint, file=sys.stderr)
-        return 1
+        if "--json" in words:
+            print(json.dumps(_told(error), ensure_ascii=False))
+        print(f"aitraining: {error.message}", *filter(None, [error.hint]), sep="\n", file=sys.stderr)
+        return 2 if isinstance(error, ParamError) else 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _told(error: StudioError) -> dict[str, Any]:
+    wrong = {problem.field: problem.message for problem in error.problems} if isinstance(error, ParamError) else {}
+    return {"error": error.message, "hint": error.hint, "settings": wrong}
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -55,6 +64,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     app.add_argument("--port", type=int, default=None, help="Port to serve on; overrides PORT.")
 
     llm = command("llm", "Train a language model and wait until it is done.", _llm)
+    _add_following(llm)
+    llm.add_argument("--dry-run", action="store_true", help="Check data and settings, print the plan, and start nothing.")
     add_flags(llm, known_trainer(words))
 
     runs = command("runs", "List the runs.", _runs)
@@ -66,7 +77,18 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
     resume = command("resume", "Go on from the last checkpoint of a stopped or interrupted run.", _resume)
     resume.add_argument("name", help="The run's name.")
+    _add_following(resume)
+
+    follow = command("follow", "Show the progress of a run until it has ended.", lambda args: _followed(args.name, args))
+    follow.add_argument("name", help="The run's name.")
+    follow.add_argument("--json", action="store_true", help=_JSON)
     return parser
+
+
+def _add_following(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help=_JSON)
+    about = "Wait and show the progress; --no-follow starts the run and returns. [default: on]"
+    parser.add_argument("--follow", action=BooleanOptionalAction, default=True, help=about)
 
 
 def _app(args: argparse.Namespace) -> int:
@@ -78,27 +100,52 @@ def _app(args: argparse.Namespace) -> int:
 
 def _llm(args: argparse.Namespace) -> int:
     params = api.validate(given_values(args))
+    if args.dry_run:
+        made = dry_run(params)
+        print(json.dumps(made, indent=1, ensure_ascii=False) if args.json else "\n".join(told(made)))
+        return 0
     name = api.start(params)
-    print(f"Run {name} in {api.runs_root() / name}")
-    return _watched(name)
+    print(f"Run {name} in {api.runs_root() / name}", file=sys.stderr if args.json else sys.stdout)
+    return _followed(name, args) if args.follow else _left_alone(name, args)
 
 
 def _resume(args: argparse.Namespace) -> int:
     api.resume(args.name)
-    return _watched(args.name)
+    return _followed(args.name, args) if args.follow else _left_alone(args.name, args)
 
 
-def _watched(name: str) -> int:
+def _followed(name: str, args: argparse.Namespace) -> int:
+    """Watch a run to its end; returns the exit code that tells how it ended."""
     try:
         status = watch(name)
     except KeyboardInterrupt:
-        print(f"\nThe run goes on. Watch it with `aitraining app`, end it with `aitraining stop {name}`.", file=sys.stderr)
+        message = f"\nThe run goes on. `aitraining follow {name}` shows it again, `aitraining stop {name}` ends it."
+        print(message, file=sys.stderr)
         return 130
-    if status.state is State.DONE:
+    code = {State.DONE: 0, State.FAILED: 1}.get(status.state, 3)
+    if args.json:
+        print(json.dumps(_row(name), indent=1, ensure_ascii=False))
+    elif code == 0:
         print(f"Done. The model is in {api.runs_root() / name / 'model'}")
-        return 0
-    print(f"{status.state.value}: {status.reason} {status.hint}".strip(), file=sys.stderr)
-    return 1 if status.state is State.FAILED else 3
+    if code:
+        print(f"{status.state.value}: {status.reason} {status.hint}".strip(), file=sys.stderr)
+    return code
+
+
+def _left_alone(name: str, args: argparse.Namespace) -> int:
+    """The run is in the queue or has begun, and needs nobody to go on."""
+    if args.json:
+        print(json.dumps(_row(name), indent=1, ensure_ascii=False))
+    else:
+        print(f"{name}: {api.run_status(name).state.value}. `aitraining follow {name}` shows its progress.")
+    return 0
+
+
+def _row(name: str) -> dict[str, Any]:
+    """One run as `aitraining runs --json` has it, with the reason's hint and the place of its model, if there is one."""
+    model = api.runs_root() / name / "model"
+    row = next(run.to_dict() for run in api.runs() if run.name == name)
+    return {**row, "hint": api.run_status(name).hint, "model_path": str(model) if model.is_dir() else None}
 
 
 def _runs(args: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """Where a model is and what it is like, found out from its files without loading it: no torch here.
 
-A reference is, in this order: `starter` (bundled), a local folder, the name of a finished run, a Hub id.
+A reference is, in this order: `starter` (bundled), a local folder, the name of a finished run (with or without `./` before
+it), a Hub id.
 """
 
 from __future__ import annotations
@@ -87,15 +88,26 @@ def resolve(reference: str) -> ModelSource:
     folder = Path(reference).expanduser()
     if folder.is_dir():
         return ModelSource("folder", reference, _model_folder(folder), reference)
-    run = runs_root() / reference / "model"
-    if "/" not in reference and run.is_dir():
-        return ModelSource("run", reference, run, f"{reference} (your run)")
+    name = reference.removeprefix("./")  # as a folder, which is how other tools name what they have trained
+    run = runs_root() / name / "model"
+    if "/" not in name and run.is_dir():
+        return ModelSource("run", name, run, f"{name} (your run)")
     if _HUB_ID.match(reference) and not reference.startswith("."):
         return ModelSource("hub", reference, None, reference)
     raise ModelError(
         f"There is no model {reference!r} on this machine.",
         hint="Give `starter`, the name of a finished run, a folder with config.json in it, or a Hub id like `org/name`.",
     )
+
+
+def trained_on(reference: str) -> dict[str, Any]:
+    """The data of the run that made a model, as settings that read it again; empty where no run is beside it."""
+    source = resolve(reference)
+    made_by = source.path.parent / "params.json" if source.path else None
+    if made_by is None or not made_by.is_file():
+        return {}
+    params = read_json(made_by)
+    return {name: params[name] for name in ("data_path", "data_format", "column_mapping") if params.get(name)}
 
 
 def choices() -> list[ModelSource]:

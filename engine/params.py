@@ -6,6 +6,7 @@ device"; engine/plan.py chooses and says why. Secrets are never parameters.
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -168,8 +169,10 @@ class LLMTrainingParams(BaseModel):
         return object.__new__(cls)  # type: ignore[arg-type]  # a subclass, which Python then initialises
 
     def __init__(self, **values: Any) -> None:
+        # a pathlib.Path or what `train` returned stands for its path
+        plain = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in values.items()}
         try:
-            super().__init__(**values)
+            super().__init__(**plain)
         except ValidationError as error:
             from engine.explain import explain
 

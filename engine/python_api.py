@@ -1,15 +1,21 @@
-"""Training from Python: `train` blocks until the run is done and returns something that can be used as a model."""
+"""Training from Python: `train` waits until the run is done, `start` does not; what they return can be used as a model."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from engine.errors import TrainingError
 from engine.params import LLMTrainingParams
-from engine.runs.status import State
+from engine.runs import queue
+from engine.runs.directory import RunDirectory
+from engine.runs.live import live
+from engine.runs.status import State, Status
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,71 @@ class TrainedModel(os.PathLike[str]):
         return str(self.model_path)
 
 
+class Run:
+    """A run by its name, whoever started it: watch it, wait for it, stop it, read its curves.
+
+    Raises:
+        RunNotFound: there is no run of that name.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._directory = RunDirectory.open(name)
+
+    def __repr__(self) -> str:
+        return f"Run({self.name!r}, {self.status.state.value})"
+
+    @property
+    def name(self) -> str:
+        return self._directory.name
+
+    @property
+    def path(self) -> Path:
+        """The run's folder; a finished model lies in `path / "model"`."""
+        return self._directory.path
+
+    @property
+    def status(self) -> Status:
+        """What is true now: state, step of total_steps, the latest metrics, and the reason of an end."""
+        return self._directory.status()
+
+    def metrics(self) -> pd.DataFrame:
+        """Every curve that the run page draws: a row for each logged step, a column for each metric, NaN where none is."""
+        import pandas as pd
+
+        curves = live(self._directory, 0, 0)["curves"]
+        columns = [pd.Series(values, index=steps, name=key, dtype=float) for key, (steps, values) in curves.items()]
+        return (pd.concat(columns, axis=1) if columns else pd.DataFrame()).sort_index().rename_axis("step")
+
+    def stop(self, *, force: bool = False) -> None:
+        """Ask it to finish its step, save and end; `force` ends the process at once. Returns without waiting."""
+        queue.stop(self._directory, force=force)
+
+    def wait(self) -> TrainedModel:
+        """Show its progress until it has ended, in a terminal or a notebook.
+
+        Raises:
+            TrainingError: it failed, was stopped or was interrupted; message and hint say why.
+        """
+        from engine.watch import watch
+
+        status = watch(self.name)
+        if status.state is not State.DONE:
+            message = f"Run {self.name}: {status.state.value}. {status.reason}".strip()
+            raise TrainingError(message, hint=status.hint, cause=status.cause or status.state.value)
+        return TrainedModel(self.name, self._directory.model_dir, dict(status.metrics))
+
+
+def start(params: LLMTrainingParams) -> Run:
+    """Queue a training and return at once; it begins as soon as the device is free, in a process of its own.
+
+    Raises:
+        RunNameTaken: there is a run of that name.
+    """
+    run = queue.enqueue(params)
+    queue.dispatch(run.path.parent)
+    return Run(run.name)
+
+
 def train(params: LLMTrainingParams) -> TrainedModel:
     """Train in a process of its own, show progress on standard error, and wait.
 
@@ -34,13 +105,4 @@ def train(params: LLMTrainingParams) -> TrainedModel:
         ParamError: the settings cannot be used.
         TrainingError: the run failed, was stopped or was interrupted; message and hint say why.
     """
-    from engine import api
-    from engine.watch import watch
-
-    name = api.start(params)
-    status = watch(name)
-    if status.state is not State.DONE:
-        message = f"Run {name}: {status.state.value}. {status.reason}".strip()
-        raise TrainingError(message, hint=status.hint, cause=status.cause or status.state.value)
-    summary: Any = next(run for run in api.runs() if run.name == name)
-    return TrainedModel(name, api.runs_root() / name / "model", dict(summary.metrics))
+    return start(params).wait()

@@ -1,4 +1,7 @@
-"""Follows a run in a terminal: a progress bar where there is one, plain lines when piped. Holds nothing a run needs."""
+"""Follows a run: a progress bar and the loss as a small curve in a terminal or a notebook, plain lines when piped.
+
+Holds nothing that a run needs.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from engine.runs import events, queue
 from engine.runs.directory import RunDirectory, runs_root
 from engine.runs.status import Status
+from engine.sparkline import sparkline
 
 _POLL_S = 0.2
+_WIDTH = 16
 
 
 def watch(name: str) -> Status:
@@ -23,20 +28,24 @@ def watch(name: str) -> Status:
     """
     run = RunDirectory.open(name)
     console = Console(stderr=True)
-    return _with_bar(run, console) if console.is_terminal else _with_lines(run)
+    return _with_bar(run, console) if console.is_terminal or console.is_jupyter else _with_lines(run)
 
 
 def _with_bar(run: RunDirectory, console: Console) -> Status:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    losses: list[float] = []
     with Progress(*columns, console=console) as progress:
         task, status = progress.add_task("queued", total=None), run.status()
         for status, new in _ticks(run):
-            loss = next((e["values"]["loss"] for e in reversed(new) if e["type"] == "metric" and "loss" in e["values"]), None)
+            losses += [value for value in _losses(new) if value is not None]
             words = status.phase or status.state.value
-            progress.update(task, completed=status.step, total=status.total_steps or None)
-            if loss is not None or status.ended_state or not status.step:
-                progress.update(task, description=words if loss is None else f"{words}  loss {loss:.4f}")
+            curve = f"  loss {losses[-1]:.4f} {sparkline(losses, _WIDTH)}" if losses else ""
+            progress.update(task, completed=status.step, total=status.total_steps or None, description=words + curve)
         return status
+
+
+def _losses(new: Iterable[events.Event]) -> Iterable[float | None]:
+    return (event["values"]["loss"] for event in new if event["type"] == "metric" and "loss" in event["values"])
 
 
 def _with_lines(run: RunDirectory) -> Status:

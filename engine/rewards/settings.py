@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from engine.errors import ModelError
+from engine.models import trained_on
 from engine.params import LLMTrainingParams
 from engine.rewards.lines import settled
 from engine.spec import Form
@@ -19,7 +21,9 @@ class RewardedParams(LLMTrainingParams):
     """
 
     rl_reward_model_path: Annotated[str | None, Form("Rewards", label="Reward model", widget="judge")] = Field(
-        None, description="A model that scores the answers: a finished reward run, a folder or a Hub id. Empty: none."
+        None,
+        description="A model that scores the answers: a finished reward run, a folder or a Hub id. Without data, its prompts "
+        "are taken.",
     )
     rl_rewards: Annotated[list[str], Form("Rewards", label="Reward functions", widget="rewards")] = Field(
         default_factory=list,
@@ -50,6 +54,17 @@ class RewardedParams(LLMTrainingParams):
     rl_top_p: Annotated[float, Form("Trainer", label="Top p", advanced=True)] = Field(
         1.0, gt=0, le=1, description="Sample among the likeliest tokens of this joint probability only. 1: among all."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _prompts_of_the_judge(cls, values: Any) -> Any:
+        """Without data, the prompts are those that the reward model was trained on, where its run says which."""
+        if not isinstance(values, dict) or "data_path" in values or not values.get("rl_reward_model_path"):
+            return values
+        try:
+            return {**trained_on(str(values["rl_reward_model_path"])), **values}
+        except ModelError as error:
+            raise ValueError(f"{error} (--rl-reward-model-path)") from None
 
     @field_validator("rl_reward_model_path", mode="before")
     @classmethod

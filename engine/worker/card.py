@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 from engine.command import command
@@ -12,11 +11,11 @@ from engine.plan import Plan
 from engine.runs.directory import RunDirectory
 from engine.runs.live import Curve, live
 from engine.runs.status import Status
+from engine.sparkline import sparkline
 from engine.spec import TrainerSpec
 
 # What a reader of the card puts the folder's real place in for.
 FOLDER = "path/to/this/folder"
-_BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 24
 
 _TALK = '[{"role": "user", "content": "Hello!"}]'
@@ -158,15 +157,4 @@ def _course(curve: Curve) -> str:
     if not points:
         return "no number | no number |"
     (first, began), (last, ended) = points[0], points[-1]
-    return f"{began:.4g} at step {first} | {ended:.4g} at step {last} | {_bars([value for _, value in points])}"
-
-
-def _bars(values: list[float]) -> str:
-    """The values as a row of bars, the lowest the shortest; of many values the mean of each stretch."""
-    count = min(_WIDTH, len(values))
-    edges = [place * len(values) // count for place in range(count + 1)]
-    means = [sum(values[start:end]) / (end - start) for start, end in itertools.pairwise(edges)]
-    low, high = min(means), max(means)
-    if high == low:
-        return _BARS[0] * count
-    return "".join(_BARS[round((value - low) / (high - low) * (len(_BARS) - 1))] for value in means)
+    return f"{began:.4g} at step {first} | {ended:.4g} at step {last} | {sparkline([value for _, value in points], _WIDTH)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from engine.registry import spec_for, specs
 from engine.rewards import python_lines, read, rule, written
 from engine.rewards.lines import KINDS
 from engine.rewards.settings import RewardedParams
+from engine.runs.directory import RunDirectory
 
 
 def score(line: str, answer: str, /, **row: Any) -> float:
@@ -196,3 +198,23 @@ def test_the_page_about_rewards_is_true(tmp_path: Path, monkeypatch: pytest.Monk
     assert own(["?"], ["one seventeen"], [{"prompt": "?"}]) == {"python": [0.5], "no-repeat": [0.0]}
     for name in KINDS:
         assert f"| `{name}" in page, f"{name} is not on the page"
+
+
+# ---- without data ----------------------------------------------------------------------------------------------------
+
+
+def test_without_data_the_prompts_are_the_reward_models_own(runs_root: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """The documentation's command for PPO names a reward model and no data."""
+    judge = RunDirectory.create({"trainer": "reward", "data_path": "pairs.csv", "column_mapping": {"chosen": "A"}}, "judge")
+    shutil.copytree(tiny_model, judge.model_dir)
+    for spec in specs().values():
+        if not issubclass(spec.params, RewardedParams):
+            continue
+        for name in ("judge", "./judge", str(judge.path), str(judge.model_dir)):
+            made = spec.params(rl_reward_model_path=name)
+            assert (made.data_path, made.column_mapping) == ("pairs.csv", {"chosen": "A"})
+        assert spec.params(rl_reward_model_path="judge", data_path="mine.csv").column_mapping == {}
+        with pytest.raises(ParamError, match="data_path is missing"):  # a folder that says nothing about its data
+            spec.params(rl_reward_model_path=str(tiny_model))
+        with pytest.raises(ParamError, match=r"There is no model './nobody'.*--rl-reward-model-path"):
+            spec.params(rl_reward_model_path="./nobody")
