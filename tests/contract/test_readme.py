@@ -70,3 +70,16 @@ def test_the_settings_page_is_what_the_parameters_say() -> None:
 def test_its_python_is_accepted() -> None:
     made = LLMTrainingParams(trainer="sft", model="starter", data_path="sample:neighbours")
     assert made.trainer in README
+
+
+def test_every_promise_names_a_test_that_there_is() -> None:
+    page = ROOT / "docs" / "promises.md"
+    rows = [row for row in page.read_text(encoding="utf-8").splitlines() if row.startswith("| ") and "Promise |" not in row]
+    assert len(rows) >= 15
+    files: list[Path] = []
+    for row in rows:
+        named = [(page.parent / link).resolve() for link in re.findall(r"\]\(([^)]+)\)", row)]
+        assert all(file.is_file() for file in named), row
+        files = named or files  # "the same": the files of the row before
+        for test in re.findall(r"`(test_\w+)`", row):
+            assert any(f"def {test}(" in file.read_text(encoding="utf-8") for file in files), row
