@@ -8,6 +8,6 @@ print(result.model_path, result.metrics)
 
 from engine.errors import StudioError
 from engine.params import LLMTrainingParams
-from engine.python_api import TrainedModel, train
+from engine.python_api import TrainedModel, TrainedPipeline, run_pipeline, train
 
-__all__ = ["LLMTrainingParams", "StudioError", "TrainedModel", "train"]
+__all__ = ["LLMTrainingParams", "StudioError", "TrainedModel", "TrainedPipeline", "run_pipeline", "train"]

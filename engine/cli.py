@@ -17,6 +17,7 @@ from typing import Any
 from engine import api
 from engine.errors import ParamError, StudioError
 from engine.flags import add_flags, given_values, known_trainer
+from engine.pipelines.command_line import add_commands as add_pipeline_commands
 from engine.runs.status import State
 from engine.watch import watch
 
@@ -66,6 +67,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
     resume = command("resume", "Go on from the last checkpoint of a stopped or interrupted run.", _resume)
     resume.add_argument("name", help="The run's name.")
+
+    add_pipeline_commands(command)
     return parser
 
 
