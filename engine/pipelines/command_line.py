@@ -142,26 +142,23 @@ def _pipelines(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([progress.to_dict() for progress in found], indent=1, ensure_ascii=False))
     elif found:
-        _print_table(found)
+        _print_list(found)
     else:
         print(f"No pipelines in {runs_root()} yet.")
     return 0
 
 
-def _print_table(found: Sequence[Progress]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("pipeline", "state", "stage", "trainer", "run", "step", "gate", box=None)
+def _print_list(found: Sequence[Progress]) -> None:
+    """Plain lines: what a table would cut off in a narrow terminal (names, gates) is what is looked for here."""
     for progress in found:
-        table.add_row(Text(progress.name), Text(progress.state))
+        print(f"{progress.name}: {progress.state}")
+        wide = max((len(stage.stage) for stage in progress.stages), default=0)
         for stage in progress.stages:
-            step = f"{stage.step}/{stage.total_steps}" if stage.total_steps else ""
-            gate = stage.gate and stage.gate + ("" if stage.reached is None else f" ({stage.reached:.4g})")
-            cells = ("", stage.state, stage.stage, stage.trainer, stage.run, step, gate)
-            table.add_row(*(Text(cell) for cell in cells))
-    Console().print(table)
+            words = [stage.state, f"run {stage.run}" if stage.run else ""]
+            words += [f"step {stage.step}/{stage.total_steps}" if stage.total_steps else ""]
+            reached = "" if stage.reached is None else f", reached {stage.reached:.4g}"
+            words += [f"gate {stage.gate}{reached}" if stage.gate else ""]
+            print(f"  {stage.stage:<{wide}}  {'; '.join(filter(None, words))}")
 
 
 def _tell(words: str) -> None:

@@ -145,7 +145,7 @@ def _wrong(message: str) -> ParamError:
 
 def _short(value: float, gate: Gate) -> str:
     """As few digits as show on which side of the bound it lies."""
-    for digits in range(2, 17):
+    for digits in range(3, 17):
         short = f"{value:.{digits}g}"
         if float(short) != gate.bound and gate.met_by(float(short)) == gate.met_by(value):
             return short
