@@ -70,7 +70,7 @@ def _pipeline(args: argparse.Namespace) -> int:
         return 130
     except StageError as error:
         print(f"{error.message}\n{error.hint}".strip(), file=sys.stderr)
-        return 3 if error.cause in ("stopped", "killed") else 1
+        return 3 if error.cause in ("stopped", "interrupted", "killed") else 1
     last = course.progress().stages[-1]
     print(f"Done. The model is in {course.root / last.run / 'model'}")
     return 0

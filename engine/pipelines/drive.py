@@ -74,6 +74,7 @@ def resume(
         declared = revised(course, pipeline, settings, gates)
         planned(declared, course)
         course.change(declared)
+        queue.recover(course.root)  # a run that was queued while the machine went down would be waited for in vain
         _go_on(course, tell)
     return course
 
@@ -108,7 +109,7 @@ def _words(step: Step) -> str:
 
 
 def _moved(course: Course, step: Step) -> RunDirectory:
-    """The stage's run, at work or waiting for the device if it is not done."""
+    """The stage's run, in the queue if it is not done; whoever watches it starts it."""
     if step.move is Move.START:
         # the request makes it one run even if we die before it is written down as the stage's
         tried = len(course.attempts().get(step.stage.name, []))
@@ -117,11 +118,10 @@ def _moved(course: Course, step: Step) -> RunDirectory:
         request = f"pipeline {course.name} {course.created()!r} {step.stage.name} {tried} {digest}"
         run = queue.enqueue(step.params, request_id=request, root=course.root)
         course.add_run(step.stage.name, run.name)
-    else:
-        run = RunDirectory.open(step.run, course.root)
-        if step.move is Move.RESUME:
-            queue.resume(run)
-    queue.dispatch(course.root)
+        return run
+    run = RunDirectory.open(step.run, course.root)
+    if step.move is Move.RESUME:
+        queue.resume(run)
     return run
 
 
@@ -140,8 +140,9 @@ def _must_be_good(course: Course, step: Step, run: RunDirectory, tell: Tell) -> 
     if verdict.met:
         tell(verdict.sentence(step.stage.name))
         return
+    better = f"epochs={2 * step.params.epochs:g}" if verdict.value is not None else "valid_fraction=0.1"
     hint = (
-        f"No later stage was started. Change its settings or its gate, for example: aitraining pipeline "
-        f"{course.name} --resume --set {step.stage.name}.epochs={2 * step.params.epochs:g}"
+        f"No later stage was started. Change the stage's settings or its gate, for example: aitraining pipeline "
+        f"{course.name} --resume --set {step.stage.name}.{better}"
     )
     raise StageError(verdict.sentence(step.stage.name), stage=step.stage.name, run=run.name, hint=hint, cause="gate")

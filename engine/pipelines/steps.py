@@ -90,7 +90,7 @@ def check(pipeline: Pipeline, planned: Sequence[Step]) -> None:
     problems: list[FieldProblem] = []
     for step in planned:
         if step.move is Move.START:
-            wrong = [*_model_problems(pipeline, step), *_data_problems(step.params)]
+            wrong = [*_model_problems(pipeline, step), *_data_problems(step.params, gated=step.stage.gate is not None)]
             problems += stage_problems(step.stage.name, wrong)
     if problems:
         raise ParamError(problems)
@@ -176,22 +176,26 @@ def _model_problems(pipeline: Pipeline, step: Step) -> list[FieldProblem]:
     return found
 
 
-def _data_problems(params: LLMTrainingParams) -> list[FieldProblem]:
-    """What can be seen of the data without reading all of it: that it is there, of the right kind, and has usable rows."""
-    from engine.data import inspect
+def _data_problems(params: LLMTrainingParams, *, gated: bool) -> list[FieldProblem]:
+    """What can be seen of the data without reading all of it: that it is there, of the right kind, and has usable rows,
+    and with a gate, enough of them that some are held out."""
+    from engine.data import held_out_fraction, inspect
 
     kind, found = spec_for(params.trainer).rows, list[FieldProblem]()
-    for field in ("data_path", "valid_path"):
-        path = getattr(params, field)
+    form, mapping = params.data_format, params.column_mapping or None
+    for field, path in (("data_path", params.data_path), ("valid_path", params.valid_path)):
         if not path:
             continue
         try:
-            form, mapping = params.data_format, params.column_mapping or None
             seen = inspect(data_file(path), kind, form=form, mapping=mapping, limit=0, check_rows=_LOOKED_AT)
         except StudioError as error:
             found.append(FieldProblem(field, f"{field}: {error}"))
-        else:
-            if seen.looked_at and not seen.usable:
-                first = f" The first problem: {seen.problems[0].message}" if seen.problems else ""
-                found.append(FieldProblem(field, f"{field}: none of the first {seen.looked_at} rows can be used.{first}"))
+            continue
+        if seen.looked_at and not seen.usable:
+            first = f" The first problem: {seen.problems[0].message}" if seen.problems else ""
+            found.append(FieldProblem(field, f"{field}: none of the first {seen.looked_at} rows can be used.{first}"))
+        rows, own = min(seen.rows, params.max_samples or seen.rows), params.valid_path or seen.held_out
+        if gated and not own and params.valid_fraction is None and not held_out_fraction(rows):
+            words = f"gate: of {rows} rows none would be held out to measure with. Set valid_fraction, such as 0.2."
+            found.append(FieldProblem("gate", words))
     return found

@@ -101,7 +101,7 @@ def test_stages_are_changed_by_name() -> None:
     assert (town.name, town.stage("judge").settings["epochs"]) == ("other", 5)
     assert (town.stage("judge").gate, town.stage("answers").gate) == (None, Gate("eval_loss", "<", 3.0))
     for changes in ({"jugde": {"epochs": 5}}, None), (None, {"jugde": "eval_loss < 3"}):
-        with pytest.raises(ParamError, match="no stage 'jugde'. Did you mean judge"):
+        with pytest.raises(ParamError, match=r"no stage 'jugde'\. Did you mean judge"):
             town.changed(*changes)
 
 
@@ -210,3 +210,12 @@ def test_stages_become_the_names_of_their_runs(runs_root: Path) -> None:
     assert made["cheerful"].params.model == made["answers"].run == "cheerful-town-answers"
     assert made["cheerful"].params.project_name == "cheerful-town-cheerful"
     assert vars(made["cheerful"].params)["rl_reward_model_path"] == made["judge"].run == "cheerful-town-judge"
+
+
+def test_a_gate_needs_rows_that_are_held_out(tmp_path: Path, runs_root: Path) -> None:
+    (tmp_path / "few.csv").write_text("prompt,completion\n" + "".join(f"Q{n}?,A{n}.\n" for n in range(12)))
+    few = changed(answers={"data_path": str(tmp_path / "few.csv"), "gate": "eval_loss < 2"})
+    with pytest.raises(ParamError, match="stage answers: gate: of 12 rows none would be held out"):
+        check(few, steps(few, {}, runs_root))
+    enough = few.changed({"answers": {"valid_fraction": 0.2}})
+    check(enough, steps(enough, {}, runs_root))

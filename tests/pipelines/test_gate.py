@@ -66,7 +66,7 @@ def test_a_gate_is_read_and_written_back(written: Any, gate: Gate) -> None:
     ],
 )
 def test_anything_else_is_refused_with_an_example(written: Any) -> None:
-    with pytest.raises(ParamError, match="gate: eval_loss < 2.0"):
+    with pytest.raises(ParamError, match=r"gate: eval_loss < 2\.0"):
         read_gate(written)
 
 
