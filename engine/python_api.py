@@ -95,14 +95,9 @@ def run_pipeline(
     def tell(words: str) -> None:
         print(words, file=sys.stderr, flush=True)
 
-    before = begun(what) if resume else None
-    if before is None:
-        pipeline = asked(what, name=name, model=model, data=data).changed(settings, gates)
-        course = drive.resume(pipeline.name, tell, pipeline=pipeline) if resume else drive.begin(pipeline, tell)
-    else:
-        paths = {stage: {"data_path": path} for stage, path in (data or {}).items()}
-        over = {stage: {**paths.get(stage, {}), **(settings or {}).get(stage, {})} for stage in {*paths, *(settings or {})}}
-        course = drive.resume(before, tell, settings=over, gates=gates)
+    read = begun(what, name=name, model=model, data=data)[0] if resume else asked(what, name=name, model=model, data=data)
+    pipeline = read.changed(settings, gates)
+    course = drive.resume(pipeline, tell) if resume else drive.begin(pipeline, tell)
     made = {run.name: run.metrics for run in api.runs()}
     runs = {stage.stage: stage.run for stage in course.progress().stages}
     return TrainedPipeline(

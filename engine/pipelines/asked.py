@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.pipelines.course import free_name
+from engine.pipelines.course import Course, free_name
 from engine.pipelines.named import BASE, chains, named
 from engine.pipelines.pipeline import Pipeline, from_mapping, from_yaml, wrong
 
@@ -36,11 +36,27 @@ def asked(
     return pipeline.changed({stage: {"data_path": path} for stage, path in (data or {}).items()}, name=name)
 
 
-def begun(what: str | os.PathLike[str] | Mapping[str, Any]) -> str | None:
-    """The name of a pipeline that was begun before, where `what` is to be taken for one; None for a file or mapping."""
-    if isinstance(what, Mapping) or not isinstance(what, str) or what.endswith(_ENDINGS) or Path(what).is_file():
-        return None
-    return what
+def begun(
+    what: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    name: str | None = None,
+    model: str | None = None,
+    data: Mapping[str, str] | None = None,
+) -> tuple[Pipeline, Course]:
+    """A pipeline that was begun before, and how far it is: `what` is its name, or a file or mapping that replaces it.
+
+    Raises:
+        ParamError: the file cannot be used, or what was settled when it was begun is given again.
+        RunNotFound: none was begun.
+    """
+    if not isinstance(what, str) or what.endswith(_ENDINGS) or Path(what).is_file():
+        pipeline = asked(what, name=name, model=model, data=data)
+        return pipeline, Course.open(pipeline.name)
+    course = Course.open(what)
+    if name or model:
+        raise wrong(f"The pipeline {what} keeps its name and its base model; leave --name and --model out.")
+    paths = {stage: {"data_path": path} for stage, path in (data or {}).items()}
+    return course.pipeline().changed(paths), course
 
 
 def _text(path: Path) -> str:

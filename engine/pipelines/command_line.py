@@ -54,6 +54,7 @@ def add_commands(command: AddCommand) -> None:
 
 def _pipeline(args: argparse.Namespace) -> int:
     from engine.pipelines import drive
+    from engine.pipelines.course import Course
 
     pipeline, course = _asked(args)
     if args.yaml:
@@ -63,10 +64,12 @@ def _pipeline(args: argparse.Namespace) -> int:
         _print_plan(pipeline, drive.planned(pipeline, course))
         return 0
     try:
-        course = drive.resume(pipeline.name, _tell, pipeline=pipeline) if course else drive.begin(pipeline, _tell)
+        course = drive.resume(pipeline, _tell) if course else drive.begin(pipeline, _tell)
     except KeyboardInterrupt:
         again = f"aitraining pipeline {pipeline.name} --resume"
-        print(f"\nThe stage that trains goes on; the next one is started by `{again}`.", file=sys.stderr)
+        begun = Course(pipeline.name).file.exists()
+        words = f"The stage that trains goes on; the next one is started by `{again}`." if begun else "Nothing was started."
+        print(f"\n{words}", file=sys.stderr)
         return 130
     except StageError as error:
         print(f"{error.message}\n{error.hint}".strip(), file=sys.stderr)
@@ -79,21 +82,16 @@ def _pipeline(args: argparse.Namespace) -> int:
 def _asked(args: argparse.Namespace) -> tuple[Pipeline, Course | None]:
     """The pipeline that the words describe, and, with --resume, what it goes on from."""
     from engine.pipelines.asked import asked, begun
-    from engine.pipelines.course import Course
     from engine.pipelines.named import chains, sample_data
 
     data = dict(_split(words, "--data", "sft=./chats.jsonl") for words in args.data)
-    before = begun(args.what) if args.resume else None
-    if before is not None:
-        if args.name or args.model:
-            raise wrong("A pipeline that was begun keeps its name and its base model; leave --name and --model out.")
-        course = Course.open(before)
-        pipeline = course.pipeline().changed({stage: {"data_path": path} for stage, path in data.items()})
+    course = None
+    if args.resume:
+        pipeline, course = begun(args.what, name=args.name, model=args.model, data=data)
     else:
         if args.yaml and not data and args.what in chains():
             data = sample_data(args.what)
         pipeline = asked(args.what, name=args.name, model=args.model, data=data)
-        course = Course.open(pipeline.name) if args.resume else None
     gates = dict(_split(words, "--gate", "'reward=eval_rewards/accuracies >= 0.8'") for words in args.gate)
     return pipeline.changed(_settings(pipeline, args.set), {stage: gate or None for stage, gate in gates.items()}), course
 

@@ -89,7 +89,7 @@ class Course:
             RunActive: another process does.
         """
         make_root(self.root)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_root(self.folder)
         lock = FileLock(self.lock_file)
         if not lock.acquire():
             raise RunActive(

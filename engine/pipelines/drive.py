@@ -6,7 +6,7 @@ Whoever calls this may be killed at any moment: the run that trains goes on, and
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from engine.errors import StageError
@@ -53,40 +53,23 @@ def begin(pipeline: Pipeline, tell: Tell) -> Course:
     return course
 
 
-def resume(
-    name: str,
-    tell: Tell,
-    *,
-    pipeline: Pipeline | None = None,
-    settings: Mapping[str, Mapping[str, Any]] | None = None,
-    gates: Mapping[str, Any] | None = None,
-) -> Course:
-    """Go on with the pipeline `name`: stages that are done are kept, an interrupted one is resumed, a failed one retried.
-
-    `pipeline` replaces its declaration, `settings` and `gates` change it. A stage whose settings are changed, and those
-    that build on it, are trained anew; their old runs stay.
+def resume(pipeline: Pipeline, tell: Tell) -> Course:
+    """Go on with a pipeline that was begun: stages that are done are kept, an interrupted one is resumed, a failed one is
+    retried. A stage whose settings have changed, and those that build on it, are trained anew; their old runs stay.
 
     Raises:
-        as `begin`; RunNotFound: there is no such pipeline; RunActive: another process goes through it.
+        ParamError: a stage's settings, model or data cannot be used; nothing was started.
+        RunNotFound: no pipeline of this name was begun.
+        RunActive: another process goes through it, or a changed stage is at work.
+        StageError: a stage failed, was stopped, or did not reach what its gate asks.
     """
-    course = Course.open(name)
+    course = Course.open(pipeline.name)
     with course.driven():
-        declared = revised(course, pipeline, settings, gates)
-        planned(declared, course)
-        course.change(declared)
+        planned(pipeline, course)
+        course.change(pipeline)
         queue.recover(course.root)  # a run that was queued while the machine went down would be waited for in vain
         _go_on(course, tell)
     return course
-
-
-def revised(
-    course: Course,
-    pipeline: Pipeline | None = None,
-    settings: Mapping[str, Mapping[str, Any]] | None = None,
-    gates: Mapping[str, Any] | None = None,
-) -> Pipeline:
-    """The declaration that a pipeline goes on with."""
-    return (pipeline or course.pipeline()).changed(settings, gates, course.name)
 
 
 def _go_on(course: Course, tell: Tell) -> None:

@@ -78,9 +78,13 @@ class Pipeline:
             ParamError: there is no such stage, or a gate cannot be read.
         """
         made = {stage.name: stage for stage in self.stages}
-        for stage, values in (settings or {}).items():
+        gates = dict(gates or {})
+        for stage, given in (settings or {}).items():
+            values = dict(given)
+            if "gate" in values:
+                gates.setdefault(stage, values.pop("gate"))
             made[stage] = replace(self.stage(stage), settings={**self.stage(stage).settings, **values})
-        for stage, gate in (gates or {}).items():
+        for stage, gate in gates.items():
             self.stage(stage)
             made[stage] = replace(made[stage], gate=None if gate is None else _of_stage(stage, read_gate, gate))
         return from_mapping({**replace(self, stages=tuple(made.values())).to_mapping(), "pipeline": name or self.name})
@@ -124,7 +128,7 @@ def from_mapping(values: Mapping[str, Any]) -> Pipeline:
         raise wrong(
             "The pipeline needs a name: `pipeline: my-town`, with letters, digits, dots, dashes and underscores."
             if name is None
-            else f"{name!r} cannot be a pipeline's name: letters, digits, dots, dashes and underscores, and a letter first."
+            else f"{name!r} cannot be a pipeline's name: letters, digits, dots, dashes and underscores, beginning with a letter or digit."
         )
     if not isinstance(given, Mapping) or not given:
         raise wrong(f"The pipeline {name} has no stages. {_SHAPE}")

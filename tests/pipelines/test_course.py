@@ -75,7 +75,7 @@ def begin(pipeline: Pipeline = PAIR) -> list[str]:
 
 def resume(**changes: Any) -> list[str]:
     told: list[str] = []
-    drive.resume("pair", told.append, **changes)
+    drive.resume(Course.open("pair").pipeline().changed(**changes), told.append)
     return told
 
 
@@ -329,6 +329,22 @@ def test_a_stage_that_was_stopped_ends_with_3(capsys: pytest.CaptureFixture[str]
     workers.ends = {"pair-first": State.STOPPED}
     code, _, err = shown(capsys, "pipeline", file)
     assert code == 3 and "Stage first (pair-first): stopped." in err
+
+
+def test_ctrl_c_says_how_it_goes_on(capsys: pytest.CaptureFixture[str], workers: Workers, file: str) -> None:
+    def press(run: RunDirectory) -> None:
+        raise KeyboardInterrupt
+
+    workers.before = press
+    code, _, err = shown(capsys, "pipeline", file)
+    assert code == 130 and "`aitraining pipeline pair --resume`" in err
+
+
+def test_what_was_begun_keeps_its_name_and_base(capsys: pytest.CaptureFixture[str], workers: Workers, file: str) -> None:
+    begin()
+    code, _, err = shown(capsys, "pipeline", "pair", "--resume", "--model", "starter")
+    assert code == 2 and "keeps its name and its base model" in err
+    assert shown(capsys, "pipeline", file, "--resume", "--name", "other")[0] == 1, "no pipeline of that name was begun"
 
 
 @pytest.mark.parametrize(

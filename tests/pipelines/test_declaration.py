@@ -100,6 +100,7 @@ def test_stages_are_changed_by_name() -> None:
     town = from_yaml(TOWN).changed({"judge": {"epochs": 5}}, {"judge": None, "answers": "eval_loss < 3"}, "other")
     assert (town.name, town.stage("judge").settings["epochs"]) == ("other", 5)
     assert (town.stage("judge").gate, town.stage("answers").gate) == (None, Gate("eval_loss", "<", 3.0))
+    assert town.changed({"answers": {"gate": "eval_loss < 4"}}).stage("answers").gate == Gate("eval_loss", "<", 4.0)
     for changes in ({"jugde": {"epochs": 5}}, None), (None, {"jugde": "eval_loss < 3"}):
         with pytest.raises(ParamError, match=r"no stage 'jugde'\. Did you mean judge"):
             town.changed(*changes)

@@ -53,7 +53,7 @@ def worked(runs_root: Path, work: Callable[[RunDirectory], int], monkeypatch: py
     checked = drive.begin, drive.resume
     monkeypatch.setattr(launcher, "_cold", start)
     monkeypatch.setattr(drive, "begin", lambda pipeline, tell: checked[0](shortened(pipeline), tell))
-    monkeypatch.setattr(drive, "resume", lambda name, tell, *, pipeline: checked[1](name, tell, pipeline=shortened(pipeline)))
+    monkeypatch.setattr(drive, "resume", lambda pipeline, tell: checked[1](shortened(pipeline), tell))
     monkeypatch.chdir(tmp_path)
     return names
 
