@@ -22,7 +22,7 @@ from engine.pipelines.pipeline import from_mapping
 from engine.runs import launcher
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
-from tests.train.toys import jsonl, qa
+from tests.train.toys import all_events, jsonl, qa
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("runs_root")]
 
@@ -133,6 +133,27 @@ def test_whoever_drives_it_may_be_killed(
     result = run_pipeline("town", resume=True)
     assert weights("town-answers") == before
     assert [model.name for model in result.models.values()] == ["town-answers", "town-polite"]
+
+
+def test_a_stage_whose_process_died_goes_on_from_its_checkpoint(
+    town: Callable[..., dict[str, Any]], within: list[str], tmp_path: Path, wait_until: Callable[..., None], runs_root: Path
+) -> None:
+    asked = town()
+    asked["stages"]["answers"] |= {"max_steps": 600, "epochs": 400, "save_steps": 20, "eval_steps": 600, "keep_best": False}
+    file = tmp_path / "town.yaml"
+    file.write_text(from_mapping(asked).to_yaml())
+    command = [sys.executable, "-m", "engine.cli", "pipeline", str(file)]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    run = RunDirectory(runs_root / "town-answers")
+    wait_until(lambda: run.status_file.is_file() and run.status().resumable, 60)
+    os.kill(run.status().pid or 0, signal.SIGKILL)
+    _, told = driver.communicate(timeout=30)
+    assert driver.returncode == 3
+    assert "Stage answers (town-answers): interrupted." in told
+    assert main(["pipeline", "town", "--resume"]) == 0
+    assert within == ["town-answers", "town-polite"], "it is the same run that goes on"
+    (resumed,) = all_events(run, "resumed")
+    assert resumed["step"] >= 20 and run.status().step == 600
 
 
 def test_the_whole_of_rlhf_by_its_name(within: list[str]) -> None:
