@@ -8,6 +8,7 @@ print(result.model_path, result.metrics)
 
 from engine.errors import StudioError
 from engine.params import LLMTrainingParams
-from engine.python_api import TrainedModel, TrainedPipeline, run_pipeline, train
+from engine.pipelines.python_api import TrainedPipeline, run_pipeline
+from engine.python_api import TrainedModel, train
 
 __all__ = ["LLMTrainingParams", "StudioError", "TrainedModel", "TrainedPipeline", "run_pipeline", "train"]

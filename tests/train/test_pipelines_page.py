@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from engine import python_api
+from engine import TrainedPipeline
 from engine.cli import _parser, main
 from engine.pipelines import drive
 from engine.pipelines.course import progress_of_all
@@ -80,7 +80,7 @@ def test_its_program_runs(worked: list[str], capsys: pytest.CaptureFixture[str])
     shown: dict[str, Any] = {}
     exec(program, shown)
     assert worked == ["preference-1-sft", "preference-1-dpo"]
-    assert isinstance(shown["result"], python_api.TrainedPipeline)
+    assert isinstance(shown["result"], TrainedPipeline)
     assert str(shown["result"]) in capsys.readouterr().out
 
 
