@@ -11,6 +11,7 @@ run = start(params)         # does not wait; run.status, run.metrics() (a pandas
 
 from engine.errors import StudioError
 from engine.params import LLMTrainingParams
+from engine.pipelines.python_api import TrainedPipeline, run_pipeline
 from engine.python_api import Run, TrainedModel, start, train
 
-__all__ = ["LLMTrainingParams", "Run", "StudioError", "TrainedModel", "start", "train"]
+__all__ = ["LLMTrainingParams", "Run", "StudioError", "TrainedModel", "TrainedPipeline", "run_pipeline", "start", "train"]

@@ -19,6 +19,7 @@ from engine import api
 from engine.dry_run import dry_run, told
 from engine.errors import ParamError, StudioError
 from engine.flags import add_flags, given_values, known_trainer
+from engine.pipelines.command_line import add_commands as add_pipeline_commands
 from engine.runs.status import State
 from engine.terminal_wizard import asked_words
 from engine.watch import watch
@@ -82,6 +83,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     follow = command("follow", "Show the progress of a run until it has ended.", lambda args: _followed(args.name, args))
     follow.add_argument("name", help="The run's name.")
     follow.add_argument("--json", action="store_true", help=_JSON)
+
+    add_pipeline_commands(command)
     return parser
 
 

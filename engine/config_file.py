@@ -13,6 +13,7 @@ from engine.registry import parse, specs
 
 # Far above any real settings file; keeps a pasted gigabyte or a thousand brackets from costing anything.
 _LARGEST = 64_000
+_SHAPE = "A settings file holds lines like `trainer: sft`, one setting a line."
 _LINE_ENDS = ("\x85", "\u2028", "\u2029")
 
 
@@ -26,7 +27,7 @@ def to_yaml(params: LLMTrainingParams) -> str:
         if form_of(type(params), name).group != group:
             group = form_of(type(params), name).group
             lines.append(f"\n# {group}")
-        lines.append(_one(name, value))
+        lines.append(yaml_entry(name, value))
     return "\n".join(lines) + "\n"
 
 
@@ -39,8 +40,12 @@ def from_yaml(text: str) -> LLMTrainingParams:
     return parse(read_mapping(text))
 
 
-def read_mapping(text: str) -> dict[str, Any]:
-    """The mapping in a YAML text, not validated yet."""
+def read_mapping(text: str, shape: str = _SHAPE) -> dict[str, Any]:
+    """The mapping in a YAML text, not validated yet; `shape` tells what was expected of a text that holds none.
+
+    Raises:
+        ParamError: it is no YAML, too long, or no mapping.
+    """
     if len(text) > _LARGEST:
         message = f"This is {len(text):,} characters long; a settings file has a few dozen lines."
         raise ParamError([FieldProblem("", message)])
@@ -52,11 +57,12 @@ def read_mapping(text: str) -> dict[str, Any]:
         problem = getattr(error, "problem", None) or "it is nested too deeply"
         raise ParamError([FieldProblem("", f"This is not YAML{line}: {problem}.")]) from None
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise ParamError([FieldProblem("", "A settings file holds lines like `trainer: sft`, one setting a line.")])
+        raise ParamError([FieldProblem("", shape)])
     return values
 
 
-def _one(name: str, value: Any) -> str:
+def yaml_entry(name: str, value: Any) -> str:
+    """One key of a mapping with its value, as YAML that `read_mapping` reads back as it was."""
     readable = _dumped(name, value, allow_unicode=True)
     if any(mark in readable for mark in _LINE_ENDS):  # YAML would read these as ends of lines; escaped they stay
         readable = _dumped(name, value, allow_unicode=False)
@@ -79,6 +85,14 @@ class _Loader(yaml.SafeLoader):
             mark = self.peek_event().start_mark
             raise yaml.MarkedYAMLError(problem="aliases (*name) are not used in settings files", problem_mark=mark)
         return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[tuple[str, str]] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if (key.tag, key.value) in seen:  # YAML forbids it; PyYAML alone would silently keep the last one
+                raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands there twice", problem_mark=key.start_mark)
+            seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
 
 
 _EXPONENT = re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$")

@@ -6,6 +6,7 @@ StudioError
 ├── ModelError        a model cannot be found or loaded
 ├── DeviceError       what was asked for does not exist on this machine
 ├── TrainingError     a run went wrong while it was training
+│   └── StageError    a pipeline ended at one of its stages
 └── RunError
     ├── RunNotFound   no run has this name
     ├── RunNameTaken  another run has this name already
@@ -63,6 +64,15 @@ class TrainingError(StudioError):
     def __init__(self, message: str, *, hint: str = "", cause: str = "failed") -> None:
         super().__init__(message, hint=hint)
         self.cause = cause
+
+
+class StageError(TrainingError):
+    """A pipeline ended at a stage: its run failed or was stopped, or it did not reach what its gate asks."""
+
+    def __init__(self, message: str, *, stage: str, run: str, hint: str = "", cause: str = "failed") -> None:
+        super().__init__(message, hint=hint, cause=cause)
+        self.stage = stage
+        self.run = run
 
 
 class RunError(StudioError):

@@ -78,8 +78,17 @@ def given_values(args: argparse.Namespace) -> dict[str, Any]:
     cls = spec_for(trainer).params
     for name, value in vars(args).items():
         if name in cls.model_fields:
-            values[name] = _read(name, value, _plain_type(cls.model_fields[name].annotation))
+            values[name] = read_value(cls, name, value)
     return {**values, "trainer": trainer}
+
+
+def read_value(cls: type[LLMTrainingParams], name: str, words: Any) -> Any:
+    """The value of the setting `name` that its words on a command line stand for; the model judges it.
+
+    Raises:
+        ParamError: JSON was needed and is not there.
+    """
+    return _read(name, words, _plain_type(cls.model_fields[name].annotation)) if name in cls.model_fields else words
 
 
 def _config(path: str) -> dict[str, Any]:

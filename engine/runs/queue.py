@@ -55,8 +55,7 @@ def resume(run: RunDirectory) -> None:
             raise RunActive(f"The run {run.name!r} is {state.value}; it needs no resuming.")
         if state is State.DONE:
             raise RunError(f"The run {run.name!r} is done.", hint="Start a new run from its model to train it further.")
-        answered = any(run.data_dir.glob("*.answers.jsonl"))  # what a teacher has written is worth going on from
-        if not answered and not any(run.checkpoints_dir.glob("checkpoint-*/trainer_state.json")):
+        if not has_progress(run):
             raise RunError(
                 f"The run {run.name!r} ended before its first checkpoint.",
                 hint="Start it again with the same settings.",
@@ -75,6 +74,12 @@ def resume(run: RunDirectory) -> None:
             pid_started=None,
         )
         _mark_waiting(run)
+
+
+def has_progress(run: RunDirectory) -> bool:
+    """Whether an ended run left something to go on from: a checkpoint, or what a teacher has written."""
+    answered = any(run.data_dir.glob("*.answers.jsonl"))
+    return answered or any(run.checkpoints_dir.glob("checkpoint-*/trainer_state.json"))
 
 
 def dispatch(root: Path) -> list[str]:

@@ -46,8 +46,8 @@ def shown(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, st
 def test_help_of_the_program_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = shown(capsys, "--help")
     assert code == 0
-    for command in ("app", "llm", "runs", "stop", "resume"):
-        assert f"\n    {command} " in out
+    listed = {line.split()[0] for line in out.splitlines() if line.startswith("    ")}
+    assert {"app", "llm", "runs", "stop", "resume", "pipeline", "pipelines"} <= listed
 
 
 @pytest.mark.parametrize("trainer", [None, *specs()])
