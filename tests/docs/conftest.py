@@ -33,10 +33,12 @@ _SHORT = {
 PAIRS = [{"prompt": f"When does gate {n} open?", "chosen": f"At {n}, my friend.", "rejected": "Go away."} for n in range(12)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def warm() -> Iterator[None]:
     """A process that has imported torch, as the app has: a training then starts at once. Elsewhere than on Linux, cold."""
-    standby.ensure_standby()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("AITRAINING_HOME", raising=False)  # its children have its environment, and ./runs is meant
+        standby.ensure_standby()
     yield
     standby.close_standby()
 

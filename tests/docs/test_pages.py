@@ -84,7 +84,8 @@ def test_every_variable_of_the_environment_is_documented() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+    words = page.read_text(encoding="utf-8")
+    for link in [*re.findall(r"\]\(([^)\s]+)\)", words), *re.findall(r'src="([^"]+)"', words)]:
         if link.startswith(("http://", "https://")):
             continue
         place, _, anchor = link.partition("#")
