@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from engine import errors
@@ -66,9 +67,11 @@ def sentences() -> dict[str, set[tuple[str, str]]]:
     names = {kind.__name__: 0 for kind in kinds()} | {"FieldProblem": 1}
     found: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
     for path in sorted(_ENGINE.rglob("*.py")):
-        for scope in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        module = ast.parse(path.read_text(encoding="utf-8"))
+        shared = _held(module.body)
+        for scope in ast.walk(module):
             if isinstance(scope, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                for name, sentence, hint in _said(scope, _SETTING if _judges(scope) else names):
+                for name, sentence, hint in _said(scope, _SETTING if _judges(scope) else names, shared):
                     found[errors.ParamError.__name__ if name in _SETTING else name].add((sentence, hint))
     return found
 
@@ -79,23 +82,23 @@ def _judges(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return any(isinstance(call, ast.Name) and call.id in _VALIDATORS for call in calls)
 
 
-def _said(scope: ast.AST, names: dict[str, int]) -> Iterator[tuple[str, str, str]]:
+def _said(scope: ast.AST, names: dict[str, int], shared: dict[str, ast.expr]) -> Iterator[tuple[str, str, str]]:
     """The errors that are made in a function; a sentence may have been put in a variable just before."""
-    held = {
-        target.id: node.value
-        for node in ast.walk(scope)
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+    held = {**shared, **_held(ast.walk(scope))}
     for node in ast.walk(scope):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
             place = names[node.func.id]
             if len(node.args) > place:
                 sentence = _words(node.args[place], held)
                 hint = next((_words(keyword.value, held) for keyword in node.keywords if keyword.arg == "hint"), "")
-                if sentence.strip("… .:"):
+                if len(re.findall(r"\w+", re.sub(r"\(.*?\)", "", sentence))) > 1:  # else the words come from elsewhere
                     yield node.func.id, sentence, hint
+
+
+def _held(nodes: Iterable[ast.AST]) -> dict[str, ast.expr]:
+    """What names stand for."""
+    plain = (node for node in nodes if isinstance(node, ast.Assign))
+    return {target.id: node.value for node in plain for target in node.targets if isinstance(target, ast.Name)}
 
 
 def _words(node: ast.expr, held: dict[str, ast.expr]) -> str:

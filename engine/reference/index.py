@@ -24,6 +24,7 @@ _OPENING = """# Documentation
 | understand an error | [errors.md](errors.md): what each one means and what to do |
 | know what was measured | [measured.md](measured.md) |
 | know what is promised, and what holds it | [promises.md](promises.md) |
+| add a trainer, a setting or a fix | [CONTRIBUTING.md](../CONTRIBUTING.md) |
 
 ## Trainers
 """

@@ -19,8 +19,9 @@ from engine import LLMTrainingParams, start, train
 ```
 
 Importing loads no torch and starts nothing; trainings run in processes of their own, as they do for the page and the command
-line, in the same queue and the same folder of runs. How it fits into a notebook, a cron job or a server:
-[integration.md](integration.md). Every error is a `StudioError` with a sentence and a hint: [errors.md](errors.md).
+line, in the same queue and the same folder of runs. `LLMTrainingParams` takes [every setting](settings.md) by its name. Every
+error is a `StudioError` with a sentence and a hint: [errors.md](errors.md). How all of it fits into a notebook, a cron job or
+a server: [integration.md](integration.md).
 """
 _FURTHER = """
 ## What comes back

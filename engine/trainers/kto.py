@@ -92,8 +92,7 @@ GUIDE = Guide(
     ),
     curves="On the sample (81 steps) the loss falls from 0.59 to 0.21, a liked answer gains more than a disliked one in "
     "all held-out comparisons after a short while, and the disliked answers fall much further (to -2.8) than the "
-    "liked ones rise (to 0.9): the usual picture. The drift stays at 0 there, since what was rated is far from "
-    "what else the model says.",
+    "liked ones rise (to 0.9): the usual picture. The drift, an estimate that is never below 0, stays there.",
     troubles=(
         (
             "The run is refused: all thumbs are of one kind.",
