@@ -96,6 +96,9 @@ async def upload(request: Request) -> Response:
         try:
             async for piece in request.stream():
                 await run_in_threadpool(kept.write, piece)
+        except OSError as error:
+            Path(kept.name).unlink(missing_ok=True)
+            return _said(507, f"The file could not be kept: {error.strerror}.", hint="Delete old runs, then send it again.")
         except BaseException:  # whoever sent it went away: half a file is no data
             Path(kept.name).unlink(missing_ok=True)
             raise

@@ -90,9 +90,9 @@ GUIDE = Guide(
         ("lr", "Chosen for you, twenty times smaller than for SFT."),
         ("epochs", "1 to 3, as with all preferences."),
     ),
-    curves="On the sample (81 steps) the loss falls from 0.59 to 0.21, a liked answer gains more than a disliked one in "
-    "all held-out comparisons after a short while, and the disliked answers fall much further (to -2.8) than the "
-    "liked ones rise (to 0.9): the usual picture. The drift, an estimate that is never below 0, stays there.",
+    curves="On the sample (81 steps) the loss falls from 0.59 to 0.21, a liked answer gains more than a disliked one in all "
+    "held-out comparisons after a short while, and the disliked answers fall much further (to -2.8) than the liked ones "
+    "rise (to 0.9): the usual picture. The drift stays at 0, an estimate that never falls below it.",
     troubles=(
         (
             "The run is refused: all thumbs are of one kind.",

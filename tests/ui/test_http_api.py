@@ -193,3 +193,25 @@ def test_a_program_may_name_no_more_than_the_page(studio: httpx.Client, monkeypa
     assert "served to others" in judged.json()["error"], "not even looked for"
     kept = studio.put("/data/rows.csv", content="question,answer\na,b\n").json()["data_path"]
     assert studio.post("/runs", json={**RUN, "data_path": kept}).status_code == 201
+
+
+def test_a_full_disk_keeps_no_half_file(studio: httpx.Client, runs_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/dev/full is a disk without room: what is written there comes back as an error."""
+    from ui import http_api
+
+    class Full:
+        name = "/nowhere/half"
+
+        def __enter__(self) -> Full:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def write(self, piece: bytes) -> None:
+            with open("/dev/full", "wb", buffering=0) as disk:
+                disk.write(piece)
+
+    monkeypatch.setattr(http_api.tempfile, "NamedTemporaryFile", lambda **_: Full())
+    answer = studio.put("/data/rows.csv", content="question,answer\na,b\n")
+    assert (answer.status_code, "No space left" in answer.json()["error"]) == (507, True)
+    assert not list((runs_root / ".uploads").glob("*/rows.csv"))
