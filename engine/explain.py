@@ -29,12 +29,17 @@ def explain(cls: type[LLMTrainingParams], error: ValidationError) -> ParamError:
 def range_of(field: FieldInfo) -> str:
     """The allowed range in words, such as "more than 0 and at most 1000"; "" when there is none."""
     parts = [
-        f"{word} {getattr(bound, key):g}"
+        f"{word} {_number(getattr(bound, key))}"
         for key, word in _BOUNDS
         for bound in field.metadata
         if isinstance(bound, (at.Ge, at.Gt, at.Le, at.Lt)) and hasattr(bound, key)
     ]
     return " and ".join(parts)
+
+
+def _number(bound: Any) -> str:
+    """A bound as people write it: 1048576 in full, 0.5 without zeros behind it."""
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
 def _sentence(cls: type[LLMTrainingParams], name: str, detail: ErrorDetails) -> str:

@@ -7,6 +7,7 @@ device"; engine/plan.py chooses and says why. Secrets are never parameters.
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -163,16 +164,22 @@ class LLMTrainingParams(BaseModel):
 
     def __new__(cls, **values: Any) -> LLMTrainingParams:
         if cls is LLMTrainingParams:
-            from engine.registry import spec_for  # the one upward import: the base class stands for all trainers
+            from engine.registry import class_of  # the one upward import: the base class stands for all trainers
 
-            cls = spec_for(values.get("trainer") or "").params
+            cls = class_of(values)
         return object.__new__(cls)  # type: ignore[arg-type]  # a subclass, which Python then initialises
 
     def __init__(self, **values: Any) -> None:
+        from engine.compatibility import OlderNameWarning, translated
+
         # a pathlib.Path or what `train` returned stands for its path
         plain = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in values.items()}
+        # in a class of one trainer nobody needs to name it
+        ours = translated({"trainer": type(self).model_fields["trainer"].default, **plain})
+        if ours.lines:
+            warnings.warn("\n".join(ours.lines), OlderNameWarning, stacklevel=2)
         try:
-            super().__init__(**plain)
+            super().__init__(**ours.values)
         except ValidationError as error:
             from engine.explain import explain
 
