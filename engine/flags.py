@@ -78,7 +78,7 @@ def add_flags(parser: argparse.ArgumentParser, trainer: str | None) -> None:
         group = parser.add_argument_group(title)
         for name in names:
             spellings = dict.fromkeys((flag(name), "--" + name))
-            kind = {"dest": name, "default": _UNSET, "help": about(cls, name)}
+            kind: dict[str, Any] = {"dest": name, "default": _UNSET, "help": about(cls, name)}
             if plain_type(cls.model_fields[name].annotation) is bool:
                 group.add_argument(*spellings, action=Switch, **kind)
             else:

@@ -87,6 +87,7 @@ def _refuse_programs(values: dict[str, Any]) -> None:
 def _ours(reference: str) -> bool:
     """True for what is no path (a sample, a run's name, a Hub id) and for a path inside the runs folder."""
     root, path = api.runs_root(), Path(reference).expanduser()
-    if path.exists():
-        return path.resolve().is_relative_to(root)
+    folder = path if path.exists() else Path(api.without_part(reference)).expanduser()  # `folder:split` names a folder
+    if folder.exists() and not reference.startswith(api.SAMPLE_PREFIX):
+        return folder.resolve().is_relative_to(root)
     return not path.is_absolute() and ".." not in path.parts and not reference.startswith("~")

@@ -41,7 +41,9 @@ def _pairs(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         if name not in _GROUPS:
             yield name, value
         elif isinstance(value, dict):
-            yield from ((_DATA.get(inner, inner) if name == "data" else inner, given) for inner, given in value.items())
+            yield from (
+                (_DATA.get(str(inner), str(inner)) if name == "data" else str(inner), given) for inner, given in value.items()
+            )
         elif value is not None:
             message = f"{name} is a group of settings, each on a line of its own below it."
             raise ParamError([FieldProblem(name, message)])

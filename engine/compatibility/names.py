@@ -1,8 +1,8 @@
 """The table: every documented name of AutoTrain and its descendants whose name or values differ here, and what it means.
 
 Names that are the same here with the same values are not listed; `sweep_*` stands for every name that begins so. What is
-said by several names together (splits, columns, an automatic batch, the place of an upload) is in together.py. Sources: the parameter lists of AutoTrain Advanced 0.8
-and of aitraining 0.0.54, their command-line pages and their example files.
+said by several names together (splits, columns, an automatic batch) is in together.py. Sources: the parameter lists of
+AutoTrain Advanced 0.8 and of aitraining 0.0.54, their command-line pages and their example files.
 """
 
 from __future__ import annotations

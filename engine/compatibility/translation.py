@@ -12,6 +12,7 @@ from engine.compatibility.autotrain_file import flattened
 from engine.compatibility.meanings import Meaning, NoCounterpart, Settings
 from engine.compatibility.names import TABLE
 from engine.errors import FieldProblem, ParamError
+from engine.spec import RowKind
 
 _PATTERNS = tuple(name for name in TABLE if "*" in name)
 # Two names for the longest row hold together, and the shorter one is what both allow.
@@ -75,7 +76,7 @@ class _Reader:
         from engine.registry import specs  # the table serves the settings classes, which the registry lists
 
         known = specs()
-        self.kind = known[trainer].rows if trainer in known else "chat"
+        self.kind: RowKind = known[trainer].rows if trainer in known else "chat"
         chosen = [known[trainer]] if trainer in known else known.values()
         self.has = {name: field for spec in chosen for name, field in spec.params.model_fields.items()}
         self.trainer, self.over = trainer, over
@@ -155,4 +156,9 @@ def _is_count(value: Any) -> bool:
 
 
 def _shown(values: Settings) -> str:
-    return ", ".join(name if value is True else f"{name} {'empty' if value is None else value}" for name, value in values.items())
+    return ", ".join(f"{name}{_word(value)}" for name, value in values.items())
+
+
+def _word(value: Any) -> str:
+    """A value behind its name; a switch that is on is only named."""
+    return "" if value is True else " empty" if value is None else f" {value}"

@@ -21,24 +21,25 @@ DOCUMENTED = """
 model project_name data_path train_split valid_split max_samples text_column prompt_text_column rejected_text_column
 image_column add_eos_token block_size model_max_length padding chat_template apply_chat_template auto_convert_dataset
 column_mapping runtime_mapping use_sharegpt_mapping map_eos_token conversation_extension save_processed_data
-response_only_loss packing trainer lr epochs batch_size gradient_accumulation warmup_ratio optimizer scheduler weight_decay
-max_grad_norm seed mixed_precision auto_find_batch_size disable_gradient_checkpointing use_flash_attention_2
-attn_implementation distributed_backend ddp_timeout resume_from_checkpoint logging_steps eval_strategy save_strategy
-save_steps save_total_limit log peft quantization lora_r lora_alpha lora_dropout target_modules merge_adapter unsloth model_ref
-dpo_beta max_prompt_length max_completion_length use_distillation teacher_model teacher_prompt_template
-student_prompt_template distill_temperature distill_alpha distill_max_teacher_length rl_gamma rl_gae_lambda rl_kl_coef
-rl_value_loss_coef rl_clip_range rl_value_clip_range rl_num_ppo_epochs rl_mini_batch_size rl_chunk_size
-rl_optimize_device_cache rl_max_new_tokens rl_top_k rl_top_p rl_temperature rl_reward_fn rl_multi_objective
-rl_reward_weights rl_env_type rl_env_config rl_reward_model_path rl_env_module rl_env_class rl_num_generations rl_loss_type
-rl_mask_truncated_completions use_vllm vllm_mode vllm_gpu_memory_utilization vllm_server_url vllm_tensor_parallel_size
-vllm_server_gpus use_sweep sweep_backend sweep_n_trials sweep_metric sweep_direction sweep_params post_trial_script
-wandb_sweep wandb_run_id use_enhanced_eval eval_metrics eval_dataset_path eval_batch_size eval_save_predictions
-eval_benchmark custom_metrics token wandb_token wandb_visualizer custom_loss
-custom_loss_weights use_forward_backward gradient_accumulation_steps manual_optimizer_control optimizer_step_frequency
-grad_clip_value sample_top_k sample_top_p manual_checkpoint_control save_state_every_n_steps load_state_from token_weights
-chat_format suggested_chat_template inference_prompts train deploy inference backend base_model max_seq_length orpo_alpha
-warmup_steps gradient_checkpointing load_best_model_at_end metric_for_best_model early_stopping_patience loss_type eval_steps
-""".split()
+response_only_loss packing trainer lr epochs batch_size gradient_accumulation warmup_ratio optimizer scheduler
+weight_decay max_grad_norm seed mixed_precision auto_find_batch_size disable_gradient_checkpointing
+use_flash_attention_2 attn_implementation distributed_backend ddp_timeout resume_from_checkpoint logging_steps
+eval_strategy save_strategy save_steps save_total_limit log peft quantization lora_r lora_alpha lora_dropout
+target_modules merge_adapter unsloth model_ref dpo_beta max_prompt_length max_completion_length use_distillation
+teacher_model teacher_prompt_template student_prompt_template distill_temperature distill_alpha
+distill_max_teacher_length rl_gamma rl_gae_lambda rl_kl_coef rl_value_loss_coef rl_clip_range rl_value_clip_range
+rl_num_ppo_epochs rl_mini_batch_size rl_chunk_size rl_optimize_device_cache rl_max_new_tokens rl_top_k rl_top_p
+rl_temperature rl_reward_fn rl_multi_objective rl_reward_weights rl_env_type rl_env_config rl_reward_model_path
+rl_env_module rl_env_class rl_num_generations rl_loss_type rl_mask_truncated_completions use_vllm vllm_mode
+vllm_gpu_memory_utilization vllm_server_url vllm_tensor_parallel_size vllm_server_gpus use_sweep sweep_backend
+sweep_n_trials sweep_metric sweep_direction sweep_params post_trial_script wandb_sweep wandb_run_id use_enhanced_eval
+eval_metrics eval_dataset_path eval_batch_size eval_save_predictions eval_benchmark custom_metrics token wandb_token
+wandb_visualizer custom_loss custom_loss_weights use_forward_backward gradient_accumulation_steps
+manual_optimizer_control optimizer_step_frequency grad_clip_value sample_top_k sample_top_p manual_checkpoint_control
+save_state_every_n_steps load_state_from token_weights chat_format suggested_chat_template inference_prompts train
+deploy inference backend base_model max_seq_length orpo_alpha warmup_steps gradient_checkpointing load_best_model_at_end
+metric_for_best_model early_stopping_patience loss_type eval_steps
+"""
 
 # The file that the older tools' documentation begins with.
 AUTOTRAIN_FILE = """
@@ -90,7 +91,7 @@ def refused(**values: Any) -> str:
     return caught.value.message
 
 
-@pytest.mark.parametrize("name", DOCUMENTED)
+@pytest.mark.parametrize("name", DOCUMENTED.split())
 def test_every_documented_name_is_answered(name: str) -> None:
     ours = {field for spec in specs().values() for field in spec.params.model_fields}
     assert name in ours or is_older(name)
@@ -125,7 +126,10 @@ def _said_about(name: str) -> str:
         ({"logging_steps": -1}, {"logging_steps": None}),
         ({"gradient_accumulation_steps": 4}, {"gradient_accumulation": 4}),
         ({"eval_dataset_path": "valid.csv"}, {"valid_path": "valid.csv"}),
-        ({"train_split": "main:train", "valid_split": "test"}, {"data_path": "x.csv:main:train", "valid_path": "x.csv:main:test"}),
+        (
+            {"train_split": "main:train", "valid_split": "test"},
+            {"data_path": "x.csv:main:train", "valid_path": "x.csv:main:test"},
+        ),
         ({"text_column": "talk"}, {"column_mapping": {"text": "talk"}}),
         ({"column_mapping": {"user_col": "q", "assistant_col": "a"}}, {"column_mapping": {"prompt": "q", "completion": "a"}}),
         ({"trainer": "generic", "text_column": "story"}, {"trainer": "default", "column_mapping": {"text": "story"}}),
@@ -178,7 +182,9 @@ def test_what_is_off_asks_for_nothing(name: str) -> None:
 def test_a_token_is_refused_and_never_repeated(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for message in (refused(**{name: "hf_abcSECRET"}), _of_a_file(tmp_path, f"hub:\n  {name}: hf_abcSECRET\n")):
         assert "HF_TOKEN" in message and "SECRET" not in message
-    assert main(["llm", "--trainer", "sft", "--data-path", "x.csv", f"--{name.replace('_', '-')}", "hf_abcSECRET", "--json"]) == 2
+    assert (
+        main(["llm", "--trainer", "sft", "--data-path", "x.csv", f"--{name.replace('_', '-')}", "hf_abcSECRET", "--json"]) == 2
+    )
     said = capsys.readouterr()
     assert "HF_TOKEN" in said.err and "SECRET" not in said.err + said.out
 
@@ -232,7 +238,12 @@ def test_the_command_line_takes_older_flags_and_says_what_became_of_them(
     words = ["--train", "--block-size", "256", "--prompt_text_column", "q", "--text-column=good", "--lr", "9"]
     assert main(["llm", "--config", str(file), *words]) == 2
     said = capsys.readouterr().err
-    for line in ("train: every start trains", "block_size 256 → max_length 256", "column_mapping prompt: q", "column_mapping chosen: good"):
+    for line in (
+        "train: every start trains",
+        "block_size 256 → max_length 256",
+        "column_mapping prompt: q",
+        "column_mapping chosen: good",
+    ):
         assert line in said, said
     assert "lr must be" in said and not runs_root.exists()
 
