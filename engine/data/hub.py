@@ -14,6 +14,7 @@ _FILES = ["*.parquet", "*.jsonl", "*.json", "*.csv", "*.tsv", "*.txt", "*.gz", "
 # Descriptions of the repository, which are no rows.
 _NOT_ROWS = ["*config*.json", "dataset_info*.json", "*metadata.json", ".*"]
 _CARD = "README.md"
+_SHARD = re.compile(r"-\d+-of-(\d+)\.")
 
 
 def looks_like_id(text: str) -> bool:
@@ -51,7 +52,7 @@ def fetched(reference: str, part: Part | None = None) -> list[Path]:
 
 def _fetched(reference: str, part: Part | None) -> list[Path]:
     from huggingface_hub import HfApi, hf_hub_download, snapshot_download
-    from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import HTTPError, IncompleteSnapshotError, RepositoryNotFoundError
 
     try:
         names = HfApi().list_repo_files(reference, repo_type="dataset")
@@ -59,12 +60,29 @@ def _fetched(reference: str, part: Part | None) -> list[Path]:
     except RepositoryNotFoundError:
         raise
     except (HTTPError, OSError):  # what was fetched before can be used without a network
-        folder = Path(snapshot_download(reference, repo_type="dataset", local_files_only=True))
-        names = [str(path.relative_to(folder).as_posix()) for path in folder.rglob("*") if path.is_file()]
-        return [folder / name for name in _wanted(names, folder / _CARD, reference, part)]
+        try:
+            folder = Path(snapshot_download(reference, repo_type="dataset", local_files_only=True))
+        except IncompleteSnapshotError as error:  # other parts are missing, which may not be wanted
+            folder = Path(error.snapshot_path)
+        names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        wanted = _wanted(names, folder / _CARD, reference, part)
+        _refuse_lost_shards(wanted, reference)
+        return [folder / name for name in wanted]
     wanted = _wanted(names, Path(card) if card else None, reference, part)
     folder = Path(snapshot_download(reference, repo_type="dataset", allow_patterns=wanted))
     return [folder / name for name in wanted]
+
+
+def _refuse_lost_shards(names: list[str], reference: str) -> None:
+    """Files of the Hub say in their names how many belong together; some of them alone are not the data set."""
+    shards: dict[str, tuple[int, int]] = {}
+    for name in names:
+        if found := _SHARD.search(name):
+            stem = name[: found.start()]
+            shards[stem] = (shards.get(stem, (0, 0))[0] + 1, int(found[1]))
+    if lost := [stem for stem, (there, of) in shards.items() if there < of]:
+        message = f"Only some of the files of {lost[0]} of {reference} are on this machine, and the Hub cannot be reached."
+        raise DataError(message, hint="Try again with a network.")
 
 
 def _wanted(names: list[str], card: Path | None, reference: str, part: Part | None) -> list[str]:
