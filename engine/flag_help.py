@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import types
 from collections.abc import Iterator
-from typing import Any, Literal, Union, get_args, get_origin
 
-from engine.explain import range_of
+from engine.field_words import choices_of, default_of, plain_type, range_of
 from engine.params import LLMTrainingParams, form_of
 from engine.registry import specs
 
@@ -52,7 +50,9 @@ def about(cls: type[LLMTrainingParams], name: str) -> str:
     field = cls.model_fields[name]
     if name == "trainer":
         return f"The training method: {', '.join(specs())}. [must be given]"
-    sentence, notes = str(field.description), [range_of(field), _choices(field.annotation), _default(cls, name)]
+    choices = choices_of(field)
+    notes = [range_of(field), "one of " + ", ".join(choices) if choices else "", _default(cls, name)]
+    sentence = str(field.description)
     return f"{sentence} [{'; '.join(note for note in notes if note)}]".replace(" []", "").replace("%", "%%")
 
 
@@ -65,34 +65,13 @@ def metavar(cls: type[LLMTrainingParams], name: str) -> str:
     return words.get(widget) or kinds.get(plain_type(cls.model_fields[name].annotation), fallback)
 
 
-def plain_type(annotation: Any) -> Any:
-    """The type without `| None`, and without what it holds: list for list[str]."""
-    inner = _without_none(annotation)
-    return get_origin(inner) or inner
-
-
-def _choices(annotation: Any) -> str:
-    inner = _without_none(annotation)
-    return "one of " + ", ".join(map(str, get_args(inner))) if get_origin(inner) is Literal else ""
-
-
 def _default(cls: type[LLMTrainingParams], name: str) -> str:
-    field = cls.model_fields[name]
-    if field.is_required():
-        return "must be given"
-    value = field.get_default(call_default_factory=True)
-    if value is None and form_of(cls, name).auto:
-        return "default: chosen for you"
-    return "" if value in (None, "", {}, []) else f"default: {_shown(value)}"
-
-
-def _shown(default: Any) -> str:
-    if isinstance(default, bool):
-        return "on" if default else "off"
-    return f"{default:g}" if isinstance(default, float) else str(default)
-
-
-def _without_none(annotation: Any) -> Any:
-    if get_origin(annotation) in (Union, types.UnionType):
-        return next(a for a in get_args(annotation) if a is not type(None))
-    return annotation
+    words = default_of(cls.model_fields[name], auto=form_of(cls, name).auto)
+    fixed = {
+        "must be given": "must be given",
+        "automatic": "default: chosen for you",
+        "none": "",
+        "yes": "default: on",
+        "no": "default: off",
+    }
+    return fixed.get(words, f"default: {words}" if words else "")

@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 from engine.compatibility import Translation, is_older, trainer_of, translated
 from engine.config_file import read_mapping
 from engine.errors import FieldProblem, ParamError
-from engine.flag_help import FlagHelp, about, grouped, metavar, plain_type
+from engine.field_words import plain_type
+from engine.flag_help import FlagHelp, about, grouped, metavar
 from engine.params import LLMTrainingParams, flag
 from engine.registry import spec_for, specs
 

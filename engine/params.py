@@ -6,12 +6,14 @@ device"; engine/plan.py chooses and says why. Secrets are never parameters.
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from engine.field_words import default_of, values_of
 from engine.spec import Form
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
@@ -185,15 +187,49 @@ class LLMTrainingParams(BaseModel):
 
             raise explain(type(self), error) from None
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        _describe(cls)
+
     @field_validator("project_name", "data_format", "valid_path", mode="before")
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
 
 
+def _describe(cls: type[LLMTrainingParams]) -> None:
+    """Let help() and notebooks tell what docs/settings.md tells, and show a signature that can be read."""
+    cls.__doc__ = f"{cls.__doc__ or ''}\n{settings_words(cls)}"
+    kind, none = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
+    shown = [
+        inspect.Parameter(
+            name,
+            kind,
+            default=none if field.is_required() else field.get_default(call_default_factory=True),
+            annotation=field.annotation,
+        )
+        for name, field in cls.model_fields.items()
+    ]
+    cls.__signature__ = inspect.Signature(shown)
+
+
+def settings_words(cls: type[LLMTrainingParams]) -> str:
+    """Every setting of a class, a line each: what it may be, what is taken otherwise, and what it does."""
+    lines = []
+    for name, field in cls.model_fields.items():
+        default = default_of(field, auto=form_of(cls, name).auto)
+        lines.append(
+            f"{name} ({values_of(field)}; {default if field.is_required() else f'default {default}'}): {field.description}"
+        )
+    return "    Settings:\n" + "\n".join(f"        {line}" for line in lines)
+
+
 def form_of(cls: type[LLMTrainingParams], name: str) -> Form:
     """The `Form` that the field `name` carries."""
     return next(m for m in cls.model_fields[name].metadata if isinstance(m, Form))
+
+
+_describe(LLMTrainingParams)
 
 
 def flag(name: str) -> str:

@@ -5,12 +5,7 @@ docs/settings.md is what this prints; a test keeps the two the same.
 
 from __future__ import annotations
 
-import types
-from typing import Any, Literal, Union, get_args, get_origin
-
-from pydantic.fields import FieldInfo
-
-from engine.explain import range_of
+from engine.field_words import default_of, values_of
 from engine.params import LLMTrainingParams, flag, form_of
 from engine.registry import specs
 
@@ -36,37 +31,15 @@ def _table(cls: type[LLMTrainingParams], names: set[str]) -> str:
     lines = ["| setting | flag | values | default | what it does |", "|---|---|---|---|---|"]
     for name, field in cls.model_fields.items():
         if name in names and name != "trainer":
-            cells = (f"`{name}`", f"`{flag(name)}`", _values(field), _default(cls, name, field), field.description or "")
+            cells = (
+                f"`{name}`",
+                f"`{flag(name)}`",
+                values_of(field, "`"),
+                default_of(field, auto=form_of(cls, name).auto, mark="`"),
+                field.description or "",
+            )
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def _values(field: FieldInfo) -> str:
-    plain = _plain(field.annotation)
-    if get_origin(plain) is Literal:
-        return ", ".join(f"`{value}`" for value in get_args(plain))
-    if plain is bool:
-        return "yes, no"
-    words = {int: "whole number", float: "number", str: "text"}.get(plain, "list" if get_origin(plain) is list else "mapping")
-    bounds = range_of(field)
-    return f"{words}, {bounds}" if bounds and plain in (int, float) else words
-
-
-def _default(cls: type[LLMTrainingParams], name: str, field: FieldInfo) -> str:
-    if field.is_required():
-        return "must be given"
-    value: Any = field.get_default(call_default_factory=True)
-    if value is None or value in ([], {}):
-        return "automatic" if form_of(cls, name).auto else "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
-
-
-def _plain(annotation: Any) -> Any:
-    if get_origin(annotation) in (Union, types.UnionType):
-        return next(part for part in get_args(annotation) if part is not type(None))
-    return annotation
 
 
 if __name__ == "__main__":
