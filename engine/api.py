@@ -59,6 +59,7 @@ __all__ = [
     "open_app",
     "plan",
     "presets",
+    "push",
     "read_settings",
     "recommend",
     "rename_run",
@@ -265,6 +266,14 @@ def run_plan(name: str) -> dict[str, Any]:
 
 def yaml_of_run(name: str) -> str:
     return to_yaml(run_params(name))
+
+
+def push(name: str, model_id: str | None = None, *, private: bool | None = None) -> str:
+    """Upload a run's finished model to the Hugging Face Hub; what is not given is as the run's settings say."""
+    from engine.hub_upload import upload
+
+    run, params = RunDirectory.open(name), run_params(name)
+    return upload(run, model_id or params.hub_model_id, private=params.hub_private if private is None else private)
 
 
 def rename_run(name: str, new: str) -> None:

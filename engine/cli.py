@@ -114,6 +114,15 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     follow.add_argument("name", help="The run's name.")
     follow.add_argument("--json", action="store_true", help=_JSON)
 
+    push = command("push", "Upload the finished model of a run to the Hugging Face Hub.", _push)
+    push.add_argument("name", help="The run's name.")
+    push.add_argument(
+        "--hub-model-id", "--hub_model_id", metavar="ID", help="`name` or `owner/name`. [default: the run's name]"
+    )
+    private = "Nobody else sees a new model there. [default: as the run's settings say, which is on unless it was turned off]"
+    push.add_argument("--hub-private", "--hub_private", action=BooleanOptionalAction, default=None, help=private)
+    push.add_argument("--json", action="store_true", help=_JSON)
+
     add_pipeline_commands(command)
     if words and not words[0].startswith("-") and words[0] not in commands.choices:
         near = difflib.get_close_matches(words[0], commands.choices, n=1)
@@ -160,6 +169,12 @@ def _llm(args: argparse.Namespace) -> int:
 def _resume(args: argparse.Namespace) -> int:
     api.resume(args.name)
     return _followed(args.name, args) if args.follow else _left_alone(args.name, args)
+
+
+def _push(args: argparse.Namespace) -> int:
+    address = api.push(args.name, args.hub_model_id, private=args.hub_private)
+    print(json.dumps({"name": args.name, "address": address}) if args.json else f"The model is at {address}")
+    return 0
 
 
 def _followed(name: str, args: argparse.Namespace) -> int:

@@ -151,6 +151,20 @@ class LLMTrainingParams(BaseModel):
         2, ge=1, le=100, description="Older checkpoints are deleted; the best one stays."
     )
 
+    push_to_hub: Annotated[bool, Form("Hub", label="Upload the finished model", advanced=True)] = Field(
+        False, description="Put the model on the Hugging Face Hub when it is done. Needs HF_TOKEN or a login on this machine."
+    )
+    hub_model_id: Annotated[
+        str | None, Form("Hub", label="Its name there", advanced=True, when={"push_to_hub": (True,)}, widget="text")
+    ] = Field(
+        None,
+        pattern=r"^([\w.-]+/)?[\w.-]+$",
+        description="As `name` or `owner/name`. Empty: the run's name, in your own account.",
+    )
+    hub_private: Annotated[bool, Form("Hub", label="For you alone", advanced=True, when={"push_to_hub": (True,)})] = Field(
+        True, description="Nobody else sees a new model there. One that exists stays as public as it is."
+    )
+
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Form("Hardware", advanced=True)] = Field(
         "auto", description="Where to train. `auto` takes the GPU when there is one."
     )
@@ -191,7 +205,7 @@ class LLMTrainingParams(BaseModel):
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         _describe(cls)
 
-    @field_validator("project_name", "data_format", "valid_path", mode="before")
+    @field_validator("project_name", "data_format", "valid_path", "hub_model_id", mode="before")
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value

@@ -77,6 +77,19 @@ class Run:
         """Ask it to finish its step, save and end; `force` ends the process at once. Returns without waiting."""
         queue.stop(self._directory, force=force)
 
+    def push(self, hub_model_id: str | None = None, *, private: bool | None = None) -> str:
+        """Upload the finished model to the Hugging Face Hub and return its address; the token is that of the login.
+
+        What is not given is as the run's settings say: its own name in your account, and private.
+
+        Raises:
+            RunError: it has no finished model.
+            ModelError: nobody is logged in, the account may not write there, or the Hub cannot be reached.
+        """
+        from engine import api
+
+        return api.push(self.name, hub_model_id, private=private)
+
     def watch(self, every: float = 0.5) -> Iterator[Status]:
         """Its status now and after every change, until it has ended; looks every `every` seconds, and prints nothing.
 

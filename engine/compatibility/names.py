@@ -157,6 +157,7 @@ TABLE: dict[str, Meaning] = {
     "hf_token": secret("HF_TOKEN", _HF_TOKEN),
     "wandb_token": secret("WANDB_API_KEY", _WANDB),
     "wandb_*": missing(_WANDB),
+    "repo_id": becomes("hub_model_id"),
     # ---- loops by hand
     "custom_loss*": missing(_LOOP),
     "use_forward_backward": missing(_LOOP),

@@ -1,4 +1,5 @@
-"""What older tools say with several names at once: a batch that fits, the parts of a data set, the columns of its rows.
+"""What older tools say with several names at once: a batch that fits, the parts of a data set, the columns of its rows, the
+owner of an upload.
 
 Each function takes its names out of `older` and returns settings of ours and the lines that say what became of them.
 `given` are all settings that are known, ours and older ones.
@@ -29,7 +30,15 @@ _COLUMNS = {
     "input_col": "input",
     "output_col": "output",
 }
-NAMES = ("auto_find_batch_size", "train_split", "valid_split", "text_column", "prompt_text_column", "rejected_text_column")
+NAMES = (
+    "username",
+    "auto_find_batch_size",
+    "train_split",
+    "valid_split",
+    "text_column",
+    "prompt_text_column",
+    "rejected_text_column",
+)
 
 Found = tuple[Settings, list[str]]
 
@@ -87,6 +96,22 @@ def _main(kind: RowKind, old: Settings) -> str:
     if kind == "chat" and not is_off(old.get("prompt_text_column")):
         return "completion"
     return _MAIN_COLUMN[kind]
+
+
+def owner(older: Settings, given: Settings) -> Found:
+    """`username`: the owner of the uploaded model, in front of the project's name."""
+    name, project = older.pop("username", None), given.get("project_name")
+    if is_off(name):
+        return {}, []
+    if is_off(truth(given.get("push_to_hub"))):
+        return {}, ["username: needed for an upload alone"]
+    if given.get("hub_model_id"):
+        return {}, [f"username: hub_model_id {given['hub_model_id']} says where it goes"]
+    if str(name).startswith("${"):
+        return {}, ["username: the upload goes to the account that is logged in"]
+    if not project:
+        raise NoCounterpart("username is the owner of the upload, so project_name (or hub_model_id) must be given as well")
+    return {"hub_model_id": f"{name}/{project}"}, [f"username {name} → hub_model_id {name}/{project}"]
 
 
 def names_a_column(name: str) -> bool:

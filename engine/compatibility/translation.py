@@ -138,11 +138,12 @@ class _Reader:
             lambda: together.batch(older, given),
             lambda: together.parts(older, given),
             lambda: together.columns(older, given, self.kind),
+            lambda: together.owner(older, given),
         ):
             try:
                 made, lines = rule()
             except NoCounterpart as error:
-                self._wrong("data_path", f"{error}.")
+                self._wrong("", f"{error}.")
                 continue
             self.made.update(made)
             self.lines += lines

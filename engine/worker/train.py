@@ -18,8 +18,10 @@ import transformers
 
 from engine.data import prepare
 from engine.device import device
-from engine.errors import DataError, TrainingError
+from engine.errors import DataError, StudioError, TrainingError
+from engine.hub_upload import upload
 from engine.models import ModelFacts, facts, resolve
+from engine.params import LLMTrainingParams
 from engine.plan import DataFacts, Plan, plan
 from engine.registry import parse, spec_for
 from engine.runs import queue
@@ -178,9 +180,23 @@ class _Work:
         cards, stacked = Cards(card(adapter=False), card(adapter=True)), bool(known.base_of_adapter)
         save_model(self.run, job.model, tokenizer, chosen.params, known.dtype, cards, stacked=stacked)
         self.run.log_event("saved", step=self.reporter.status.step, path="model")
+        if chosen.params.push_to_hub and not callback.stopped:
+            self._upload(chosen.params)
         self._end(callback, job, saved_step)
         if self.reporter.status.state is State.DONE:
             best.forget()  # a run that was stopped may go on, and then end worse than it was
+
+    def _upload(self, params: LLMTrainingParams) -> None:
+        """Put the model on the Hub; one that cannot be put there is finished all the same."""
+        self.reporter.phase(State.SAVING, "Uploading to the Hugging Face Hub")
+        try:
+            address = upload(self.run, params.hub_model_id, private=params.hub_private)
+        except StudioError as error:
+            again = f"The model is finished and lies here; `aitraining push {self.run.name}` tries again."
+            self.reporter.warn(f"The upload failed. {error}", again)
+            return
+        self.run.log_event("uploaded", address=address)
+        print(f"Uploaded to {address}", flush=True)
 
     def _checkpoint(self) -> str | None:
         """The last complete checkpoint, for a run that goes on."""
