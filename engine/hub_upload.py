@@ -11,7 +11,7 @@ from typing import Any
 from engine.errors import ModelError, RunError
 from engine.runs.directory import RunDirectory
 
-_LOGIN = "Put a token with the right to write into the environment variable HF_TOKEN, or log in with `hf auth login`."
+HOW_TO_LOG_IN = "Put a token with the right to write into the environment variable HF_TOKEN, or log in with `hf auth login`."
 
 
 def upload(run: RunDirectory, model_id: str | None = None, *, private: bool = True) -> str:
@@ -36,6 +36,13 @@ def upload(run: RunDirectory, model_id: str | None = None, *, private: bool = Tr
     return str(made)
 
 
+def logged_in() -> bool:
+    """Whether there is a token to upload with; that it may write is seen when it does."""
+    from huggingface_hub import get_token
+
+    return bool(get_token())
+
+
 def _asked(name: str, call: Callable[..., Any], *values: Any, **named: Any) -> Any:
     """What the Hub answers, or what kept it from answering in words."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, LocalTokenNotFoundError
@@ -43,13 +50,15 @@ def _asked(name: str, call: Callable[..., Any], *values: Any, **named: Any) -> A
     try:
         return call(*values, **named)
     except LocalTokenNotFoundError:
-        raise ModelError("Nobody is logged in to the Hugging Face Hub.", hint=_LOGIN) from None
+        raise ModelError("Nobody is logged in to the Hugging Face Hub.", hint=HOW_TO_LOG_IN) from None
     except HFValidationError as error:
         raise ModelError(f"{name!r} cannot be the name of a model on the Hub: {error}.") from None
     except HfHubHTTPError as error:
         code = error.response.status_code
         if code in (401, 403):
-            raise ModelError(f"The Hugging Face Hub does not let this account write to {name} ({code}).", hint=_LOGIN) from None
+            raise ModelError(
+                f"The Hugging Face Hub does not let this account write to {name} ({code}).", hint=HOW_TO_LOG_IN
+            ) from None
         raise ModelError(f"The Hugging Face Hub refused {name} ({code}).", hint="Try again later.") from None
     except (HTTPError, OSError) as error:
         kind = type(error).__name__

@@ -21,6 +21,7 @@ from engine.sparkline import sparkline
 
 _POLL_S = 0.2
 _WIDTH = 16
+_BAR = 24
 
 
 def watch(name: str) -> Status:
@@ -60,16 +61,18 @@ class _Pace:
 
 
 def _with_bar(run: RunDirectory, console: Console) -> Status:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
+    # what changes its length stands last, so that the bar keeps its place
+    words = (TextColumn("{task.fields[left]}"), TextColumn("{task.description}", markup=False))
+    columns = (BarColumn(_BAR), MofNCompleteColumn(), *words)
     losses, pace = list[float](), _Pace()
     with Progress(*columns, console=console) as progress:
         task, status = progress.add_task("queued", total=None, left=""), run.status()
         for status, new in _ticks(run):
             losses += _losses(new)
-            words = status.phase or status.state.value
+            doing = status.phase or status.state.value
             curve = f"  loss {losses[-1]:.4f} {sparkline(losses, _WIDTH)}" if losses else ""
             total = status.total_steps or None
-            progress.update(task, completed=status.step, total=total, description=words + curve, left=pace.left(status))
+            progress.update(task, completed=status.step, total=total, description=doing + curve, left=pace.left(status))
             for line in _warnings(new):
                 progress.console.print(line, markup=False)
         return status

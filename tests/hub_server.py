@@ -108,7 +108,9 @@ class _Answers(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self._note_token()
-        if self.path == "/api/repos/create":
+        if not self.headers.get("Authorization"):
+            self._send(401, {"error": "Invalid username or password."})
+        elif self.path == "/api/repos/create":
             self._create(json.loads(body))
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/.+", self.path):
             files = json.loads(body)["files"]

@@ -262,8 +262,8 @@ class Events:
         values = params.model_dump()
         # what the file says about bad rows is a choice that was made
         seen = {**(seen or {}), "looked": params.data_path, "auto": False}
-        became = "".join(f"<li>{escape(line)}</li>" for line in lines)
-        note = '<p class="st-note">These settings are now in the form.</p>' + (f"<ul>{became}</ul>" if became else "")
+        became = "".join(f"<br>{escape(line)}" for line in lines)  # names of older tools, and what they are here
+        note = f'<p class="st-note">These settings are now in the form.{became}</p>'
         return [note, sample_of(params.data_path), seen, *self.form.filled(values)]
 
     def judge(self, kept: Any, everything: Any, *given: Any) -> list[Any]:

@@ -19,7 +19,7 @@ import transformers
 from engine.data import prepare
 from engine.device import device
 from engine.errors import DataError, StudioError, TrainingError
-from engine.hub_upload import upload
+from engine.hub_upload import HOW_TO_LOG_IN, logged_in, upload
 from engine.models import ModelFacts, facts, resolve
 from engine.params import LLMTrainingParams
 from engine.plan import DataFacts, Plan, plan
@@ -92,6 +92,8 @@ class _Work:
             pid_started=psutil.Process(pid).create_time(),
             device=found.name,
         )
+        if self.params.push_to_hub and not logged_in():  # said while there is time to log in
+            self.reporter.warn("Nobody is logged in, so the model cannot be uploaded when it is done.", HOW_TO_LOG_IN)
         self._prepare_data()
         source = resolve(self.params.model)
         if source.path is None:

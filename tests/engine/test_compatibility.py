@@ -87,7 +87,7 @@ def made(**values: Any) -> tuple[LLMTrainingParams, str]:
 
 def refused(**values: Any) -> str:
     with pytest.raises(ParamError) as caught:
-        LLMTrainingParams(**{"trainer": "sft", "data_path": "x.csv", **values})
+        made(**values)
     return caught.value.message
 
 

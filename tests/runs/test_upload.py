@@ -65,22 +65,22 @@ def test_what_cannot_be_pushed_is_no_success(hub: Hub, finished: RunDirectory, t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("refuses", [0, 403])
+@pytest.mark.parametrize("token", [TOKEN, ""])
 def test_a_run_uploads_when_it_is_done_and_is_done_if_that_fails(
-    hub: Hub, tiny_model: Path, runs_root: Path, tmp_path: Path, refuses: int
+    hub: Hub, tiny_model: Path, runs_root: Path, tmp_path: Path, token: str
 ) -> None:
-    hub.refuses = refuses
     words = ["--trainer", "sft", "--model", str(tiny_model), "--data-path", "sample:neighbours", "--max-steps", "2"]
     words += ["--sample-tokens", "0", "--project-name", "sent", "--push-to-hub", "--username", "club"]
-    done = aitraining(hub, tmp_path / "hf", "llm", *words)
+    done = aitraining(hub, tmp_path / "hf", "llm", *words, token=token)
     assert done.returncode == 0, done.stderr
     run = RunDirectory.open("sent")
     assert run.status().state is State.DONE
     happened, _ = events.read(run.events_file)
-    if refuses:
-        (warning,) = [event for event in happened if event["type"] == "warning" and "upload" in event["message"]]
-        assert "aitraining push sent" in warning["hint"] and "warning: The upload failed." in done.stderr
-        assert not hub.models["club/sent"]
+    if not token:
+        early, late = [event for event in happened if event["type"] == "warning" and "upload" in event["message"]]
+        assert "Nobody is logged in" in early["message"] and "HF_TOKEN" in early["hint"]
+        assert "aitraining push sent" in late["hint"] and "warning: The upload failed." in done.stderr
+        assert not hub.models
     else:
         assert {"model.safetensors", "config.json", "tokenizer.json", "README.md"} <= hub.models["club/sent"].keys()
         assert hub.private["club/sent"]
