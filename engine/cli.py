@@ -189,7 +189,7 @@ def _followed(name: str, args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(_row(name), indent=1, ensure_ascii=False))
     elif code == 0:
-        print(f"Done. The model is in {api.runs_root() / name / 'model'}")
+        print(f"Done. {status.reason} The model is in {api.runs_root() / name / 'model'}".replace("  ", " "))
     if code:
         print(f"{status.state.value}: {status.reason} {status.hint}".strip(), file=sys.stderr)
     return code

@@ -182,23 +182,23 @@ class _Work:
         cards, stacked = Cards(card(adapter=False), card(adapter=True)), bool(known.base_of_adapter)
         save_model(self.run, job.model, tokenizer, chosen.params, known.dtype, cards, stacked=stacked)
         self.run.log_event("saved", step=self.reporter.status.step, path="model")
-        if chosen.params.push_to_hub and not callback.stopped:
-            self._upload(chosen.params)
-        self._end(callback, job, saved_step)
+        address = self._uploaded(chosen.params) if chosen.params.push_to_hub and not callback.stopped else ""
+        self._end(callback, job, saved_step, address)
         if self.reporter.status.state is State.DONE:
             best.forget()  # a run that was stopped may go on, and then end worse than it was
 
-    def _upload(self, params: LLMTrainingParams) -> None:
-        """Put the model on the Hub; one that cannot be put there is finished all the same."""
+    def _uploaded(self, params: LLMTrainingParams) -> str:
+        """Put the model on the Hub; returns its address, "" for one that cannot be put there and is finished all the same."""
         self.reporter.phase(State.SAVING, "Uploading to the Hugging Face Hub")
         try:
             address = upload(self.run, params.hub_model_id, private=params.hub_private)
         except StudioError as error:
             again = f"The model is finished and lies here; `aitraining push {self.run.name}` tries again."
             self.reporter.warn(f"The upload failed. {error}", again)
-            return
+            return ""
         self.run.log_event("uploaded", address=address)
         print(f"Uploaded to {address}", flush=True)
+        return address
 
     def _checkpoint(self) -> str | None:
         """The last complete checkpoint, for a run that goes on."""
@@ -228,7 +228,7 @@ class _Work:
                 cause="unchanged",
             )
 
-    def _end(self, callback: RunCallback, job: Any, saved_step: int) -> None:
+    def _end(self, callback: RunCallback, job: Any, saved_step: int, address: str) -> None:
         steps = job.state.global_step
         if callback.stopped and steps < job.state.max_steps:
             reason = f"Stopped on request at step {steps} of {job.state.max_steps}. {_saved(saved_step)}"
@@ -238,6 +238,8 @@ class _Work:
         if callback.stopped_early:
             best = self.reporter.status.best_step
             reason = f"Stopped early at step {steps}: the {self.spec.best_words} at step {best}. {_saved(saved_step)}"
+        if address:
+            reason = f"{reason} The model is at {address}.".strip()
         self.reporter.set(state=State.DONE, reason=reason, ended=time.time(), phase="", step=steps, resumable=False)
 
 

@@ -82,6 +82,7 @@ def test_a_run_uploads_when_it_is_done_and_is_done_if_that_fails(
         assert "aitraining push sent" in late["hint"] and "warning: The upload failed." in done.stderr
         assert not hub.models
     else:
+        assert f"The model is at {hub.address}/club/sent." in run.status().reason and f"{hub.address}/club/sent" in done.stdout
         assert {"model.safetensors", "config.json", "tokenizer.json", "README.md"} <= hub.models["club/sent"].keys()
         assert hub.private["club/sent"]
         assert [event["address"] for event in happened if event["type"] == "uploaded"] == [f"{hub.address}/club/sent"]

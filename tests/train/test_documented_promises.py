@@ -15,7 +15,10 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from engine import LLMTrainingParams, train
-from engine.cli import main
+from engine.cli import _read, main
+from engine.data import inspect
+from engine.flags import given_values
+from engine.registry import parse, spec_for
 from engine.runs.directory import RunDirectory, runs_root
 from engine.runs.listing import list_runs
 from tests.train.toys import jsonl, qa
@@ -27,6 +30,53 @@ aitraining llm --trainer orpo --model gpt2 --data-path ./preferences.json
 aitraining llm --trainer ppo --model gpt2 --rl-reward-model-path ./reward_model
 aitraining llm --trainer reward --model gpt2 --data-path ./preferences.json
 """
+# One line of each page of the older tools' documentation, the form in which its data is read, and what became of flags.
+OLDER_COMMANDS = [
+    (
+        "aitraining llm --model gpt2 --trainer default --data-path ./corpus.txt --text-column text "
+        "--project-name my-lm-model --epochs 3 --batch-size 8 --lr 5e-5",
+        "text",
+        {"batch_size": 8, "lr": 5e-5},
+    ),
+    (
+        "aitraining llm --model gpt2 --trainer sft --data-path ./chats.jsonl --text-column messages --chat-template chatml "
+        "--project-name sft-lora --peft --lora-r 16 --lora-alpha 32 --quantization int4 --epochs 3",
+        "messages",
+        {"chat_template": "chatml", "peft": True, "quantization": "int4"},
+    ),
+    (
+        "aitraining llm --model gpt2 --trainer distillation --teacher-model gpt2-large --teacher-prompt-template "
+        "'Be brief. {input}' --student-prompt-template '{input}' --data-path ./queries.json --text-column text "
+        "--project-name distilled-model --distill-temperature 3.0 --distill-alpha 0.7",
+        "prompts",
+        {"distill_temperature": 3.0, "distill_alpha": 0.7},
+    ),
+    (
+        "aitraining llm --model gpt2 --trainer dpo --data-path ./preferences.json --prompt-text-column prompt "
+        "--text-column chosen --rejected-text-column rejected --project-name my-dpo-model --dpo-beta 0.1 --epochs 3 "
+        "--batch-size 4 --model-ref gpt2",
+        "preference",
+        {"dpo_beta": 0.1, "model_ref": "gpt2"},
+    ),
+    (
+        "aitraining llm --model gpt2 --trainer orpo --data-path ./preferences.json --prompt-text-column prompt "
+        "--text-column chosen --rejected-text-column rejected --orpo-alpha 1.0",
+        "preference",
+        {"orpo_weight": 1.0},
+    ),
+    (
+        "aitraining llm --train --trainer ppo --model gpt2 --rl-reward-model-path ./reward_model --data-path prompts.csv "
+        "--text-column text --project-name ppo_model --rl-multi-objective true",
+        "prompts",
+        {"rl_reward_model_path": "./reward_model"},
+    ),
+    (
+        "aitraining llm --model gpt2 --trainer reward --data-path ./preferences.json --prompt-text-column prompt "
+        "--text-column chosen --rejected-text-column rejected --project-name my-reward-model --epochs 3 --batch-size 8",
+        "preference",
+        {"column_mapping": {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}},
+    ),
+]
 PREVIEWS = ("aitraining llm --preview-trainer sft --help", "aitraining llm --preview-trainer dpo --help")
 PAIRS = [{"prompt": f"When does gate {n} open?", "chosen": f"At {n}, my friend.", "rejected": "Go away."} for n in range(12)]
 
@@ -84,6 +134,27 @@ def test_a_preview_is_grouped_help_and_changes_no_trainer(folder: Path, line: st
     # without --help it changes nothing: what runs is the trainer that --trainer names
     assert aitraining(f"aitraining llm --preview-trainer {previewed} --trainer sft --data-path ./data --lr 3") == 2
     assert "(--lr)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "form", "settings"), OLDER_COMMANDS, ids=lambda value: str(value).split("--trainer ")[-1][:12]
+)
+def test_the_commands_of_the_older_tools_pages_are_understood(
+    folder: Path, line: str, form: str, settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As written there; the data's columns play the roles that the flags name."""
+    (folder / "corpus.txt").write_text("The harbour opens at six.\n\nThe keeper lights the lamp.\n", encoding="utf-8")
+    jsonl(folder / "queries.json", [{"text": f"When does gate {n} open?"} for n in range(4)])
+    (folder / "prompts.csv").write_text("text\nWhen does the gate open?\nWho lights the lamp?\n", encoding="utf-8")
+    talks = [[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": f"{n}"}] for n in range(4)]
+    jsonl(folder / "chats.jsonl", [{"messages": talk, "text": "not this"} for talk in talks])
+    words = shlex.split(line)[1:]
+    given = given_values(_read(words))
+    params = parse(given.values)
+    seen = inspect(params.data_path, spec_for(params.trainer).rows, mapping=params.column_mapping or None)
+    assert seen.form == form and not seen.problems and seen.usable
+    assert {name: getattr(params, name) for name in settings} == settings
+    assert "--train" not in words or any(said.startswith("train:") for said in given.lines)
 
 
 @pytest.mark.slow
