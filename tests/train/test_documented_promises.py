@@ -137,7 +137,7 @@ def test_a_preview_is_grouped_help_and_changes_no_trainer(folder: Path, line: st
 
 
 @pytest.mark.parametrize(
-    ("line", "form", "settings"), OLDER_COMMANDS, ids=lambda value: str(value).split("--trainer ")[-1][:12]
+    ("line", "form", "settings"), OLDER_COMMANDS, ids=[line.split("--trainer ")[1].split()[0] for line, *_ in OLDER_COMMANDS]
 )
 def test_the_commands_of_the_older_tools_pages_are_understood(
     folder: Path, line: str, form: str, settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
