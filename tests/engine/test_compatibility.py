@@ -221,7 +221,8 @@ def test_the_documented_file_is_read_as_it_is() -> None:
     ],
 )
 def test_a_file_of_theirs_with_a_mistake_is_told(text: str, words: str) -> None:
-    with pytest.raises(ParamError, match=re.escape(words)):
+    with warnings.catch_warnings(), pytest.raises(ParamError, match=re.escape(words)):
+        warnings.simplefilter("ignore", OlderNameWarning)
         from_yaml(text)
 
 
