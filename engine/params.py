@@ -37,7 +37,7 @@ class LLMTrainingParams(BaseModel):
     data_path: Annotated[str, Form("Basic", label="Data", widget="data")] = Field(
         ...,
         min_length=1,
-        description="A file, a folder, `sample:NAME` (bundled) or a Hub id, or a part:  `org/name:config:split`.",
+        description="A file, a folder, `sample:NAME` (bundled), a Hub id, or a part of these: `org/name:config:split`.",
     )
     project_name: Annotated[str | None, Form("Basic", label="Name of the run")] = Field(
         None, pattern=NAME_PATTERN, description="Letters, digits, dots, dashes. Empty: a name is made for you."
