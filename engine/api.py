@@ -5,15 +5,12 @@ Everything here takes and returns plain values and frozen dataclasses; every fai
 
 from __future__ import annotations
 
-import hashlib
-import re
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import rewards
 from engine.command import command
-from engine.config_file import from_yaml, to_yaml
+from engine.config_file import read_settings, to_yaml
+from engine.data.parts import without_part
 from engine.errors import DataError
 from engine.lifetime import close_app, open_app
 from engine.params import LLMTrainingParams, flag, form_of
@@ -24,6 +21,7 @@ from engine.runs.report import model_file, model_files, run_events, run_report
 from engine.samples import PREFIX as SAMPLE_PREFIX
 from engine.samples import Sample, data_file, samples
 from engine.spec import Chart, Form, RowKind, TrainerSpec
+from engine.uploads import store_upload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +53,6 @@ __all__ = [
     "estimate",
     "flag",
     "form_of",
-    "from_yaml",
     "inspect_data",
     "leaves",
     "live",
@@ -66,6 +63,8 @@ __all__ = [
     "open_app",
     "plan",
     "presets",
+    "push",
+    "read_settings",
     "recommend",
     "rename_run",
     "resume",
@@ -89,26 +88,12 @@ __all__ = [
     "tree",
     "use_cases",
     "validate",
+    "without_part",
     "yaml_of_run",
 ]
 
 
 # ---- data ----------------------------------------------------------------------------------------------------------
-
-
-def store_upload(path: str | Path, name: str) -> str:
-    """Move an uploaded file into the studio's own store and return its new path; the same content is kept once."""
-    source = Path(path)
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    folder = runs_root() / ".uploads" / digest[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / (re.sub(r"[^\w.\- ]+", "_", Path(name).name).strip(". ") or "data")
-    if target.exists():
-        source.unlink(missing_ok=True)
-    else:
-        shutil.move(source, target)
-    return str(target)
 
 
 def inspect_data(
@@ -287,6 +272,14 @@ def run_plan(name: str) -> dict[str, Any]:
 
 def yaml_of_run(name: str) -> str:
     return to_yaml(run_params(name))
+
+
+def push(name: str, model_id: str | None = None, *, private: bool | None = None) -> str:
+    """Upload a run's finished model to the Hugging Face Hub; what is not given is as the run's settings say."""
+    from engine.hub_upload import upload
+
+    run, params = RunDirectory.open(name), run_params(name)
+    return upload(run, model_id or params.hub_model_id, private=params.hub_private if private is None else private)
 
 
 def rename_run(name: str, new: str) -> None:

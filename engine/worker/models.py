@@ -25,12 +25,12 @@ def download(source: ModelSource) -> None:
         ModelError: it cannot be had.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HTTPError
 
     wanted = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
     try:
         snapshot_download(source.reference, allow_patterns=wanted, ignore_patterns=["*/*"])
-    except (HfHubHTTPError, OSError) as error:
+    except (HTTPError, OSError) as error:  # an answer that says no, or no answer at all
         raise _not_loaded(source, "model", error) from error
 
 
