@@ -299,10 +299,10 @@ def _precision(device: Device) -> tuple[str, str]:
 
 def _attention(params: LLMTrainingParams, device: Device, model: ModelFacts) -> tuple[str, str]:
     on_cpu = _on_cpu(params, device)
+    if device.kind != "mps" and not model.sliding_window and spec_for(params.trainer).end_to_end:
+        return "documents", "Each row attends to itself only and no padding is computed."
     if device.flash_attention and not on_cpu and params.precision != "fp32":  # its kernels know half precision only
         return "flash_attention_2", "flash-attn is installed and the GPU can use it."
-    if on_cpu and not model.sliding_window and spec_for(params.trainer).end_to_end:
-        return "documents", "Each row attends to itself only and no padding is computed."
     return "sdpa", "PyTorch's own attention fits this model and device."
 
 
