@@ -56,8 +56,8 @@ assert code == 0, str(run.status()) + "\\n" + (run.log_file.read_text()[-3000:] 
 def own_memory():
     asked = ["nvidia-smi", "--query-compute-apps=pid,used_gpu_memory", "--format=csv,noheader,nounits"]
     for line in subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines():
-        pid, used = line.split(",")
-        if pid.strip() == str(os.getpid()) and used.strip().isdigit():
+        pid, _, used = (cell.strip() for cell in line.partition(","))
+        if pid == str(os.getpid()) and used.isdigit():
             return int(used) << 20
     return None
 own, reserved = own_memory(), torch.cuda.memory_reserved()
