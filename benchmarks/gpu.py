@@ -77,7 +77,7 @@ print("RESULT", json.dumps({
     "tokens_a_step": (logged[-1].get("tokens", 0) / steps[-1]) if logged else 0, "took": took, "guess": short.seconds,
     "steps": steps[-1], "losses": [v["loss"] for v in logged][:4], "batch": chosen.params.batch_size,
     "attention": chosen.params.attention, "precision": chosen.params.precision, "max_length": chosen.params.max_length,
-    "parameters": api.model_facts(params.model).parameters, "recomputed": chosen.params.gradient_checkpointing,
+    "facts": counted[0].__dict__, "settings": settings, "parameters": api.model_facts(params.model).parameters, "recomputed": chosen.params.gradient_checkpointing,
 }))
 """
 
@@ -171,7 +171,7 @@ def line_of(title: str, found: dict[str, Any]) -> str:
     return f"{told} {step * 1e3:8.1f} {rate:9.0f}{timed}"
 
 
-def memory_table(jobs: int, folder: Path, steps: int = 40) -> list[dict[str, Any]]:
+def memory_table(jobs: int, folder: Path, steps: int = 20) -> list[dict[str, Any]]:
     from engine import api
 
     made: list[tuple[str, dict[str, Any]]] = []
@@ -180,7 +180,7 @@ def memory_table(jobs: int, folder: Path, steps: int = 40) -> list[dict[str, Any
             for peft in (False, True):
                 own = {**api.specs()[sample.trainer].example_settings, **sample.settings}
                 settings = {**own, "trainer": sample.trainer, "data_path": f"sample:{sample.id}", "peft": peft}
-                settings |= {"model": model, "max_steps": steps}
+                settings |= {"model": model, "max_steps": steps, "eval_steps": 10}
                 if which == "tenfold" and sample.trainer == "distillation":
                     settings["distill_max_teacher_length"] = 32  # random weights never end an answer
                 made.append((f"{sample.trainer} {which} {'LoRA' if peft else 'full'}", settings))
@@ -191,7 +191,7 @@ def memory_table(jobs: int, folder: Path, steps: int = 40) -> list[dict[str, Any
 
 def speed_table(seconds: float, folder: Path) -> list[dict[str, Any]]:
     began, data = time.monotonic(), folder / "chats.jsonl"
-    chats(data)
+    chats(data, 300)
     pairs = folder / "pairs.jsonl"
     rows = [json.loads(line)["messages"] for line in data.read_text().splitlines()]
     pairs.write_text(
@@ -207,12 +207,12 @@ def speed_table(seconds: float, folder: Path) -> list[dict[str, Any]]:
     big = {**common, "model": large, "max_steps": 12}
     dpo = {**big, "trainer": "dpo", "data_path": str(pairs), "peft": True}
     todo: list[tuple[str, str, dict[str, Any], str]] = [
-        ("1.2B sft full", RUN, big, ""),
-        ("1.2B sft LoRA", RUN, {**big, "peft": True}, ""),
         ("135M sft batch 8", RUN, equal, ""),
         ("135M plain TRL batch 8", TRL, equal, str(folder / "trl")),
         ("135M sft batch 8, sdpa", RUN, {**equal, "attention": "sdpa"}, ""),
         ("135M sft batch 8, stacks", RUN, equal, "stacks"),
+        ("1.2B sft full", RUN, big, ""),
+        ("1.2B sft LoRA", RUN, {**big, "peft": True}, ""),
         ("1.2B dpo LoRA", RUN, dpo, ""),
         ("135M sft batch 32", RUN, {**equal, "batch_size": 32}, ""),
         ("135M sft batch 32, sdpa", RUN, {**equal, "batch_size": 32, "attention": "sdpa"}, ""),

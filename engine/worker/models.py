@@ -168,7 +168,7 @@ def with_adapter(model: Any, params: LLMTrainingParams, task: str) -> Any:
         task_type=task,
     )
     try:
-        return _exact(get_peft_model(model, config))
+        return exact(get_peft_model(model, config))
     except ValueError as error:
         hint = "Train all weights instead (no adapter), or choose another model."
         if named != "all-linear":
@@ -176,7 +176,7 @@ def with_adapter(model: Any, params: LLMTrainingParams, task: str) -> Any:
         raise ModelError(f"The adapter cannot be put on this model: {error}", hint=hint) from error
 
 
-def _exact(model: Any) -> Any:
+def exact(model: Any) -> Any:
     """The model with what is trained in fp32: peft sees to its own matrices, and leaves a scoring head in the base's format,
     where small steps are rounded away and fp16's loss scaling refuses to work.
     """

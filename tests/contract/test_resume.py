@@ -116,5 +116,7 @@ def _same_curves(run: RunDirectory, whole: RunDirectory) -> None:
         assert set(steps) - set(theirs[name][0]) <= {STOPPED_AT}, name
         made = dict(zip(steps, values, strict=True))
         for step, value in zip(*theirs[name], strict=True):
+            if step == 0 and name.endswith("accuracies") and DEVICE != "cpu":
+                continue  # of pairs whose margins are nothing but rounding
             near = pytest.approx(value, rel=max(NEAR["rtol"], 1e-5), abs=max(NEAR["atol"], 1e-7))
             assert made[step] == near, f"{name} at step {step}"

@@ -12,7 +12,7 @@ from engine.registry import specs
 from engine.runs.status import State
 from engine.spec import TrainerSpec
 from tests.contract.conftest import numbered
-from tests.train.toys import all_events, series
+from tests.train.toys import all_events
 
 EVERY = pytest.mark.parametrize("spec", specs().values(), ids=lambda s: s.id)
 WAYS: dict[str, dict[str, Any]] = {
@@ -39,8 +39,10 @@ def trained(spec: TrainerSpec, trainings: Any, name: str, **values: Any) -> Any:
     assert (status.state, status.reason, status.step) == (State.DONE, "", 4)
     for event in all_events(run, "metric"):
         for key, value in event["values"].items():
-            assert (value is not None and math.isfinite(value)) or key == "grad_norm", f"{key} at {event['step']}: {value}"
-    assert max(series(run, "memory_bytes").values()) > 0
+            # fp16 finds its loss scale by trying: a step whose gradient overflows is left out
+            overflow = key == "grad_norm" and values["precision"] == "fp16"
+            assert overflow or (value is not None and math.isfinite(value)), f"{key} at {event['step']}: {value}"
+    assert run.status().metrics["memory_bytes"] > 0
     return run
 
 
