@@ -146,15 +146,18 @@ def measured(program: str, *args: str, timeout_s: float = 180) -> dict[str, Any]
     return dict(json.loads(line.removeprefix("RESULT")))
 
 
-def attempt(title: str, program: str, *args: str) -> dict[str, Any]:
-    """A run and its line; one that fails is told and the others go on."""
+def attempt(title: str, program: str, *args: str) -> None:
+    """A run and its line; one that fails is told and the others go on. BENCHMARK_JSON names a file for all that was found."""
     try:
         found = measured(program, *args)
         print(line_of(title, found), flush=True)
     except (RuntimeError, subprocess.TimeoutExpired) as error:
         found = {"error": str(error)}
         print(f"{title:34} FAILED {str(error).strip().splitlines()[-1][:200]}", flush=True)
-    return {"title": title, **found}
+    found = {"title": title, **found}
+    if where := os.environ.get("BENCHMARK_JSON"):
+        with Path(where).open("a") as file:
+            file.write(json.dumps(found) + "\n")
 
 
 HEAD = f"{'':34} {'peak MB':>8} {'estimate':>8} {'ratio':>6} {'ms/step':>8} {'tokens/s':>9} {'s':>6} {'guess':>6}"
@@ -171,7 +174,7 @@ def line_of(title: str, found: dict[str, Any]) -> str:
     return f"{told} {step * 1e3:8.1f} {rate:9.0f}{timed}"
 
 
-def memory_table(jobs: int, folder: Path, steps: int = 20) -> list[dict[str, Any]]:
+def memory_table(jobs: int, folder: Path, steps: int = 20) -> None:
     from engine import api
 
     made: list[tuple[str, dict[str, Any]]] = []
@@ -186,10 +189,10 @@ def memory_table(jobs: int, folder: Path, steps: int = 20) -> list[dict[str, Any
                 made.append((f"{sample.trainer} {which} {'LoRA' if peft else 'full'}", settings))
     print(HEAD)
     with ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(lambda one: attempt(one[0], RUN, json.dumps(one[1]), ""), made))
+        list(pool.map(lambda one: attempt(one[0], RUN, json.dumps(one[1]), ""), made))
 
 
-def speed_table(seconds: float, folder: Path) -> list[dict[str, Any]]:
+def speed_table(seconds: float, folder: Path) -> None:
     began, data = time.monotonic(), folder / "chats.jsonl"
     chats(data, 300)
     pairs = folder / "pairs.jsonl"
@@ -221,27 +224,22 @@ def speed_table(seconds: float, folder: Path) -> list[dict[str, Any]]:
         ("1.2B sft full recomputed", RUN, {**big, "gradient_checkpointing": True}, ""),
     ]
     print(HEAD)
-    found = []
     for title, program, settings, more in todo:
         if time.monotonic() - began > seconds:
             print(f"{title:34} not begun")
             continue
-        found.append(attempt(title, program, json.dumps(settings), more))
-    return found
+        attempt(title, program, json.dumps(settings), more)
 
 
 def main() -> None:
     what = sys.argv[1] if len(sys.argv) > 1 else "all"
     numbers = [float(word) for word in sys.argv[2:]]
     sys.path.insert(0, str(ROOT))
-    found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as home:
         if what in ("memory", "all"):
-            found += memory_table(int(numbers[0]) if numbers else 1, Path(home))
+            memory_table(int(numbers[0]) if numbers else 1, Path(home))
         if what in ("speed", "all"):
-            found += speed_table(numbers[-1] if numbers else 1e9, Path(home))
-    if where := os.environ.get("BENCHMARK_JSON"):
-        Path(where).write_text(json.dumps(found))
+            speed_table(numbers[-1] if numbers else 1e9, Path(home))
 
 
 if __name__ == "__main__":
