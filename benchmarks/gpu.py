@@ -1,12 +1,11 @@
 """On an NVIDIA GPU: memory and time of every trainer beside what the review screen says, and larger models' speed.
 
-    python benchmarks/gpu.py memory [jobs]     # every trainer, full and LoRA, on the starter and a model ten times its size
-    python benchmarks/gpu.py speed [seconds]   # 135 million and 1.2 billion random weights; plain TRL beside it
-    python benchmarks/gpu.py all [jobs] [seconds]
+    python benchmarks/gpu.py memory [jobs] [words ...]     # every trainer, on the starter and on a model ten times its size
+    python benchmarks/gpu.py speed [seconds] [words ...]   # 135 million and 1.2 billion random weights; plain TRL beside it
 
 Each run is a process of its own with the app's own settings. Memory is the most that PyTorch had reserved and what CUDA takes
 beside it, as nvidia-smi counts it for the process. A step is timed with the GPU waited for; estimates are those of a machine
-that has no finished runs yet. `jobs` runs at once share the card: good enough for memory. `seconds`: nothing is begun later.
+that has no finished runs yet. `jobs` runs at once share the card: good enough for memory. `seconds`: nothing is begun later. `words`: only what is named so.
 """
 
 from __future__ import annotations
@@ -174,7 +173,7 @@ def line_of(title: str, found: dict[str, Any]) -> str:
     return f"{told} {step * 1e3:8.1f} {rate:9.0f}{timed}"
 
 
-def memory_table(jobs: int, folder: Path, steps: int = 20) -> None:
+def memory_table(jobs: int, words: list[str], folder: Path, steps: int = 20) -> None:
     from engine import api
 
     made: list[tuple[str, dict[str, Any]]] = []
@@ -186,13 +185,15 @@ def memory_table(jobs: int, folder: Path, steps: int = 20) -> None:
                 settings |= {"model": model, "max_steps": steps, "eval_steps": 10}
                 if which == "tenfold" and sample.trainer == "distillation":
                     settings["distill_max_teacher_length"] = 32  # random weights never end an answer
-                made.append((f"{sample.trainer} {which} {'LoRA' if peft else 'full'}", settings))
+                title = f"{sample.trainer} {which} {'LoRA' if peft else 'full'}"
+                if all(word in title for word in words):
+                    made.append((title, settings))
     print(HEAD)
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(lambda one: attempt(one[0], RUN, json.dumps(one[1]), ""), made))
 
 
-def speed_table(seconds: float, folder: Path) -> None:
+def speed_table(seconds: float, words: list[str], folder: Path) -> None:
     began, data = time.monotonic(), folder / "chats.jsonl"
     chats(data, 300)
     pairs = folder / "pairs.jsonl"
@@ -203,13 +204,26 @@ def speed_table(seconds: float, folder: Path) -> None:
             for a, b in zip(rows, rows[1:], strict=False)
         )
     )
-    small, large = str(model_135m(folder / "135m")), str(model_1b(folder / "1b"))
-    common = {"trainer": "sft", "valid_fraction": 0, "sample_tokens": 0, "save_steps": 10**6, "logging_steps": 1, "max_steps": 20}
+    models, built = {"135M": model_135m, "1.2B": model_1b}, dict[str, str]()
+    common = {
+        "trainer": "sft",
+        "valid_fraction": 0,
+        "sample_tokens": 0,
+        "save_steps": 10**6,
+        "logging_steps": 1,
+        "max_steps": 20,
+    }
     common |= {"data_path": str(data), "lr": 2e-5, "scheduler": "linear", "warmup_ratio": 0}
-    equal = {**common, "model": small, "batch_size": 8, "max_length": 1024, "precision": "bf16"}
-    big = {**common, "model": large, "max_steps": 12}
+    equal = {**common, "model": "135M", "batch_size": 8, "max_length": 1024, "precision": "bf16"}
+    big = {**common, "model": "1.2B", "max_steps": 12}
     dpo = {**big, "trainer": "dpo", "data_path": str(pairs), "peft": True}
     todo: list[tuple[str, str, dict[str, Any], str]] = [
+        (
+            "starter sft full",
+            RUN,
+            {"trainer": "sft", "model": "starter", "data_path": "sample:neighbours", "max_steps": 40},
+            "",
+        ),
         ("135M sft batch 8", RUN, equal, ""),
         ("135M plain TRL batch 8", TRL, equal, str(folder / "trl")),
         ("135M sft batch 8, sdpa", RUN, {**equal, "attention": "sdpa"}, ""),
@@ -225,21 +239,26 @@ def speed_table(seconds: float, folder: Path) -> None:
     ]
     print(HEAD)
     for title, program, settings, more in todo:
+        if not all(word in title for word in words):
+            continue
         if time.monotonic() - began > seconds:
             print(f"{title:34} not begun")
             continue
-        attempt(title, program, json.dumps(settings), more)
+        size = str(settings["model"])
+        if size in models and size not in built:
+            built[size] = str(models[size](folder / size))
+        attempt(title, program, json.dumps({**settings, "model": built.get(size, size)}), more)
 
 
 def main() -> None:
-    what = sys.argv[1] if len(sys.argv) > 1 else "all"
-    numbers = [float(word) for word in sys.argv[2:]]
+    what, given = sys.argv[1], sys.argv[2:]
+    number = float(given.pop(0)) if given and given[0].replace(".", "").isdigit() else None
     sys.path.insert(0, str(ROOT))
     with tempfile.TemporaryDirectory() as home:
-        if what in ("memory", "all"):
-            memory_table(int(numbers[0]) if numbers else 1, Path(home))
-        if what in ("speed", "all"):
-            speed_table(numbers[-1] if numbers else 1e9, Path(home))
+        if what == "memory":
+            memory_table(int(number or 1), given, Path(home))
+        else:
+            speed_table(number or 1e9, given, Path(home))
 
 
 if __name__ == "__main__":

@@ -58,11 +58,25 @@ def test_a_training_from_the_standby_takes_the_card_by_itself(app: None) -> None
     assert "Traceback" not in log
 
 
+def test_a_quantised_training_from_the_standby_finds_its_library(app: None) -> None:
+    pytest.importorskip("bitsandbytes")
+    run = start(LLMTrainingParams(**SETTINGS, peft=True, quantization="int4"))
+    assert ended(run).state is State.DONE, (run.path / "worker.log").read_text()[-3000:]
+
+
 @pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
 def test_a_run_that_was_stopped_and_killed_ends_like_one_that_was_not(
     app: None, peft: bool, wait_until: Callable[..., None]
 ) -> None:
-    asked = {**SETTINGS, "max_steps": 60, "save_steps": 10, "eval_steps": 10, "logging_steps": 1, "peft": peft, "sample_tokens": 0}
+    asked = {
+        **SETTINGS,
+        "max_steps": 60,
+        "save_steps": 10,
+        "eval_steps": 10,
+        "logging_steps": 1,
+        "peft": peft,
+        "sample_tokens": 0,
+    }
     whole = start(LLMTrainingParams(**asked, project_name="whole"))
     assert ended(whole).state is State.DONE, whole.status
     parts = start(LLMTrainingParams(**asked, project_name="parts"))
