@@ -5,11 +5,13 @@
 
 Each run is a process of its own with the app's own settings. Memory is the most that PyTorch had reserved and what CUDA takes
 beside it, as nvidia-smi counts it for the process. A step is timed with the GPU waited for; estimates are those of a machine
-that has no finished runs yet. `jobs` runs at once share the card: good enough for memory. `seconds`: nothing is begun later. `words`: only what is named so.
+that has no finished runs yet. `jobs` runs at once share the card, which is good enough for memory; `seconds`: nothing is begun
+later; `words`: only the runs whose line has them all. BENCHMARK_JSON names a file for all that was found.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -76,7 +78,8 @@ print("RESULT", json.dumps({
     "tokens_a_step": (logged[-1].get("tokens", 0) / steps[-1]) if logged else 0, "took": took, "guess": short.seconds,
     "steps": steps[-1], "losses": [v["loss"] for v in logged][:4], "batch": chosen.params.batch_size,
     "attention": chosen.params.attention, "precision": chosen.params.precision, "max_length": chosen.params.max_length,
-    "facts": counted[0].__dict__, "settings": settings, "parameters": api.model_facts(params.model).parameters, "recomputed": chosen.params.gradient_checkpointing,
+    "facts": counted[0].__dict__, "settings": settings, "parameters": api.model_facts(params.model).parameters,
+    "recomputed": chosen.params.gradient_checkpointing,
 }))
 """
 
@@ -103,8 +106,9 @@ SFTTrainer(model=AutoModelForCausalLM.from_pretrained(asked["model"], dtype="flo
            processing_class=AutoTokenizer.from_pretrained(asked["model"]), args=SFTConfig(sys.argv[2], **options)).train()
 steps = sorted(clock)
 gaps = [clock[b] - clock[a] for a, b in zip(steps, steps[1:])]
-print("RESULT", json.dumps({"step": statistics.median(gaps[2:]), "tokens_a_step": tokens[-1] / len(tokens), "losses": losses[:4],
-                            "allocated": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved()}))
+print("RESULT", json.dumps({"step": statistics.median(gaps[2:]), "tokens_a_step": tokens[-1] / len(tokens),
+                            "losses": losses[:4], "allocated": torch.cuda.max_memory_allocated(),
+                            "reserved": torch.cuda.max_memory_reserved()}))
 """
 
 
@@ -201,7 +205,7 @@ def speed_table(seconds: float, words: list[str], folder: Path) -> None:
     pairs.write_text(
         "".join(
             json.dumps({"prompt": a[0]["content"], "chosen": a[1]["content"], "rejected": b[1]["content"]}) + "\n"
-            for a, b in zip(rows, rows[1:], strict=False)
+            for a, b in itertools.pairwise(rows)
         )
     )
     models, built = {"135M": model_135m, "1.2B": model_1b}, dict[str, str]()

@@ -248,6 +248,21 @@ def row_tokens(params: LLMTrainingParams, data: DataFacts, length: int) -> float
     return written + (length if _joins_rows(params) else min(data.tokens_mean, length))
 
 
+def fullest_batch(params: LLMTrainingParams, data: DataFacts, length: int, places: int) -> float:
+    """Tokens of about the fullest of a run's batches of `places` rows (twice as many texts, if they are pairs).
+
+    The mean, and two standard deviations of a sum of as many rows; the spread of one is told from its 95th percentile.
+    """
+    spec = spec_for(params.trainer)
+    texts = places * spec.copies_of(params).sequences
+    mean = texts * row_tokens(params, data, length)
+    if _joins_rows(params):
+        return mean
+    spread = max(0.0, min(data.tokens_p95, length) - min(data.tokens_mean, length)) / 1.645
+    longest = texts * (min(data.tokens_max, length) + spec.copies_of(params).written)
+    return max(mean, min(mean + 2 * math.sqrt(texts) * spread, longest))
+
+
 def trained_share(params: LLMTrainingParams, data: DataFacts) -> float:
     """Share of the tokens that are trained, and for which the model's head runs."""
     spec = spec_for(params.trainer)
@@ -256,12 +271,12 @@ def trained_share(params: LLMTrainingParams, data: DataFacts) -> float:
 
 
 def _room(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: Device, length: int) -> int:
-    """How many rows' activations and logits fit into the memory that is free."""
+    """Of the usual batches the largest whose activations and logits fit into the memory that is free; 0 when none does."""
     copies = spec_for(params.trainer).copies_of(params)
     taken = sum(size for _, size in held(params, model, copies)) + saving(params, model, device.kind == "cpu")
     free = _USED * device.memory_free - BASE[device.kind] - taken
     per_token = activations_per_token(params, model) + trained_share(params, data) * logits_per_token(model, copies)
-    return int(free / max(1.0, row_tokens(params, data, length) * copies.sequences * per_token))
+    return next((size for size in _BATCHES if fullest_batch(params, data, length, size) * per_token <= free), 0)
 
 
 def _batch_size(params: LLMTrainingParams, places: int, room: int) -> tuple[int, str]:

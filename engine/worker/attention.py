@@ -133,9 +133,12 @@ def _flash(
 ) -> torch.Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
-    options: dict[str, Any] = {"enable_gqa": True} if k.shape[1] != q.shape[1] else {}
-    return varlen_attn(q, k, v, edges, edges, longest, longest, scale=scaling, window_size=(-1, 0), **options)[None]
+    made: Any = varlen_attn(q, k, v, edges, edges, longest, longest, scale=scaling, window_size=(-1, 0))
+    return made[None]
 
 
 def _in_stacks(

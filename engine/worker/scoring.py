@@ -52,7 +52,8 @@ def document_scores(bare: Any, inputs: dict[str, Any]) -> torch.Tensor:
     hidden = inner.base_model(**forward_inputs(inner, inputs), use_cache=False).last_hidden_state[0]
     last = inputs["cu_seq_lens_q"][1:].long() - 1
     heads = list(inner.score.parameters())
-    trained = next((weight for weight in heads if weight.requires_grad), heads[0])  # an adapter has the frozen head beside its own
+    # an adapter has the frozen head beside its own, which is held finer than the base
+    trained = next((weight for weight in heads if weight.requires_grad), heads[0])
     return inner.score(hidden[last].to(trained.dtype)).float()[:, 0]
 
 

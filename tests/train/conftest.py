@@ -11,7 +11,6 @@ import pytest
 
 from engine.params import LLMTrainingParams
 from engine.runs.directory import RunDirectory
-from tests.conftest import DEVICE
 
 
 @pytest.fixture
@@ -19,7 +18,7 @@ def new_run(runs_root: Path, tiny_model: Path) -> Callable[..., RunDirectory]:
     """Makes a run of the tiny model that is not started yet, with settings that keep it short."""
 
     def make(data: str | Path, name: str = "run", **values: Any) -> RunDirectory:
-        short = {"model": str(tiny_model), "precision": "fp32", "device": DEVICE, "sample_tokens": 0, "logging_steps": 1}
+        short = {"model": str(tiny_model), "precision": "fp32", "device": "cpu", "sample_tokens": 0, "logging_steps": 1}
         params = LLMTrainingParams(**{"trainer": "sft", **short, "data_path": str(data), **values})
         return RunDirectory.create(params.model_dump(mode="json"), name, runs_root)
 
