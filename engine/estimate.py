@@ -11,11 +11,12 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
+from engine.batches import fullest_batch, trained_share
 from engine.device import Device
 from engine.memory import BASE, activations_per_token, held, logits_per_token, saving, trained_weights
 from engine.models import ModelFacts
 from engine.params import LLMTrainingParams
-from engine.plan import DataFacts, Plan, fullest_batch, trained_share, with_answers
+from engine.plan import DataFacts, Plan, with_answers
 from engine.runs.directory import RunDirectory, runs_root
 from engine.runs.listing import list_runs
 from engine.spec import Copies, Cost, TrainerSpec

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+from engine.batches import fullest_batch, joins_rows, trained_share
 from engine.device import Device
 from engine.errors import DeviceError, ModelError
 from engine.memory import BASE, activations_per_token, held, logits_per_token, saving
@@ -231,43 +232,10 @@ def _max_length(data: DataFacts, model: ModelFacts, written: int) -> tuple[int, 
 
 
 def _places(params: LLMTrainingParams, data: DataFacts, rows: int, length: int) -> int:
-    if not _joins_rows(params):
+    if not joins_rows(params):
         return rows
     filled = 1.0 if spec_for(params.trainer).rows == "text" else _FILLED  # blocks are cut to be full
     return max(1, math.ceil(rows * data.tokens_mean / (length * filled)))
-
-
-def _joins_rows(params: LLMTrainingParams) -> bool:
-    """Whether a place of the batch holds as many rows as fit into the longest length, and not one."""
-    return spec_for(params.trainer).rows == "text" or bool(getattr(params, "packing", False))
-
-
-def row_tokens(params: LLMTrainingParams, data: DataFacts, length: int) -> float:
-    """Tokens of one place of the batch, on average, with those that the model writes itself."""
-    written = spec_for(params.trainer).copies_of(params).written
-    return written + (length if _joins_rows(params) else min(data.tokens_mean, length))
-
-
-def fullest_batch(params: LLMTrainingParams, data: DataFacts, length: int, places: int) -> float:
-    """Tokens of about the fullest of a run's batches of `places` rows (twice as many texts, if they are pairs).
-
-    The mean, and two standard deviations of a sum of as many rows; the spread of one is told from its 95th percentile.
-    """
-    spec = spec_for(params.trainer)
-    texts = places * spec.copies_of(params).sequences
-    mean = texts * row_tokens(params, data, length)
-    if _joins_rows(params):
-        return mean
-    spread = max(0.0, min(data.tokens_p95, length) - min(data.tokens_mean, length)) / 1.645
-    longest = texts * (min(data.tokens_max, length) + spec.copies_of(params).written)
-    return max(mean, min(mean + 2 * math.sqrt(texts) * spread, longest))
-
-
-def trained_share(params: LLMTrainingParams, data: DataFacts) -> float:
-    """Share of the tokens that are trained, and for which the model's head runs."""
-    spec = spec_for(params.trainer)
-    written = spec.copies_of(params).written
-    return 1.0 if spec.rows == "text" else min(1.0, (data.trained_mean + written) / max(data.tokens_mean + written, 1))
 
 
 def _room(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: Device, length: int) -> int:

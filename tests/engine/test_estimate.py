@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from engine import estimate as module
+from engine.batches import fullest_batch
 from engine.device import Device
 from engine.estimate import Estimate, estimate
 from engine.models import ModelFacts, facts
 from engine.params import LLMTrainingParams
-from engine.plan import DataFacts, fullest_batch, plan
+from engine.plan import DataFacts, plan
 from engine.registry import spec_for, specs
 from engine.runs.directory import RunDirectory, write_json
 from engine.runs.status import State
