@@ -17,8 +17,8 @@ import torch
 import transformers
 
 from engine.data import prepare
-from engine.device import device
-from engine.errors import DataError, StudioError, TrainingError
+from engine.device import Device, device
+from engine.errors import DataError, DeviceError, StudioError, TrainingError
 from engine.hub_upload import HOW_TO_LOG_IN, logged_in, upload
 from engine.models import ModelFacts, facts, resolve
 from engine.params import LLMTrainingParams
@@ -92,6 +92,7 @@ class _Work:
             pid_started=psutil.Process(pid).create_time(),
             device=found.name,
         )
+        _check_usable(found)
         if self.params.push_to_hub and not logged_in():  # said while there is time to log in
             self.reporter.warn("Nobody is logged in, so the model cannot be uploaded when it is done.", HOW_TO_LOG_IN)
         self._prepare_data()
@@ -106,7 +107,9 @@ class _Work:
         if note:
             self.reporter.warn(note)
         known = facts(self.params.model)
-        chosen = plan(self.params, self._count(tokenizer), known, found)
+        # said by name: what PyTorch would take by itself need not be what was looked at and planned for
+        params = self.params.model_copy(update={"device": found.kind})
+        chosen = plan(params, self._count(tokenizer), known, found)
         write_json(self.run.plan_file, {**chosen.to_dict(), "model_parameters": known.parameters})
         if why := chosen.reasons.get("merge_adapter"):
             self.reporter.warn(why)
@@ -241,6 +244,19 @@ class _Work:
         if address:
             reason = f"{reason} The model is at {address}.".strip()
         self.reporter.set(state=State.DONE, reason=reason, ended=time.time(), phase="", step=steps, resumable=False)
+
+
+def _check_usable(found: Device) -> None:
+    """
+    Raises:
+        DeviceError: there is a GPU, and PyTorch cannot compute on it.
+    """
+    if found.kind != "cpu" and not torch.accelerator.is_available():
+        raise DeviceError(
+            f"{found.name} is there, but PyTorch cannot use it: most likely its driver is older than this PyTorch needs "
+            f"(CUDA {torch.version.cuda}).",
+            hint="Update the driver, or train on the processor (--device cpu).",
+        )
 
 
 def _saved(step: int) -> str:
