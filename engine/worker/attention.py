@@ -160,21 +160,23 @@ def _in_stacks(
 
 # Queries of one step through a stack; the keys behind them are never touched, which halves the work on long documents.
 _BLOCK = 128
+# Up to this length the weights are kept for the way back.
+_KEPT = 400
 
 
 def _is_short(query: torch.Tensor, dropout: float) -> bool:
     """Whether `_InBlocks` is faster than PyTorch's fused kernel, whose backward is slow on a CPU in bfloat16.
 
-    Forwards and backwards on one core: at 60 tokens a quarter of the time, at 340 and 512 half, at 2,048 the same. In fp32
-    the fused kernel is faster from 100 tokens on.
+    Forwards and backwards on one core: at 60 tokens a quarter of the time, at 340 half, at 512 two thirds, at 1,024 the same.
+    In fp32 the fused kernel is faster from 100 tokens on.
     """
     longest = query.shape[-2]
-    return query.device.type == "cpu" and not dropout and longest <= (1_500 if query.dtype == torch.bfloat16 else 64)
+    return query.device.type == "cpu" and not dropout and longest <= (768 if query.dtype == torch.bfloat16 else 64)
 
 
 def _spelt_out(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scale: float | None, **_: Any) -> torch.Tensor:
     """softmax(QKᵀ·scale + causal mask)·V (Vaswani et al. 2017, equation 1); shapes (documents, heads, length, size)."""
-    heads, _, size = query.shape[-3:]
+    heads, size = query.shape[-3], query.shape[-1]
     if key.shape[-3] != heads:
         key, value = (part.repeat_interleave(heads // part.shape[-3], -3) for part in (key, value))
     together = (part.flatten(0, 1) for part in (query * (scale or size**-0.5), key, value))
@@ -182,34 +184,51 @@ def _spelt_out(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, s
 
 
 class _InBlocks(torch.autograd.Function):
-    """Causal attention of queries (N, length, size) that are scaled already, a block of them at a time."""
+    """Causal attention of queries (N, length, size) that are scaled already, a block of them at a time.
+
+    The weights of long documents are worked out again on the way back: kept, they would take length²/2 numbers a head.
+    """
 
     @staticmethod
     def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        made, weights = torch.empty_like(value), []
-        later = torch.full((_BLOCK, _BLOCK), float("-inf"), dtype=query.dtype, device=query.device).triu_(1)
-        for first in range(0, query.shape[1], _BLOCK):
-            block = slice(first, min(first + _BLOCK, query.shape[1]))
-            scores = torch.bmm(query[:, block], key[:, : block.stop].mT)
-            scores[:, :, block] += later[: block.stop - first, : block.stop - first]
-            weights.append(torch.softmax(scores, -1))
-            made[:, block] = torch.bmm(weights[-1], value[:, : block.stop])
-        ctx.save_for_backward(query, key, value, *weights)
+        made, kept = torch.empty_like(value), []
+        for block in _blocks(query.shape[1]):
+            weight = _weights(query, key, block)
+            made[:, block] = torch.bmm(weight, value[:, : block.stop])
+            if query.shape[1] <= _KEPT:
+                kept.append(weight)
+        ctx.save_for_backward(query, key, value, *kept)
         return made
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        query, key, value, *weights = ctx.saved_tensors
+        query, key, value, *kept = ctx.saved_tensors
         of_query, of_key, of_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
-        for number, weight in enumerate(weights):
-            block = slice(number * _BLOCK, number * _BLOCK + weight.shape[1])
-            given = gradients[0][:, block]
+        for number, block in enumerate(_blocks(query.shape[1])):
+            weight, given = kept[number] if kept else _weights(query, key, block), gradients[0][:, block]
             of_value[:, : block.stop] += torch.bmm(weight.mT, given)
             of_weight = torch.bmm(given, value[:, : block.stop].mT)
             of_scores = torch._softmax_backward_data(of_weight, weight, -1, weight.dtype)
             of_query[:, block] = torch.bmm(of_scores, key[:, : block.stop])
             of_key[:, : block.stop] += torch.bmm(of_scores.mT, query[:, block])
         return of_query, of_key, of_value
+
+
+def _blocks(length: int) -> list[slice]:
+    return [slice(first, min(first + _BLOCK, length)) for first in range(0, length, _BLOCK)]
+
+
+def _weights(query: torch.Tensor, key: torch.Tensor, block: slice) -> torch.Tensor:
+    """What the queries of a block give to each key up to its end (N, block, keys)."""
+    scores = torch.bmm(query[:, block], key[:, : block.stop].mT)
+    scores[:, :, block] += _later(block.stop - block.start, query.dtype)
+    return torch.softmax(scores, -1)
+
+
+@lru_cache(maxsize=64)
+def _later(length: int, dtype: torch.dtype) -> torch.Tensor:
+    """−∞ where a key comes after the query."""
+    return torch.full((length, length), float("-inf"), dtype=dtype).triu_(1)
 
 
 AttentionInterface.register(NAME, documents_attention)

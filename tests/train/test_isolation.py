@@ -156,7 +156,7 @@ def test_positions_begin_again_at_each_document() -> None:
 # Up to 64 tokens the attention is spelt out, beyond it is PyTorch's own kernel; mixed rows take both ways.
 SPANS = {"short": (1, 64), "long": (65, 140), "mixed": (1, 140)}
 # In bfloat16 longer ones are spelt out as well, in blocks of 128 queries: a piece of one, whole ones, and one token more.
-BLOCKS = {"less": (65, 127), "whole": (128, 256), "more": (129, 400)}
+BLOCKS = {"less": (65, 127), "whole": (128, 256), "more": (129, 400), "not kept": (401, 530)}
 
 
 @pytest.mark.parametrize("key_heads", [4, 2, 1])
