@@ -30,6 +30,11 @@ def build(params: DefaultParams, kit: Any) -> Job:
     return kit.causal_trainer(kit.blocks(kit.text_rows(), cross_documents=params.cross_documents))
 
 
+def export(params: DefaultParams, kit: Any) -> Any:
+    """TRL's SFTTrainer on blocks of text."""
+    return kit.next_token(joined="blocks", cross_documents=params.cross_documents)
+
+
 SPEC = TrainerSpec(
     id="default",
     title="Default/Generic CLM Training",
@@ -65,4 +70,5 @@ SPEC = TrainerSpec(
         {"text": "On market day the baker sells bread, the fisher sells cod, and the dogs wait for both."},
     ),
     build=build,
+    export=export,
 )

@@ -37,6 +37,12 @@ def build(params: SFTParams, kit: Any) -> Job:
     return kit.causal_trainer(rows)
 
 
+def export(params: SFTParams, kit: Any) -> Any:
+    """TRL's SFTTrainer on talks that are tokens already."""
+    joined = "packed" if params.packing else ""
+    return kit.next_token(joined=joined, cross_documents=params.cross_documents, every_token=params.train_on_prompt)
+
+
 SPEC = TrainerSpec(
     id="sft",
     title="Supervised Fine-Tuning (SFT)",
@@ -81,5 +87,6 @@ SPEC = TrainerSpec(
         },
     ),
     build=build,
+    export=export,
     pipelines=("basic", "preference", "rlhf"),
 )

@@ -1,0 +1,76 @@
+"""A run as one program: on plain TRL as its trainer declares, or as a call of our engine."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+from engine.export.engine_call import engine_call
+from engine.export.recipe import Code, Recipe, Setting, comment, value, written
+from engine.export.script_kit import ScriptKit
+from engine.export.settled import Settled
+
+_NEEDED = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
+_NO_SUCH_TRAINER = "TRL has no trainer of this kind."
+_NO_HEAD = "TRL reads the model's head directly and refuses an adapter on it, which this run has."
+_HEADS = {"lm_head", "embed_out"}
+
+_OPENING = '''"""{title} as AITraining Studio ran it: the run "{name}", on plain transformers, TRL and peft.
+
+    pip install {packages}
+    python train.py
+
+Same rows in the same order, same objective, same schedule: the logged loss is that of the run, step by step, but for the
+rounding of numbers (and, with dropout, for what is dropped). The model comes to lie in output/model.
+"""
+'''
+_NO_ROWS = "The run ended before its rows were prepared. Put rows into data/train.jsonl, one JSON object a line, such as "
+
+
+class Script(NamedTuple):
+    """A program, and the files that lie beside it by their names there."""
+
+    text: str
+    files: dict[str, Path]
+
+
+def script(found: Settled, *, beside: bool) -> Script:
+    """The program of a run; without `beside` it reads the run's own folder, and nothing needs to lie beside it."""
+    declared = found.spec.export
+    files = {f"data/{part}.jsonl": found.run.data_dir / f"{part}.jsonl" for part in ("train", "valid")} if beside else {}
+    files = {name: file for name, file in files.items() if file.is_file() and file.stat().st_size}
+    if declared is None:
+        return Script(engine_call(found, _NO_SUCH_TRAINER, beside=beside), files)
+    named = {name.strip() for name in found.params.target_modules.split(",")}
+    recipe: Recipe | str = declared(found.params, ScriptKit(found, beside=beside))
+    if isinstance(recipe, Recipe) and found.params.peft and named & _HEADS and found.spec.makes == "text":
+        recipe = _NO_HEAD
+    if isinstance(recipe, str):
+        return Script(engine_call(found, recipe, beside=beside), files)
+    _place(recipe, found, beside)
+    return Script(written(recipe, _opening(found)), {**files, **recipe.files})
+
+
+def _place(recipe: Recipe, found: Settled, beside: bool) -> None:
+    """Where the program finds its rows and leaves its model."""
+    here = "Path(__file__).resolve().parent" if beside else f"Path({value(str(found.run.path))})"
+    places = {
+        "HERE": Setting(Code(here), "" if beside else "The folder of the run."),
+        "DATA": Setting(Code('HERE / "data"')),
+        "OUTPUT": Setting(Code('HERE / "output"' if beside else 'Path("output")')),
+    }
+    recipe.constants = {**places, **recipe.constants}
+
+
+def _opening(found: Settled) -> str:
+    """The head of the program: what it is, what it needs, and what is to be known about the run."""
+    packages = " ".join(f"{name}=={version(name).partition('+')[0]}" for name in _NEEDED)
+    notes = [found.note]
+    if not found.prepared:
+        notes.append(_NO_ROWS + json.dumps(found.spec.example_rows[0], ensure_ascii=False))
+    told = "\n".join(filter(None, map(comment, notes)))
+    return _OPENING.format(title=found.spec.title, name=found.run.name, packages=packages).strip() + (
+        f"\n{told}" if told else ""
+    )
