@@ -5,9 +5,6 @@ Everything here takes and returns plain values and frozen dataclasses; every fai
 
 from __future__ import annotations
 
-import hashlib
-import re
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
     from engine.data import Inspection, RowForm
     from engine.device import Device
     from engine.estimate import Estimate
+    from engine.export.bundle import Export
     from engine.models import ModelFacts, ModelSource
     from engine.plan import DataFacts, Plan
     from engine.runs.listing import RunSummary
@@ -51,6 +49,7 @@ __all__ = [
     "delete_run",
     "device",
     "estimate",
+    "export_run",
     "flag",
     "form_of",
     "from_yaml",
@@ -92,17 +91,9 @@ __all__ = [
 
 def store_upload(path: str | Path, name: str) -> str:
     """Move an uploaded file into the studio's own store and return its new path; the same content is kept once."""
-    source = Path(path)
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    folder = runs_root() / ".uploads" / digest[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / (re.sub(r"[^\w.\- ]+", "_", Path(name).name).strip(". ") or "data")
-    if target.exists():
-        source.unlink(missing_ok=True)
-    else:
-        shutil.move(source, target)
-    return str(target)
+    from engine.runs.uploads import store
+
+    return store(Path(path), name)
 
 
 def inspect_data(
@@ -281,6 +272,13 @@ def run_plan(name: str) -> dict[str, Any]:
 
 def yaml_of_run(name: str) -> str:
     return to_yaml(run_params(name))
+
+
+def export_run(name: str, *, beside: bool = True) -> Export:
+    """The run as a program of plain TRL, and as YAML; without `beside` it needs no file beside it, only the run's folder."""
+    from engine.export.bundle import export
+
+    return export(RunDirectory.open(name), beside=beside)
 
 
 def rename_run(name: str, new: str) -> None:

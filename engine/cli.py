@@ -18,6 +18,7 @@ from typing import Any
 from engine import api
 from engine.dry_run import dry_run, told
 from engine.errors import ParamError, StudioError
+from engine.export.command_line import add_command as add_export_command
 from engine.flags import add_flags, given_values, known_trainer
 from engine.pipelines.command_line import add_commands as add_pipeline_commands
 from engine.runs.status import State
@@ -84,6 +85,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     follow.add_argument("name", help="The run's name.")
     follow.add_argument("--json", action="store_true", help=_JSON)
 
+    add_export_command(command)
     add_pipeline_commands(command)
     return parser
 

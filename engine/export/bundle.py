@@ -17,6 +17,11 @@ from engine.runs.directory import RunDirectory
 SCRIPT, SETTINGS = "train.py", "settings.yaml"
 
 
+def folder_for(name: str) -> Path:
+    """Where a run is exported to when nobody says."""
+    return Path(f"{name}-export")
+
+
 @dataclass(frozen=True)
 class Export:
     """A run as a program, as settings, and the files that the program needs beside it."""
@@ -50,13 +55,14 @@ class Export:
             ) from error
         return folder / SCRIPT
 
-    def zip(self, target: IO[bytes]) -> None:
-        """Write the folder as a zip into `target`."""
+    def zip(self, target: IO[bytes], *, own_files: bool = True) -> None:
+        """Write the folder as a zip into `target`; without `own_files` only what a run's own folder holds."""
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(f"{self.name}/{SCRIPT}", self.script)
             archive.writestr(f"{self.name}/{SETTINGS}", self.yaml)
             for name, file in self.files.items():
-                archive.write(file, f"{self.name}/{name}")
+                if own_files or name.startswith("data/"):
+                    archive.write(file, f"{self.name}/{name}")
 
 
 def export(run: RunDirectory, *, beside: bool = True) -> Export:

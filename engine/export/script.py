@@ -26,7 +26,9 @@ Same rows in the same order, same objective, same schedule: the logged loss is t
 rounding of numbers (and, with dropout, for what is dropped). The model comes to lie in output/model.
 """
 '''
-_NO_ROWS = "The run ended before its rows were prepared. Put rows into data/train.jsonl, one JSON object a line, such as "
+_NO_ROWS = (
+    "Its rows were not prepared yet. Put rows of {data} into data/train.jsonl, one JSON object a line, in this form: {row}"
+)
 
 
 class Script(NamedTuple):
@@ -69,7 +71,8 @@ def _opening(found: Settled) -> str:
     packages = " ".join(f"{name}=={version(name).partition('+')[0]}" for name in _NEEDED)
     notes = [found.note]
     if not found.prepared:
-        notes.append(_NO_ROWS + json.dumps(found.spec.example_rows[0], ensure_ascii=False))
+        row = json.dumps(found.spec.example_rows[0], ensure_ascii=False)
+        notes.append(_NO_ROWS.replace("{row}", row).replace("{data}", found.asked.data_path))
     told = "\n".join(filter(None, map(comment, notes)))
     return _OPENING.format(title=found.spec.title, name=found.run.name, packages=packages).strip() + (
         f"\n{told}" if told else ""

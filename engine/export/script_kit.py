@@ -209,10 +209,16 @@ class ScriptKit:
         if self.found.valid:
             recipe.call["eval_dataset"] = Code("Dataset.from_list(valid)")
         recipe.call["processing_class"] = Code("tokenizer")
-        patience = self.params.early_stopping_patience
-        if self.found.valid and patience:
+        watching = []
+        if self.found.measures_last:
+            recipe.needs("transformers", "TrainerCallback")
+            recipe.pieces.append(trainer_text.MEASURED_LAST)
+            watching.append("MeasuredLast()")
+        if self.found.valid and self.params.early_stopping_patience:
             recipe.needs("transformers", "EarlyStoppingCallback")
-            recipe.call["callbacks"] = Code(f"[EarlyStoppingCallback(early_stopping_patience={int(patience)})]")
+            watching.append(f"EarlyStoppingCallback(early_stopping_patience={self.params.early_stopping_patience})")
+        if watching:
+            recipe.call["callbacks"] = Code(f"[{', '.join(watching)}]")
         recipe.after += model_text.saved(self.params, stacked=bool(self.base.adapters))
         return recipe
 
@@ -293,7 +299,7 @@ class ScriptKit:
             made["warmup_steps"] = Setting(told["warmup_steps"], "A share of all steps.")
         if p.max_steps:
             made["max_steps"] = Setting(self.found.limit(p.batch_size or 1, p.gradient_accumulation))
-        if valid and p.keep_best:
+        if valid and p.keep_best and self.found.gained:
             if (p.save_steps or 1) % (p.eval_steps or 1):
                 made["save_steps"] = Setting(p.eval_steps, "The best of what is measured must have been saved.")
             made |= {

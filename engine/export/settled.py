@@ -25,6 +25,7 @@ class Settled:
     """One run as it is exported. `rows` and `valid` count its prepared rows; 0 and 0 before they were prepared.
 
     `planned` are the optimizer steps that were planned, `steps` those that the training itself counted (0: none began).
+    `gained` is false where no measurement beat the one before the training, so that the last weights were kept.
     `note` says how the run ended, where that matters to whoever runs the export.
     """
 
@@ -37,11 +38,17 @@ class Settled:
     valid: int
     planned: int
     steps: int
+    gained: bool
     note: str
 
     @property
     def prepared(self) -> bool:
         return self.rows > 0
+
+    @property
+    def measures_last(self) -> bool:
+        """Whether the run measured its last step out of turn, as every run does that has held-out rows."""
+        return bool(self.valid and self.steps % (self.params.eval_steps or 1))
 
     def limit(self, batch: int, joined: int) -> int:
         """The limit on steps as the run had it: never more than the passes give."""
@@ -66,8 +73,9 @@ def settled(run: RunDirectory) -> Settled:
         params, reasons, planned = parse(written["params"]), dict(written["reasons"]), int(written["total_steps"])
     else:
         params, reasons, planned = _guessed(asked, rows, valid)
-        note = "The run ended before its settings were chosen: those left open are guesses, or left to TRL."
-    return Settled(run, spec_for(asked.trainer), asked, params, reasons, rows, valid, planned, status.total_steps, note)
+        note = "When this was exported the run had not chosen its settings yet: those left open are guesses, or left to TRL."
+    gained, steps = status.best_step != 0, status.total_steps
+    return Settled(run, spec_for(asked.trainer), asked, params, reasons, rows, valid, planned, steps, gained, note)
 
 
 def _guessed(asked: LLMTrainingParams, rows: int, valid: int) -> tuple[LLMTrainingParams, dict[str, str], int]:
@@ -77,4 +85,4 @@ def _guessed(asked: LLMTrainingParams, rows: int, valid: int) -> tuple[LLMTraini
         made = plan(asked, counted, facts(asked.model), device(asked.device))
     except StudioError:  # most likely what ended the run: the settings are exported all the same
         return asked, {}, 0
-    return made.params, made.reasons, made.total_steps
+    return made.params, dict.fromkeys(made.reasons, "A guess."), made.total_steps
