@@ -209,16 +209,10 @@ class ScriptKit:
         if self.found.valid:
             recipe.call["eval_dataset"] = Code("Dataset.from_list(valid)")
         recipe.call["processing_class"] = Code("tokenizer")
-        watching = []
-        if self.found.measures_last:
-            recipe.needs("transformers", "TrainerCallback")
-            recipe.pieces.append(trainer_text.MEASURED_LAST)
-            watching.append("MeasuredLast()")
-        if self.found.valid and self.params.early_stopping_patience:
+        patience = self.params.early_stopping_patience
+        if self.found.valid and patience:
             recipe.needs("transformers", "EarlyStoppingCallback")
-            watching.append(f"EarlyStoppingCallback(early_stopping_patience={self.params.early_stopping_patience})")
-        if watching:
-            recipe.call["callbacks"] = Code(f"[{', '.join(watching)}]")
+            recipe.call["callbacks"] = Code(f"[EarlyStoppingCallback(early_stopping_patience={patience})]")
         recipe.after += model_text.saved(self.params, stacked=bool(self.base.adapters))
         return recipe
 

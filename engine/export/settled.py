@@ -45,11 +45,6 @@ class Settled:
     def prepared(self) -> bool:
         return self.rows > 0
 
-    @property
-    def measures_last(self) -> bool:
-        """Whether the run measured its last step out of turn, as every run does that has held-out rows."""
-        return bool(self.valid and self.steps % (self.params.eval_steps or 1))
-
     def limit(self, batch: int, joined: int) -> int:
         """The limit on steps as the run had it: never more than the passes give."""
         passes = math.ceil(math.ceil(math.ceil(max(self.rows, 1) / batch) / joined) * self.params.epochs)

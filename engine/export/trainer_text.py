@@ -21,14 +21,6 @@ class Trainer(SFTTrainer):
         return metrics
 '''
 
-MEASURED_LAST = '''
-class MeasuredLast(TrainerCallback):
-    """Measure the held-out rows after the last step too, even out of turn: it may be the best."""
-
-    def on_step_end(self, args, state, control, **_):
-        control.should_evaluate |= state.global_step >= state.max_steps
-'''
-
 # Methods of a class whose rows are tokenised by the program itself.
 TOKENISED = """
     def _prepare_dataset(self, dataset, *args, **kwargs):
