@@ -74,4 +74,5 @@ def export(run: RunDirectory, *, beside: bool = True) -> Export:
     found = settled(run)
     made = script(found, beside=beside)
     # the name is left out: a run of these settings needs one of its own
-    return Export(run.name, made.text, to_yaml(found.params.model_copy(update={"project_name": None})), made.files)
+    settings = (found.params if found.chosen else found.asked).model_copy(update={"project_name": None})
+    return Export(run.name, made.text, to_yaml(settings), made.files)

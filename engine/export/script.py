@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from engine.export.script_kit import ScriptKit
 from engine.export.settled import Settled
 
 _NEEDED = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
+_QUANTISED, _FLASH = "bitsandbytes", "flash-attn"
 _NO_SUCH_TRAINER = "TRL has no trainer of this kind."
 _NO_HEAD = "TRL reads the model's head directly and refuses an adapter on it, which this run has."
 _HEADS = {"lm_head", "embed_out"}
@@ -68,7 +69,9 @@ def _place(recipe: Recipe, found: Settled, beside: bool) -> None:
 
 def _opening(found: Settled) -> str:
     """The head of the program: what it is, what it needs, and what is to be known about the run."""
-    packages = " ".join(f"{name}=={version(name).partition('+')[0]}" for name in _NEEDED)
+    extra = [_QUANTISED] if found.params.quantization != "none" else []
+    extra += [_FLASH] if found.params.attention == "flash_attention_2" else []
+    packages = " ".join(map(_pinned, [*_NEEDED, *extra]))
     notes = [found.note]
     if not found.prepared:
         row = json.dumps(found.spec.example_rows[0], ensure_ascii=False)
@@ -77,3 +80,11 @@ def _opening(found: Settled) -> str:
     return _OPENING.format(title=found.spec.title, name=found.run.name, packages=packages).strip() + (
         f"\n{told}" if told else ""
     )
+
+
+def _pinned(package: str) -> str:
+    """The package at the version that is here, without the part that says for which hardware it was built."""
+    try:
+        return f"{package}=={version(package).partition('+')[0]}"
+    except PackageNotFoundError:  # the run was made elsewhere
+        return package

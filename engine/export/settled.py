@@ -18,11 +18,14 @@ from engine.spec import TrainerSpec
 
 # Rows that a plan is made for where a run ended before its own were counted.
 _GUESSED = 1000
+# What a program cannot do without, where not even a plan can be made.
+_LEAST = {"max_length": 512, "batch_size": 8}
 
 
 @dataclass(frozen=True)
 class Settled:
-    """One run as it is exported. `rows` and `valid` count its prepared rows; 0 and 0 before they were prepared.
+    """One run as it is exported. `asked` are its settings as they were given, `params` with nothing left open, which are
+    guesses unless `chosen`. `rows` and `valid` count its prepared rows; 0 and 0 before they were prepared.
 
     `planned` are the optimizer steps that were planned, `steps` those that the training itself counted (0: none began).
     `gained` is false where no measurement beat the one before the training, so that the last weights were kept.
@@ -33,6 +36,7 @@ class Settled:
     spec: TrainerSpec
     asked: LLMTrainingParams
     params: Any
+    chosen: bool
     reasons: dict[str, str]
     rows: int
     valid: int
@@ -70,7 +74,9 @@ def settled(run: RunDirectory) -> Settled:
         params, reasons, planned = _guessed(asked, rows, valid)
         note = "When this was exported the run had not chosen its settings yet: those left open are guesses, or left to TRL."
     gained, steps = status.best_step != 0, status.total_steps
-    return Settled(run, spec_for(asked.trainer), asked, params, reasons, rows, valid, planned, steps, gained, note)
+    return Settled(
+        run, spec_for(asked.trainer), asked, params, bool(written), reasons, rows, valid, planned, steps, gained, note
+    )
 
 
 def _guessed(asked: LLMTrainingParams, rows: int, valid: int) -> tuple[LLMTrainingParams, dict[str, str], int]:
@@ -79,5 +85,6 @@ def _guessed(asked: LLMTrainingParams, rows: int, valid: int) -> tuple[LLMTraini
     try:
         made = plan(asked, counted, facts(asked.model), device(asked.device))
     except StudioError:  # most likely what ended the run: the settings are exported all the same
-        return asked, {}, 0
+        least = {name: value for name, value in _LEAST.items() if getattr(asked, name) is None}
+        return asked.model_copy(update=least), dict.fromkeys(least, "A guess."), 0
     return made.params, dict.fromkeys(made.reasons, "A guess."), made.total_steps
