@@ -42,18 +42,23 @@ class Script(NamedTuple):
 def script(found: Settled, *, beside: bool) -> Script:
     """The program of a run; without `beside` it reads the run's own folder, and nothing needs to lie beside it."""
     declared = found.spec.export
-    files = {f"data/{part}.jsonl": found.run.data_dir / f"{part}.jsonl" for part in ("train", "valid")} if beside else {}
-    files = {name: file for name, file in files.items() if file.is_file() and file.stat().st_size}
+    parts = ("train",) * bool(found.rows) + ("valid",) * bool(found.valid)
+    files = {f"data/{part}.jsonl": found.run.data_dir / f"{part}.jsonl" for part in parts} if beside else {}
     if declared is None:
         return Script(engine_call(found, _NO_SUCH_TRAINER, beside=beside), files)
-    named = {name.strip() for name in found.params.target_modules.split(",")}
     recipe: Recipe | str = declared(found.params, ScriptKit(found, beside=beside))
-    if isinstance(recipe, Recipe) and found.params.peft and named & _HEADS and found.spec.makes == "text":
+    if isinstance(recipe, Recipe) and _adapts_the_head(found) and ("trl", recipe.config) in recipe.imports:
         recipe = _NO_HEAD
     if isinstance(recipe, str):
         return Script(engine_call(found, recipe, beside=beside), files)
     _place(recipe, found, beside)
     return Script(written(recipe, _opening(found)), {**files, **recipe.files})
+
+
+def _adapts_the_head(found: Settled) -> bool:
+    """Whether the next-token head gets an adapter; a scorer has none."""
+    named = {name.strip() for name in found.params.target_modules.split(",")}
+    return found.params.peft and found.spec.makes == "text" and bool(named & _HEADS)
 
 
 def _place(recipe: Recipe, found: Settled, beside: bool) -> None:

@@ -293,14 +293,13 @@ class ScriptKit:
             made["warmup_steps"] = Setting(told["warmup_steps"], "A share of all steps.")
         if p.max_steps:
             made["max_steps"] = Setting(self.found.limit(p.batch_size or 1, p.gradient_accumulation))
+        if valid and (p.keep_best or p.early_stopping_patience):
+            made["metric_for_best_model"] = Setting(self.found.spec.judged_by)
+            made["greater_is_better"] = Setting(self.found.spec.higher_is_better)
         if valid and p.keep_best and self.found.gained:
             if (p.save_steps or 1) % (p.eval_steps or 1):
                 made["save_steps"] = Setting(p.eval_steps, "The best of what is measured must have been saved.")
-            made |= {
-                "load_best_model_at_end": Setting(True, "The model as it was at its best measurement is kept."),
-                "metric_for_best_model": Setting(self.found.spec.judged_by),
-                "greater_is_better": Setting(self.found.spec.higher_is_better),
-            }
+            made["load_best_model_at_end"] = Setting(True, "The model as it was at its best measurement is kept.")
         return made
 
 

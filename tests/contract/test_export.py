@@ -132,6 +132,16 @@ def test_rewards_are_written_out_and_score_the_same(name: str, tmp_path: Path) -
     assert room["total"]([row["prompt"] for row in rows], answers, rows) == ours
 
 
+def test_what_trl_refuses_is_a_call_of_our_engine_and_says_why(tmp_path: Path) -> None:
+    refused = {"sft": {"peft": True, "target_modules": "q_proj, lm_head"}, "kto": {"batch_size": 1}}
+    for name, values in refused.items():
+        script = export(prepared(tmp_path, specs()[name], name=name, **values)).script
+        assert imported(script) & OURS and "refuses" in script
+    kept = {"orpo": refused["sft"], "kto": {"batch_size": 1, "kto_loss": "apo_zero_unpaired"}}
+    for name, values in kept.items():
+        assert not imported(export(prepared(tmp_path, specs()[name], name=f"{name}-2", **values)).script) & OURS
+
+
 def test_a_file_of_ones_own_goes_along(tmp_path: Path) -> None:
     own = tmp_path / "mine.py"
     own.write_text("def short(prompts, completions, rows):\n    return [-len(text) for text in completions]\n")

@@ -32,6 +32,7 @@ CASES: dict[str, dict[str, Any]] = {
     "default, texts that see each other": {"trainer": "default", "max_length": 32, "cross_documents": True, "peft": True},
     "sft": {"trainer": "sft"},
     "sft, lora, accumulated": {"trainer": "sft", "peft": True, "gradient_accumulation": 3},
+    "sft, stopped early": {"trainer": "sft", "early_stopping_patience": 1, "epochs": 6, "lr": 0.05, "save_steps": 4},
     "sft, packed": {"trainer": "sft", "packing": True, "max_length": 64, "train_on_prompt": True},
     "dpo": {"trainer": "dpo", "gradient_accumulation": 3},
     "dpo, lora, its own loss": {
@@ -88,6 +89,7 @@ def test_the_program_makes_the_losses_of_the_run(
     own = {name: value for name, value in OWN.items() if name in spec.params.model_fields}
     run = new_run(data, **{**SHORT, **own, **given})
     assert work(run) == 0, run.status()
+    assert ("early_stopping_patience" in given) == (run.status().step < run.status().total_steps)
 
     program = export(run).write(tmp_path / "taken along")
     trainer = runpy.run_path(str(program), run_name="__main__")["trainer"]
@@ -102,7 +104,7 @@ def test_the_program_makes_the_losses_of_the_run(
 
 
 def test_it_begins_with_what_the_run_began_with(
-    new_run: Callable[..., RunDirectory], work: Callable[[RunDirectory], int], tmp_path: Path
+    new_run: Callable[..., RunDirectory], work: Callable[[RunDirectory], int], tiny_model: Path, tmp_path: Path
 ) -> None:
     """Adapters that were trained before, as the base, as the reference and as what scores."""
     rows = {name: jsonl(tmp_path / f"{name}.jsonl", numbered(spec_for(name), 11)) for name in ("sft", "dpo", "reward", "grpo")}
@@ -111,12 +113,14 @@ def test_it_begins_with_what_the_run_began_with(
         assert work(new_run(rows[name], f"before-{name}", trainer=name, **{**SHORT, **lora, "eval_steps": None})) == 0
     judged = {"rl_reward_model_path": "before-reward", "rl_rewards": ["length: 12 words"], "rl_kl_coef": 0.1}
     further: dict[str, dict[str, Any]] = {
-        "dpo": {"precompute_reference": False},
+        "dpo": {"precompute_reference": False, "max_steps": 3},
+        "dpo-2": {"trainer": "dpo", "peft": True, "model_ref": str(tiny_model), "max_steps": 3},
         "grpo": {**judged, **OWN},
         "reward": {"peft": True, "max_steps": 4},
     }
     for name, given in further.items():
-        run = new_run(rows[name], name, trainer=name, **{**SHORT, "max_steps": 6, **given, "model": "before-sft"})
+        asked = {**SHORT, "trainer": name, "max_steps": 6, **given}
+        run = new_run(rows[asked["trainer"]], name, **{**asked, "model": "before-sft"})
         assert work(run) == 0, run.status()
         made, ours = losses(run, tmp_path / "out" / name), series(run, "loss")
         assert made == pytest.approx(ours, rel=1e-4, abs=1e-6), name
