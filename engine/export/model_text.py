@@ -28,13 +28,8 @@ for folder in ADAPTERS:
 _SPARE_PADDING = """
 # a scorer reads the last token that is no padding, so what pads must never end a text
 spare = [tokenizer.pad_token, tokenizer.unk_token, tokenizer.bos_token]
-tokenizer.pad_token = next((token for token in spare if token not in (None, tokenizer.eos_token)), None)
-"""
-_MADE_PADDING = """
-if tokenizer.pad_token is None:
-    tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
-    model.resize_token_embeddings(len(tokenizer))
-model.config.pad_token_id = tokenizer.pad_token_id
+ordinary = tokenizer.convert_ids_to_tokens(int(tokenizer.eos_token_id == 0))  # a talk ends in none of these
+tokenizer.pad_token = next((token for token in spare if token not in (None, tokenizer.eos_token)), ordinary)
 """
 
 
@@ -84,7 +79,7 @@ def model(recipe: Recipe, base: Origin, p: Any, kind: str = WRITES) -> list[str]
         lines.append(_MERGED_UNDER_A_HEAD.strip() if kind == SCORES else merged("model", "ADAPTERS"))
         lines.append(_TRAINABLE.strip())
     if kind == SCORES:
-        lines.append(_MADE_PADDING.strip())
+        lines.append("model.config.pad_token_id = tokenizer.pad_token_id")
     if p.quantization != "none":
         recipe.needs("peft", "prepare_model_for_kbit_training")
         checkpointing = bool(p.gradient_checkpointing)

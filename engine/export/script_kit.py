@@ -130,7 +130,7 @@ class ScriptKit:
         recipe.needs("numpy as np")
         recipe.needs("torch.utils.data", "Sampler")
         recipe.constants["BATCH_SIZE"] = self.setting("batch_size")
-        recipe.constants["CROSSED"] = Setting(crossed)
+        recipe.constants["CROSSED"] = Setting(crossed, "Whether the drift is known, from prompts with other answers.")
         recipe.pieces += [answers_text.PADDED, answers_text.DEALT, answers_text.RATED]
         for part in self._parts():
             recipe.before.append(f'{part} = rated("{part}.jsonl")')

@@ -59,12 +59,13 @@ def imported(script: str) -> set[str]:
     return found
 
 
-def undefined(script: Path) -> str:
-    """What a linter finds wrong with the names of a program: those that are not there, and imports that nobody uses."""
-    done = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F", str(script)], capture_output=True, text=True
-    )
-    return "" if done.returncode == 0 else done.stdout
+def untidy(script: Path) -> str:
+    """What a linter says of a program: names that are not there, imports that nobody uses, a form that nobody would write."""
+    said = ""
+    for words in (["check", "--select", "F"], ["format", "--diff", "--line-length", "128"]):
+        done = subprocess.run([sys.executable, "-m", "ruff", *words, "--isolated", str(script)], capture_output=True, text=True)
+        said += "" if done.returncode == 0 else done.stdout + done.stderr
+    return said
 
 
 def plain(node: ast.Import | ast.ImportFrom) -> bool:
@@ -79,7 +80,7 @@ def test_every_trainer_exports(spec: TrainerSpec, peft: bool, tmp_path: Path) ->
     run = prepared(tmp_path, spec, peft=peft, gradient_accumulation=2, early_stopping_patience=2)
     program = export(run).write(tmp_path / "out")
     script = program.read_text(encoding="utf-8")
-    assert undefined(program) == ""
+    assert untidy(program) == ""
     assert (imported(script) & OURS == set()) == (spec.export is not None)
     for part in ("train", "valid"):
         assert (tmp_path / "out" / "data" / f"{part}.jsonl").read_bytes() == (run.data_dir / f"{part}.jsonl").read_bytes()

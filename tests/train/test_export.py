@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 import shutil
 from collections.abc import Callable
@@ -124,6 +125,18 @@ def test_it_begins_with_what_the_run_began_with(
         assert work(run) == 0, run.status()
         made, ours = losses(run, tmp_path / "out" / name), series(run, "loss")
         assert made == pytest.approx(ours, rel=1e-4, abs=1e-6), name
+
+
+def test_a_scorer_whose_tokenizer_has_nothing_to_pad_with(
+    new_run: Callable[..., RunDirectory], work: Callable[[RunDirectory], int], tiny_model: Path, tmp_path: Path
+) -> None:
+    bare = shutil.copytree(tiny_model, tmp_path / "bare")
+    settings = json.loads((bare / "tokenizer_config.json").read_text())
+    (bare / "tokenizer_config.json").write_text(json.dumps({**settings, "pad_token": None, "bos_token": None}))
+    data = jsonl(tmp_path / "rows.jsonl", uneven(spec_for("reward")))
+    run = new_run(data, **{**SHORT, "trainer": "reward", "model": str(bare), "peft": True, "max_steps": 4})
+    assert work(run) == 0, run.status()
+    assert losses(run, tmp_path / "out") == pytest.approx(series(run, "loss"), rel=1e-4)
 
 
 def losses(run: RunDirectory, folder: Path) -> dict[int, float]:
