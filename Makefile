@@ -4,8 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
+# Two processes of one thread each: small models gain little from a second thread. Whoever is done takes over from the other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: app test setup check fast clean chromium
+.PHONY: app test setup check fast docs curves clean chromium
 
 app: $(READY)
 	$(BIN)/python app.py
@@ -14,7 +16,7 @@ test: $(READY_DEV) chromium
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 setup: $(READY)
 
@@ -23,10 +25,18 @@ check: $(READY_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -m "not slow and not browser"
+	$(PYTEST) -m "not slow and not browser"
 
 fast: $(READY_DEV)
-	$(BIN)/python -m pytest -m "not slow and not browser"
+	$(PYTEST) -m "not slow and not browser"
+
+# The pages of docs/ that are made from the code; a test fails while one of them is stale.
+docs: $(READY)
+	$(BIN)/python -m engine.reference
+
+# Trains the samples and draws their curves for the guides: about a quarter of an hour.
+curves: $(READY)
+	$(BIN)/python docs/draw_curves.py
 
 # torch first and by itself: its CPU build is 10 times smaller than the CUDA build that a plain install fetches.
 $(READY): pyproject.toml constraints.txt scripts/install_torch.sh

@@ -12,10 +12,12 @@ from engine import rewards
 from engine.command import command
 from engine.config_file import from_yaml, to_yaml
 from engine.errors import DataError
+from engine.lifetime import close_app, open_app
 from engine.params import LLMTrainingParams, flag, form_of
 from engine.registry import parse as validate
 from engine.registry import spec_for, specs
 from engine.runs.directory import RunDirectory, runs_root
+from engine.runs.report import model_file, model_files, run_events, run_report
 from engine.samples import PREFIX as SAMPLE_PREFIX
 from engine.samples import Sample, data_file, samples
 from engine.spec import Chart, Form, RowKind, TrainerSpec
@@ -58,6 +60,8 @@ __all__ = [
     "live",
     "model_choices",
     "model_facts",
+    "model_file",
+    "model_files",
     "open_app",
     "plan",
     "presets",
@@ -66,8 +70,10 @@ __all__ = [
     "resume",
     "rewards",
     "row_forms",
+    "run_events",
     "run_params",
     "run_plan",
+    "run_report",
     "run_status",
     "runs",
     "runs_root",
@@ -309,20 +315,3 @@ def chat() -> ChatSession:
     from engine.chat import ChatSession
 
     return ChatSession()
-
-
-# ---- the app's own lifetime ----------------------------------------------------------------------------------------
-
-
-def open_app() -> None:
-    """Warm the standby worker up and start what is queued, in the background, until `close_app`."""
-    from engine.lifetime import open_app as begin
-
-    begin()
-
-
-def close_app() -> None:
-    """Stop dispatching and let the standby go; runs go on."""
-    from engine.lifetime import close_app as end
-
-    end()

@@ -129,7 +129,7 @@ def _followed(name: str, args: argparse.Namespace) -> int:
         return 130
     code = {State.DONE: 0, State.FAILED: 1}.get(status.state, 3)
     if args.json:
-        print(json.dumps(_row(name), indent=1, ensure_ascii=False))
+        print(json.dumps(api.run_report(name), indent=1, ensure_ascii=False))
     elif code == 0:
         print(f"Done. The model is in {api.runs_root() / name / 'model'}")
     if code:
@@ -140,17 +140,10 @@ def _followed(name: str, args: argparse.Namespace) -> int:
 def _left_alone(name: str, args: argparse.Namespace) -> int:
     """The run is in the queue or has begun, and needs nobody to go on."""
     if args.json:
-        print(json.dumps(_row(name), indent=1, ensure_ascii=False))
+        print(json.dumps(api.run_report(name), indent=1, ensure_ascii=False))
     else:
         print(f"{name}: {api.run_status(name).state.value}. `aitraining follow {name}` shows its progress.")
     return 0
-
-
-def _row(name: str) -> dict[str, Any]:
-    """One run as `aitraining runs --json` has it, with the reason's hint and the place of its model, if there is one."""
-    model = api.runs_root() / name / "model"
-    row = next(run.to_dict() for run in api.runs() if run.name == name)
-    return {**row, "hint": api.run_status(name).hint, "model_path": str(model) if model.is_dir() else None}
 
 
 def _runs(args: argparse.Namespace) -> int:

@@ -161,14 +161,14 @@ class LLMTrainingParams(BaseModel):
         None, description="Recompute instead of remembering: about a third slower, much less memory."
     )
 
-    def __new__(cls, **values: Any) -> LLMTrainingParams:
+    def __new__(cls, /, **values: Any) -> LLMTrainingParams:
         if cls is LLMTrainingParams:
             from engine.registry import spec_for  # the one upward import: the base class stands for all trainers
 
             cls = spec_for(values.get("trainer") or "").params
         return object.__new__(cls)  # type: ignore[arg-type]  # a subclass, which Python then initialises
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         # a pathlib.Path or what `train` returned stands for its path
         plain = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in values.items()}
         try:

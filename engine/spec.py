@@ -63,6 +63,21 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Guide:
+    """How a trainer is used well, in words for people who do not train models for a living: what nothing else here says.
+
+    `not_when` says what fits better otherwise, `data` what makes rows good and how many are enough, `curves` what a real
+    run looks like. `settings` are (a setting's name, what it is good for), `troubles` (what one sees, what to do).
+    """
+
+    not_when: str
+    data: str
+    settings: tuple[tuple[str, str], ...]
+    curves: str
+    troubles: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Copies:
     """How many copies of the model's parts a step holds, for the memory estimate.
 
@@ -125,6 +140,7 @@ class TrainerSpec:
     rows: RowKind
     params: type[LLMTrainingParams]
     comparison: Comparison
+    guide: Guide
     charts: tuple[Chart, ...]
     example_rows: tuple[dict[str, Any], ...]
     build: Callable[[Any, Any], Job]

@@ -22,7 +22,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from engine import api
-from ui import home, new_run, playground_page, routes, run_page, runs_page
+from ui import home, http_api, new_run, playground_page, routes, run_page, runs_page
 from ui.reach import KnownHosts
 from ui.theme import theme
 
@@ -66,7 +66,7 @@ def build() -> tuple[gr.Blocks, dict[str, Any]]:
         "theme": theme(),
         "head": head(),
         "app_kwargs": {
-            "routes": [*routes.routes(), *playground_page.routes()],
+            "routes": [*routes.routes(), *http_api.routes(), *playground_page.routes()],
             "middleware": [Middleware(KnownHosts)],
         },
         "favicon_path": ASSETS / "logo.svg",

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from engine.params import LLMTrainingParams
-from engine.spec import Chart, Comparison, Copies, Form, Job, TrainerSpec, twin, twins
+from engine.spec import Chart, Comparison, Copies, Form, Guide, Job, TrainerSpec, twin, twins
 
 
 class DPOParams(LLMTrainingParams):
@@ -108,6 +108,63 @@ def export(params: DPOParams, kit: Any) -> Any:
     )
 
 
+GUIDE = Guide(
+    not_when="The model does not answer well yet: DPO moves it between answers that it could give anyway. Train with SFT "
+    "first, or do both at once with ORPO. With thumbs on single answers instead of pairs, use KTO.",
+    data="Pairs: a prompt, the answer that you prefer and the one that you do not. The two should differ in what you "
+    "care about and in little else: if the better one is always the longer one, length is what is learned. A few "
+    "hundred clear pairs turn a manner round; finer differences want thousands. Pairs of answers that the model "
+    "itself gave teach most.",
+    settings=(
+        (
+            "dpo_beta",
+            "How tightly the model is held to what it was. 0.1 to begin with; 0.3 when answers get strange, 0.03 when "
+            "nothing changes.",
+        ),
+        (
+            "lr",
+            "Chosen for you, ten times smaller than for SFT. Too large shows as a margin that shoots up while both "
+            "rewards fall.",
+        ),
+        ("sft_weight", "About 1 keeps the better answers likely while the worse ones fall; it helps small models most."),
+        ("epochs", "1 to 3: preferences are learned by heart quickly."),
+        ("model_ref", "Empty: the model as it was at the start, which is nearly always right."),
+        (
+            "loss",
+            "`sigmoid` is DPO as published. `ipo` is calmer with few, clean pairs; `robust` where some pairs are the "
+            "wrong way round.",
+        ),
+    ),
+    curves="On the sample (69 steps) the better answer wins on every held-out pair after a tenth of the run, and the "
+    "margin rises to about 8 and levels off. Its loss begins at 6.7 and not at 0.69, because the sample adds "
+    "learning of the better answer (`sft_weight`). People's finer preferences are slower: an accuracy that climbs "
+    "from 0.5 to 0.7 over the whole run is a success.",
+    troubles=(
+        (
+            "The better answers become unlikely, too.",
+            "Both lines of the rewards fall: set `sft_weight` to 1, or take a smaller learning rate.",
+        ),
+        (
+            "The better answer wins no more than half of the time.",
+            "The pairs contradict each other, or better and worse are swapped: look at some examples. Else double the "
+            "learning rate.",
+        ),
+        (
+            "The answers get longer and longer.",
+            "The better answers are longer on the whole. Balance the lengths, or use the loss `sigmoid_norm`.",
+        ),
+        (
+            "The loss stays at 0.69.",
+            "Nothing moves: the learning rate is too small for so few steps. Double it, or take more passes.",
+        ),
+        (
+            "The answers get strange.",
+            "Too far from the original: a larger `dpo_beta`, fewer passes.",
+        ),
+    ),
+)
+
+
 SPEC = TrainerSpec(
     id="dpo",
     title="Direct Preference Optimization (DPO)",
@@ -119,6 +176,7 @@ SPEC = TrainerSpec(
     rows="preference",
     params=DPOParams,
     comparison=Comparison("⭐⭐ Moderate", "⭐⭐⭐ Very Stable", "⭐⭐ Moderate", "⭐⭐ Medium", "Preference alignment"),
+    guide=GUIDE,
     charts=(
         Chart(
             "Loss",

@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torch.nn.functional import cross_entropy
-
-from engine.worker.flat import FlatTrainer, Scored, logits_at, perplexity
+from engine.worker.cross_entropy import token_losses
+from engine.worker.flat import FlatTrainer, Scored, perplexity, raw_logits_at
 from engine.worker.tokens import IGNORED
 
 
@@ -28,10 +27,10 @@ class CausalTrainer(FlatTrainer):
     def scored(self, model: Any, inputs: dict[str, Any]) -> Scored:
         labels = inputs["labels"][0, 1:]
         keep = (labels != IGNORED).nonzero()[:, 0]
-        logits = logits_at(model, self.bare(model), inputs, keep)
+        logits = raw_logits_at(model, self.bare(model), inputs, keep)
         targets = labels[keep]
         right = (logits.detach().argmax(-1) == targets).sum()
-        return Scored(cross_entropy(logits, targets, reduction="sum"), int(targets.numel()), {"token_accuracy": right})
+        return Scored(token_losses(logits, targets).sum(), int(targets.numel()), {"token_accuracy": right})
 
     def derived(self, metrics: dict[str, float], prefix: str) -> dict[str, float]:
         loss = metrics[f"{prefix}loss"]

@@ -61,10 +61,15 @@ def forward_inputs(bare: Any, inputs: dict[str, Any]) -> dict[str, Any]:
 
 def logits_at(model: Any, bare: Any, inputs: dict[str, Any], keep: torch.Tensor) -> torch.Tensor:
     """Logits (positions, vocabulary) in fp32 at the positions `keep` of a flattened row."""
+    return raw_logits_at(model, bare, inputs, keep).float()
+
+
+def raw_logits_at(model: Any, bare: Any, inputs: dict[str, Any], keep: torch.Tensor) -> torch.Tensor:
+    """`logits_at` in the number format that the model made them in."""
     given = forward_inputs(bare, inputs)
     if _head_chooses(type(bare.get_base_model() if hasattr(bare, "get_base_model") else bare)):
-        return model(**given, use_cache=False, logits_to_keep=keep).logits[0].float()
-    return model(**given, use_cache=False).logits[0, keep].float()
+        return model(**given, use_cache=False, logits_to_keep=keep).logits[0]
+    return model(**given, use_cache=False).logits[0, keep]
 
 
 @cache

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
 
-from engine.worker.flat import FlatTrainer, Scored, flatten, logits_at
+from engine.worker.cross_entropy import token_losses
+from engine.worker.flat import FlatTrainer, Scored, flatten, raw_logits_at
 from engine.worker.preference import Objective, Pairs
 from engine.worker.token_rows import Joined, TokenRows
 from engine.worker.tokens import IGNORED
@@ -74,7 +74,7 @@ def answer_log_probs(model: Any, bare: Any, inputs: dict[str, Any], *, together:
     labels = inputs["labels"][0, 1:]
     keep = (labels != IGNORED).nonzero()[:, 0]
     targets = labels[keep]
-    found = -cross_entropy(logits_at(model, bare, inputs, keep), targets, reduction="none")
+    found = -token_losses(raw_logits_at(model, bare, inputs, keep), targets)
     edges = inputs["cu_seq_lens_q"]
     document = torch.searchsorted(edges, (keep + 1).to(edges.dtype), right=True) - 1
     sums = found.new_zeros(len(edges) - 1).index_add(0, document, found)

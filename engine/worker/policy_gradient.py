@@ -13,6 +13,8 @@ import torch
 # tenth of it, over thousands of steps; a run here has tens of them, in which so slow a hand would come too late.
 _PACE = 0.5
 _HEEDED = 0.2
+# Scores of rules and reward models lie within this, mostly.
+_USUAL_RETURN = 1.0
 
 
 def whiten(values: torch.Tensor, mask: torch.Tensor, *, keep_mean: bool = False) -> torch.Tensor:
@@ -70,6 +72,16 @@ def value_losses(values: torch.Tensor, before: torch.Tensor, returns: torch.Tens
         held = before + (values - before).clamp(-clip, clip)
         losses = torch.max(losses, (held - returns).square())
     return 0.5 * losses
+
+
+def value_scale(returns: torch.Tensor, mask: torch.Tensor) -> float:
+    """What values are counted in: 1 for returns of the usual size, their root mean square in units of it above.
+
+    The value head reads the policy's own states. Returns of −50 an answer, from a heavy KL penalty or from a judge with large
+    scores, would give it errors whose gradient leaves nothing of the policy: measured, a penalty of 2 *raised* the
+    divergence to 140 nats. Counted in this unit, the errors are of the usual size again.
+    """
+    return max(1.0, float(returns[mask].square().mean().sqrt()) / _USUAL_RETURN)
 
 
 def explained_variance(values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor) -> float:

@@ -24,6 +24,7 @@ from engine.worker.policy_gradient import (
     policy_losses,
     token_rewards,
     value_losses,
+    value_scale,
     whiten,
 )
 from engine.worker.rollout import Answers, Sampling, ask, sample
@@ -56,6 +57,7 @@ class PolicyTrainer(FlatTrainer):
         self.forward_rows = (params.batch_size or 1) if together else 1
         self.sampling = Sampling(params.rl_max_new_tokens, params.rl_temperature, params.rl_top_k, params.rl_top_p)
         self.kl = KLControl(params.rl_kl_coef, params.rl_kl_target)
+        self.value_scale = 1.0
         _without_dropout(self.model)
         bare: Any = self.model
         if hasattr(bare, "get_base_model"):
@@ -88,7 +90,7 @@ class PolicyTrainer(FlatTrainer):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
-        beside = {"head": self.head.state_dict(), "kl_coef": self.kl.coefficient}
+        beside = {"head": self.head.state_dict(), "kl_coef": self.kl.coefficient, "value_scale": self.value_scale}
         torch.save(beside, os.path.join(output_dir, _BESIDE))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -97,6 +99,7 @@ class PolicyTrainer(FlatTrainer):
             beside = torch.load(os.path.join(checkpoint, _BESIDE), map_location="cpu", weights_only=True)
             self.head.load_state_dict(beside["head"])
             self.kl.coefficient = beside["kl_coef"]
+            self.value_scale = beside["value_scale"]
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """Answer, score and learn; the last mini-batch's gradients are left for the Trainer's own step."""
@@ -146,7 +149,9 @@ class PolicyTrainer(FlatTrainer):
         rewards = token_rewards(worth.to(device), log_ratio, mask, self.kl.coefficient)
         if p.rl_whiten_rewards:
             rewards = whiten(rewards, mask, keep_mean=True)
+        values = values * self.value_scale
         advantage, returns = advantages(rewards, values, mask, p.rl_gamma, p.rl_gae_lambda)
+        self._count_values_in(value_scale(returns, mask))
         told = _about(answers, scores) | {
             "reward_std": float(scores.total.std(unbiased=False)),
             "kl": float(log_ratio.sum(1).mean()),
@@ -238,7 +243,7 @@ class PolicyTrainer(FlatTrainer):
             log_ratio = now.logps - experience.logps[some][mask]
             policy = policy_losses(log_ratio, experience.advantages[some][mask], p.rl_clip_range).sum() / tokens
             before, returns = experience.values[some][mask], experience.returns[some][mask]
-            value = value_losses(now.values, before, returns, p.rl_value_clip_range).sum() / tokens
+            value = self._value_losses(now.values, before, returns).sum() / tokens
             loss = policy + p.rl_value_loss_coef * value
             if now.entropy is not None:
                 loss = loss - p.rl_entropy_coef * now.entropy.sum() / tokens
@@ -249,6 +254,18 @@ class PolicyTrainer(FlatTrainer):
                 moved = (ratio - 1 - log_ratio).sum() / tokens  # Schulman's estimate of the KL divergence (2020), never below 0
                 told += torch.stack([loss, policy, value, clipped, moved, ratio.sum() / tokens])
         return told
+
+    def _value_losses(self, values: torch.Tensor, before: torch.Tensor, returns: torch.Tensor) -> torch.Tensor:
+        """`values` are as the head gives them, in units of `value_scale`; the others are plain."""
+        unit, clip = self.value_scale, self.params.rl_value_clip_range
+        return value_losses(values, before / unit, returns / unit, None if clip is None else clip / unit)
+
+    @torch.no_grad()
+    def _count_values_in(self, unit: float) -> None:
+        """Change the unit and leave every value as it was (van Hasselt et al. 2016, PopArt, equation 9)."""
+        for weights in self.head.parameters():
+            weights.mul_(self.value_scale / unit)
+        self.value_scale = unit
 
     def _beat(self) -> None:
         if self.reporter is not None:

@@ -183,7 +183,7 @@ def test_the_page_about_rewards_is_true(tmp_path: Path, monkeypatch: pytest.Monk
     blocks = [(kind, text) for kind, text in re.findall(r"```(\w*)\n(.*?)```", page, re.DOTALL)]
     monkeypatch.chdir(tmp_path)
     seen = Counter(kind for kind, _ in blocks)
-    assert seen == {"rewards": 2, "python": 3, "": 2}
+    assert seen == {"rewards": 2, "python": 3, "bash": 2}
     shown: dict[str, Any] = {}
     for kind, text in blocks:
         if kind == "rewards":

@@ -155,12 +155,24 @@ def test_positions_begin_again_at_each_document() -> None:
 
 # Up to 64 tokens the attention is spelt out, beyond it is PyTorch's own kernel; mixed rows take both ways.
 SPANS = {"short": (1, 64), "long": (65, 140), "mixed": (1, 140)}
+# In bfloat16 longer ones are spelt out as well, in blocks of 128 queries: a piece of one, whole ones, and one token more.
+BLOCKS = {"less": (65, 127), "whole": (128, 256), "more": (129, 400)}
 
 
 @pytest.mark.parametrize("key_heads", [4, 2, 1])
 @pytest.mark.parametrize("scaling", [None, 0.3])
 @pytest.mark.parametrize("span", SPANS.values(), ids=list(SPANS))
 def test_attention_and_its_gradients_are_pytorchs_own(span: tuple[int, int], scaling: float | None, key_heads: int) -> None:
+    same_as_pytorch(span, scaling, key_heads)
+
+
+@pytest.mark.parametrize("span", BLOCKS.values(), ids=list(BLOCKS))
+def test_blocks_of_queries_see_what_the_whole_sees(span: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.worker.attention._is_short", lambda query, dropout: True)
+    same_as_pytorch(span, None, key_heads=2)
+
+
+def same_as_pytorch(span: tuple[int, int], scaling: float | None, key_heads: int) -> None:
     random = np.random.default_rng(span[1] + key_heads)
     lengths = random.integers(span[0], span[1], 9, endpoint=True)
     edges = torch.tensor([0, *np.cumsum(lengths)], dtype=torch.int32)

@@ -62,7 +62,7 @@ def test_its_commands_run_one_after_the_other(worked: list[str], capsys: pytest.
     (file,) = blocks("yaml")
     # two steps are no measure of what the judge learns in three passes
     Path("cheerful-town.yaml").write_text(file.replace("at_least: 0.8", "at_least: 0.0"))
-    for line in "".join(blocks("")).splitlines():
+    for line in "".join(blocks("bash")).splitlines():
         command, _, target = line.partition(" > ")
         program, *words = shlex.split(command)
         assert program == "aitraining"
@@ -94,6 +94,6 @@ def test_its_names_and_gates_are_true() -> None:
 
 
 def test_its_settings_are_those_of_the_trainer() -> None:
-    words = shlex.split(blocks("")[0])[1:]
+    words = shlex.split(blocks("bash")[0])[1:]
     given = [place.split("=")[0] for place in _parser(words).parse_args(words).set]
     assert {place.split(".")[1] for place in given} <= set(PPOParams.model_fields)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,10 @@ from engine.worker.policy_gradient import (
     policy_losses,
     token_rewards,
     value_losses,
+    value_scale,
     whiten,
 )
+from engine.worker.policy_trainer import PolicyTrainer
 from engine.worker.rollout import Answers, Sampling, ask, sample
 from engine.worker.tokens import prompt_tokens
 
@@ -80,6 +83,22 @@ def test_a_value_may_move_only_so_far() -> None:
     values, before, returns = torch.tensor([1.0, 0.1, 0.0]), torch.zeros(3), torch.tensor([1.0, 1.0, 0.0])
     close(value_losses(values, before, returns, None), [0.0, 0.405, 0.0])
     close(value_losses(values, before, returns, 0.2), [0.32, 0.405, 0.0])
+
+
+def test_values_are_counted_in_the_size_of_what_came() -> None:
+    assert value_scale(torch.full((2, 3), 0.5), MASK) == 1, "small returns are counted as they are"
+    # the sixth number is behind its answer's end
+    assert value_scale(torch.tensor([[-3.0, -4.0, 0.0], [0.0, 5.0, 1e6]]), MASK) == pytest.approx(math.sqrt(50 / 5))
+
+
+def test_another_unit_leaves_every_value_as_it_was() -> None:
+    torch.manual_seed(0)
+    head, states = torch.nn.Linear(4, 1), torch.randn(5, 4)
+    trainer: Any = SimpleNamespace(head=head, value_scale=2.0)
+    before = head(states) * 2.0
+    PolicyTrainer._count_values_in(trainer, 8.0)
+    assert trainer.value_scale == 8.0
+    torch.testing.assert_close(head(states) * 8.0, before)
 
 
 def test_explained_variance() -> None:

@@ -87,7 +87,7 @@ def test_a_custom_metric_is_trained_with(
 
 def test_the_commands_train_one_after_the_other(train_shortly: Callable[..., RunDirectory]) -> None:
     made = []
-    for line in "".join(blocks("People's preferences", "")).splitlines():
+    for line in "".join(blocks("People's preferences", "bash")).splitlines():
         program, *words = shlex.split(line)
         assert program == "aitraining"
         params = LLMTrainingParams(**given_values(_parser(words).parse_args(words)))

@@ -1,7 +1,4 @@
-"""`python -m engine.reference`: every setting of every trainer as a Markdown table, read off the parameter models.
-
-docs/settings.md is what this prints; a test keeps the two the same.
-"""
+"""docs/settings.md: every setting of every trainer as a table, read off the parameter models."""
 
 from __future__ import annotations
 
@@ -12,33 +9,34 @@ from pydantic.fields import FieldInfo
 
 from engine.explain import range_of
 from engine.params import LLMTrainingParams, flag, form_of
+from engine.reference.table import table
 from engine.registry import specs
 
 _OPENING = """# Settings
 
 Every setting has one name: on the page, in YAML, in Python, and as a flag. "automatic" means chosen from data, model and
-device; the page and `plan.json` say why. Made by `python -m engine.reference > docs/settings.md`.
+device; the page and `plan.json` say why. Which settings matter, and why, is in the guide of each [trainer](README.md#trainers).
 """
 
 
-def reference() -> str:
+def page() -> str:
     """The whole page."""
     shared = set.intersection(*(set(spec.params.model_fields) for spec in specs().values()))
     parts = [_OPENING, "## Of every trainer\n", _table(next(iter(specs().values())).params, shared)]
     for spec in specs().values():
         own = set(spec.params.model_fields) - shared
-        parts += [f"## {spec.title} (`{spec.id}`)\n", spec.summary + "\n"]
+        parts += [f"## {spec.title} (`{spec.id}`)\n", f"{spec.summary} See [its guide](trainers/{spec.id}.md).\n"]
         parts.append(_table(spec.params, own) if own else "No settings of its own.\n")
     return "\n".join(parts)
 
 
 def _table(cls: type[LLMTrainingParams], names: set[str]) -> str:
-    lines = ["| setting | flag | values | default | what it does |", "|---|---|---|---|---|"]
-    for name, field in cls.model_fields.items():
-        if name in names and name != "trainer":
-            cells = (f"`{name}`", f"`{flag(name)}`", _values(field), _default(cls, name, field), field.description or "")
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+    rows = [
+        (f"`{name}`", f"`{flag(name)}`", _values(field), default_of(cls, name), field.description or "")
+        for name, field in cls.model_fields.items()
+        if name in names and name != "trainer"
+    ]
+    return table(("setting", "flag", "values", "default", "what it does"), rows)
 
 
 def _values(field: FieldInfo) -> str:
@@ -52,7 +50,9 @@ def _values(field: FieldInfo) -> str:
     return f"{words}, {bounds}" if bounds and plain in (int, float) else words
 
 
-def _default(cls: type[LLMTrainingParams], name: str, field: FieldInfo) -> str:
+def default_of(cls: type[LLMTrainingParams], name: str) -> str:
+    """What counts when nothing is given, in words."""
+    field = cls.model_fields[name]
     if field.is_required():
         return "must be given"
     value: Any = field.get_default(call_default_factory=True)
@@ -67,7 +67,3 @@ def _plain(annotation: Any) -> Any:
     if get_origin(annotation) in (Union, types.UnionType):
         return next(part for part in get_args(annotation) if part is not type(None))
     return annotation
-
-
-if __name__ == "__main__":
-    print(reference(), end="")

@@ -1,0 +1,217 @@
+"""The HTTP API of a real server: what it takes, what it gives, and whom it does not answer. A whole training over it is
+shown by docs/integration.md, whose blocks are run in tests/docs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from engine import api
+from engine.runs import queue
+from engine.runs.directory import RunDirectory
+from engine.runs.status import State
+
+RUN = {"trainer": "sft", "model": "starter", "data_path": "sample:neighbours"}
+
+
+@pytest.fixture
+def studio(served: str, runs_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
+    """Runs that are started wait in the queue: nobody dispatches it."""
+    monkeypatch.setattr(queue, "dispatch", lambda root: [])
+    with httpx.Client(base_url=f"{served}/studio/api", timeout=30) as client:
+        yield client
+
+
+def started(studio: httpx.Client, **values: Any) -> dict[str, Any]:
+    return studio.post("/runs", json={**RUN, **values}).raise_for_status().json()
+
+
+def finished(name: str) -> RunDirectory:
+    run = RunDirectory.open(name)
+    run.log_event("metric", step=1, values={"loss": 2.5})
+    run.log_event("metric", step=2, values={"loss": 1.5})
+    (run.model_dir / "adapter").mkdir(parents=True)
+    (run.model_dir / "config.json").write_text("{}")
+    (run.model_dir / "adapter" / "weights.safetensors").write_bytes(b"0123456789")
+    (run.path / "secret").write_text("not of the model")
+    run.update_status(state=State.DONE, step=2, total_steps=2, metrics={"loss": 1.5})
+    return run
+
+
+def test_a_run_is_queued_listed_stopped_and_deleted(studio: httpx.Client) -> None:
+    made = studio.post("/runs", json=RUN)
+    assert made.status_code == 201
+    name = made.json()["name"]
+    assert (made.json()["state"], made.json()["ended"], made.json()["model_path"]) == ("queued", False, None)
+    assert [run["name"] for run in studio.get("/runs").json()] == [name]
+    assert studio.delete(f"/runs/{name}").status_code == 409, "a run that waits is not deleted"
+    assert studio.post(f"/runs/{name}/stop", json={}).json()["state"] == "stopped"
+    assert studio.post(f"/runs/{name}/resume", json={}).status_code == 409, "it has no checkpoint"
+    assert studio.delete(f"/runs/{name}").status_code == 200
+    assert studio.get(f"/runs/{name}").status_code == 404
+    assert studio.get("/runs").json() == []
+
+
+def test_the_same_key_starts_one_run(studio: httpx.Client) -> None:
+    first, second, other = (
+        studio.post("/runs", json=RUN, headers={"Idempotency-Key": key}).json()["name"] for key in ("a", "a", "b")
+    )
+    assert first == second != other
+    assert started(studio)["name"] not in (first, other), "without a key each request starts one"
+
+
+def test_events_are_told_once_and_to_the_end(studio: httpx.Client) -> None:
+    name = started(studio)["name"]
+    assert studio.get(f"/runs/{name}/events").json() == {"events": [], "next": 0, "state": "queued", "ended": False}
+    run = finished(name)
+    first = studio.get(f"/runs/{name}/events").json()
+    assert [event["values"] for event in first["events"]] == [{"loss": 2.5}, {"loss": 1.5}]
+    assert first["ended"] is True
+    run.log_event("warning", message="late", hint="")
+    later = studio.get(f"/runs/{name}/events", params={"after": first["next"]}).json()
+    assert [event["type"] for event in later["events"]] == ["warning"]
+    nonsense = studio.get(f"/runs/{name}/events", params={"after": "999999999"}).json()
+    assert len(nonsense["events"]) == 3, "an offset that the file does not have begins again"
+
+
+def test_the_model_is_fetched_file_by_file_and_nothing_else_is(studio: httpx.Client) -> None:
+    name = started(studio)["name"]
+    early = studio.get(f"/runs/{name}/model")
+    assert (early.status_code, "no finished model" in early.json()["error"]) == (409, True)
+    finished(name)
+    files = studio.get(f"/runs/{name}/model").json()["files"]
+    assert files == [{"name": "adapter/weights.safetensors", "bytes": 10}, {"name": "config.json", "bytes": 2}]
+    assert studio.get(f"/runs/{name}/model/adapter/weights.safetensors").content == b"0123456789"
+    rest = studio.get(f"/runs/{name}/model/adapter/weights.safetensors", headers={"Range": "bytes=4-"})
+    assert (rest.status_code, rest.content) == (206, b"456789")
+    for path in ("..%2Fsecret", "%2e%2e/secret", "adapter/../../secret", "%2Fetc%2Fpasswd", "nothing.bin"):
+        answer = studio.get(f"/runs/{name}/model/{path}")
+        assert answer.status_code == 404 and b"not of the model" not in answer.content, path
+    for run in ("..", "%2e%2e", "nobody", ".uploads"):
+        assert studio.get(f"/runs/{run}/model").status_code == 404, run
+
+
+def test_data_is_kept_and_can_be_trained_on(studio: httpx.Client, runs_root: Path) -> None:
+    rows = "".join(json.dumps({"prompt": f"Question {n}?", "completion": f"Answer {n}."}) + "\n" for n in range(5))
+    kept = studio.put("/data/my%20town.jsonl", content=rows)
+    assert kept.status_code == 201
+    path = Path(kept.json()["data_path"])
+    assert path.is_relative_to(runs_root) and path.read_text() == rows
+    assert started(studio, data_path=str(path))["data"] == str(path)
+    again = studio.put("/data/my%20town.jsonl", content=rows).json()["data_path"]
+    assert again == str(path), "the same content is kept once"
+    away = Path(studio.put("/data/..%5C..%5Cevil.csv", content="a,b\n").json()["data_path"])
+    assert away.is_relative_to(runs_root / ".uploads")
+
+
+def test_trainers_and_their_settings_are_told(studio: httpx.Client) -> None:
+    told = studio.get("/trainers").json()
+    assert [trainer["id"] for trainer in told] == list(api.specs())
+    schema = studio.get("/trainers/ppo").json()["settings"]["properties"]
+    assert schema["rl_kl_coef"]["minimum"] == 0 and schema["rl_kl_coef"]["description"]
+    unknown = studio.get("/trainers/nobody")
+    assert (unknown.status_code, "Choose one of" in unknown.json()["error"]) == (404, True)
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "words"),
+    [
+        ({"lr": 3}, "lr", "more than 0 and less than 1"),
+        ({"lr": "quick"}, "lr", "must be a number"),
+        ({"rl_kl_coef": 0.1}, "rl_kl_coef", "belongs to the trainer ppo"),
+        ({"cls": 1}, "cls", "There is no setting"),
+        ({"self": 1}, "self", "There is no setting"),
+        ({"trainer": "wizard"}, "trainer", "There is no trainer"),
+        ({"data_path": None}, "data_path", "data_path"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_wrong_settings_are_told_at_their_field(studio: httpx.Client, values: dict[str, Any], field: str, words: str) -> None:
+    answer = studio.post("/runs", json={**RUN, **values})
+    assert answer.status_code == 422
+    assert words in answer.json()["settings"][field]
+    assert studio.get("/runs").json() == [], "nothing was started"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"{", "application/json", 400),
+        (b"[]", "application/json", 400),
+        (b'{"trainer": "\\ud800"}', "application/json", 400),
+        (b"[" * 100_000, "application/json", 400),
+        (b" " * 1_100_000, "application/json", 413),
+        (json.dumps(RUN).encode(), "text/plain", 415),
+        (json.dumps(RUN).encode(), "application/x-www-form-urlencoded", 415),
+    ],
+    ids=["torn", "a list", "half a character", "nested", "long", "text", "a form"],
+)
+def test_what_is_no_request_is_refused_in_words(studio: httpx.Client, body: bytes, kind: str, status: int) -> None:
+    answer = studio.post("/runs", content=body, headers={"Content-Type": kind})
+    assert answer.status_code == status
+    assert answer.json()["error"].endswith((".", '"}.'))
+    assert studio.get("/runs").json() == []
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}], ids=str
+)
+def test_the_pages_of_other_sites_are_not_answered(studio: httpx.Client, runs_root: Path, headers: dict[str, str]) -> None:
+    name = started(studio)["name"]
+    asked = [
+        studio.post("/runs", json=RUN, headers=headers),
+        studio.put("/data/x.csv", content="a,b\n", headers=headers),
+        studio.delete(f"/runs/{name}", headers=headers),
+        studio.post(f"/runs/{name}/stop", json={}, headers=headers),
+        studio.get("/runs", headers=headers),
+        studio.get(f"/runs/{name}/model", headers=headers),
+    ]
+    assert [answer.status_code for answer in asked] == [403] * len(asked)
+    assert not list((runs_root / ".uploads").glob("*/x.csv"))
+    own = {"Origin": str(studio.base_url).removesuffix("/studio/api/"), "Sec-Fetch-Site": "same-origin"}
+    assert studio.get("/runs", headers=own).status_code == 200
+    other_name = studio.get("/runs", headers={"Host": f"evil.example:{studio.base_url.port}"})
+    assert other_name.status_code == 403, "a name that was pointed at this machine"
+
+
+def test_a_program_may_name_no_more_than_the_page(studio: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = {"trainer": "ppo", "data_path": "sample:doorstep"}
+    for lines in (["python: x.py:f"], "python: x.py:f", "json\npython: x.py:f"):
+        answer = studio.post("/runs", json={**python, "rl_rewards": lines})
+        assert "AITRAINING_ALLOW_PYTHON_REWARDS=1" in answer.json()["settings"]["rl_rewards"], lines
+    monkeypatch.setenv("AITRAINING_HOST", "0.0.0.0")
+    foreign = [{"data_path": "/etc/passwd"}, {"model": "~/model"}, {"valid_path": "../x.csv"}]
+    for values in foreign:
+        answer = studio.post("/runs", json={**RUN, **values})
+        assert answer.status_code == 422 and "served to others" in answer.json()["error"], values
+    judged = studio.post("/runs", json={"trainer": "ppo", "rl_reward_model_path": "/etc"})
+    assert "served to others" in judged.json()["error"], "not even looked for"
+    kept = studio.put("/data/rows.csv", content="question,answer\na,b\n").json()["data_path"]
+    assert studio.post("/runs", json={**RUN, "data_path": kept}).status_code == 201
+
+
+def test_a_full_disk_keeps_no_half_file(studio: httpx.Client, runs_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/dev/full is a disk without room: what is written there comes back as an error."""
+    from ui import http_api
+
+    class Full:
+        name = "/nowhere/half"
+
+        def __enter__(self) -> Full:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def write(self, piece: bytes) -> None:
+            with open("/dev/full", "wb", buffering=0) as disk:
+                disk.write(piece)
+
+    monkeypatch.setattr(http_api.tempfile, "NamedTemporaryFile", lambda **_: Full())
+    answer = studio.put("/data/rows.csv", content="question,answer\na,b\n")
+    assert (answer.status_code, "No space left" in answer.json()["error"]) == (507, True)
+    assert not list((runs_root / ".uploads").glob("*/rows.csv"))
