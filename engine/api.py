@@ -5,12 +5,12 @@ Everything here takes and returns plain values and frozen dataclasses; every fai
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import rewards
 from engine.command import command
-from engine.config_file import from_yaml, to_yaml
+from engine.config_file import read_settings, to_yaml
+from engine.data.parts import without_part
 from engine.errors import DataError
 from engine.lifetime import close_app, open_app
 from engine.params import LLMTrainingParams, flag, form_of
@@ -21,6 +21,7 @@ from engine.runs.report import model_file, model_files, run_events, run_report
 from engine.samples import PREFIX as SAMPLE_PREFIX
 from engine.samples import Sample, data_file, samples
 from engine.spec import Chart, Form, RowKind, TrainerSpec
+from engine.uploads import store_upload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +55,6 @@ __all__ = [
     "export_run",
     "flag",
     "form_of",
-    "from_yaml",
     "inspect_data",
     "leaves",
     "live",
@@ -65,6 +65,8 @@ __all__ = [
     "open_app",
     "plan",
     "presets",
+    "push",
+    "read_settings",
     "recommend",
     "rename_run",
     "resume",
@@ -88,18 +90,12 @@ __all__ = [
     "tree",
     "use_cases",
     "validate",
+    "without_part",
     "yaml_of_run",
 ]
 
 
 # ---- data ----------------------------------------------------------------------------------------------------------
-
-
-def store_upload(path: str | Path, name: str) -> str:
-    """Move an uploaded file into the studio's own store and return its new path; the same content is kept once."""
-    from engine.runs.uploads import store
-
-    return store(Path(path), name)
 
 
 def inspect_data(
@@ -285,6 +281,14 @@ def export_run(name: str, *, beside: bool = True) -> Export:
     from engine.export.bundle import export
 
     return export(RunDirectory.open(name), beside=beside)
+
+
+def push(name: str, model_id: str | None = None, *, private: bool | None = None) -> str:
+    """Upload a run's finished model to the Hugging Face Hub; what is not given is as the run's settings say."""
+    from engine.hub_upload import upload
+
+    run, params = RunDirectory.open(name), run_params(name)
+    return upload(run, model_id or params.hub_model_id, private=params.hub_private if private is None else private)
 
 
 def rename_run(name: str, new: str) -> None:

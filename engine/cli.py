@@ -7,25 +7,34 @@ interrupted; 130 Ctrl-C while watching.
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import os
 import runpy
 import sys
 from argparse import BooleanOptionalAction
 from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from engine import api
 from engine.dry_run import dry_run, told
-from engine.errors import ParamError, StudioError
+from engine.errors import FieldProblem, ParamError, RunError, StudioError
 from engine.export.command_line import add_command as add_export_command
-from engine.flags import add_flags, given_values, known_trainer
+from engine.flag_help import FlagHelp
+from engine.flags import PlainErrors, add_flags, given_values, known_trainer, take_older
 from engine.pipelines.command_line import add_commands as add_pipeline_commands
 from engine.runs.status import State
 from engine.terminal_wizard import asked_words
 from engine.watch import watch
 
 _JSON = "Print one JSON object on standard output; everything else goes to standard error."
+_ABOUT = "Fine-tune language models. Alone, on a terminal, it asks what you want to train and writes the command for you."
+_OTHER_SPELLINGS = (
+    "Every flag is also taken with underscores: --data_path for --data-path.\n\n"
+    "Flags and settings files of AutoTrain are understood; what each became is printed before the run starts.\n\n"
+    "Exit codes: 0 done, 1 failed, 2 a wrong command line or setting, 3 stopped or interrupted."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,9 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if not words and sys.stdin.isatty():
             words = asked_words()
-        args, unknown = _parser(words).parse_known_args(words)
-        if unknown:  # told by the command's own parser, which knows the nearest right flag
-            args.refuse(f"unrecognized arguments: {' '.join(unknown)}")
+        args = _read(words)
         return args.handle(args)
     except StudioError as error:
         if "--json" in words:
@@ -46,6 +53,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a full disk, a folder that may not be read: nothing that a list of our own lines explains
+        print(f"aitraining: {error.filename or 'A file'}: {error.strerror or error}.", file=sys.stderr)
+        return 1
+
+
+def _read(words: Sequence[str]) -> argparse.Namespace:
+    """The words as a command with its settings.
+
+    Raises:
+        ParamError: there is no such command or flag; names the nearest right one.
+    """
+    parser = _parser(words)
+    args, unknown = parser.parse_known_args(words)
+    if args.command == "llm":
+        take_older(args, unknown)
+    elif unknown:
+        message = f"`aitraining {args.command}` knows nothing of {' '.join(unknown)}."
+        raise ParamError([FieldProblem("", message)], hint=f"`aitraining {args.command} --help` shows what it takes.")
+    return args
 
 
 def _told(error: StudioError) -> dict[str, Any]:
@@ -54,12 +80,13 @@ def _told(error: StudioError) -> dict[str, Any]:
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="aitraining", description="Fine-tune language models.", allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser = PlainErrors(prog="aitraining", description=_ABOUT, allow_abbrev=False, formatter_class=FlagHelp)
+    parser.add_argument("--version", action="version", version=f"aitraining {_version()}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
 
     def command(name: str, about: str, handle: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
-        sub.set_defaults(handle=handle, refuse=lambda message: sub.error(message))
+        sub = commands.add_parser(name, help=about, description=about, allow_abbrev=False, formatter_class=FlagHelp)
+        sub.set_defaults(handle=handle)
         return sub
 
     app = command("app", "Serve the page on http://127.0.0.1:7860 (PORT chooses another port).", _app)
@@ -67,8 +94,10 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
     llm = command("llm", "Train a language model and wait until it is done.", _llm)
     _add_following(llm)
-    llm.add_argument("--dry-run", action="store_true", help="Check data and settings, print the plan, and start nothing.")
-    add_flags(llm, known_trainer(words))
+    about = "Check data and settings, print the plan, and start nothing."
+    llm.add_argument("--dry-run", "--dry_run", action="store_true", help=about)
+    llm.epilog = _OTHER_SPELLINGS
+    add_flags(llm, known_trainer(words) if words[:1] == ["llm"] else None)
 
     runs = command("runs", "List the runs.", _runs)
     runs.add_argument("--json", action="store_true", help="Print a JSON list instead of a table.")
@@ -76,6 +105,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     stop = command("stop", "Finish the step, save, and end a run.", _stop)
     stop.add_argument("name", help="The run's name.")
     stop.add_argument("--force", action="store_true", help="End the process at once, without saving.")
+    stop.add_argument("--json", action="store_true", help=_JSON)
 
     resume = command("resume", "Go on from the last checkpoint of a stopped or interrupted run.", _resume)
     resume.add_argument("name", help="The run's name.")
@@ -86,8 +116,29 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     follow.add_argument("--json", action="store_true", help=_JSON)
 
     add_export_command(command)
+    push = command("push", "Upload the finished model of a run to the Hugging Face Hub.", _push)
+    push.add_argument("name", help="The run's name.")
+    push.add_argument(
+        "--hub-model-id", "--hub_model_id", metavar="ID", help="`name` or `owner/name`. [default: the run's name]"
+    )
+    private = "Nobody else sees a new model there. [default: as the run's settings say, which is on unless it was turned off]"
+    push.add_argument("--hub-private", "--hub_private", action=BooleanOptionalAction, default=None, help=private)
+    push.add_argument("--json", action="store_true", help=_JSON)
+
     add_pipeline_commands(command)
+    if words and not words[0].startswith("-") and words[0] not in commands.choices:
+        near = difflib.get_close_matches(words[0], commands.choices, n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        message = f"There is no command {words[0]!r}.{guess} Commands: {', '.join(commands.choices)}."
+        raise ParamError([FieldProblem("", message)])
     return parser
+
+
+def _version() -> str:
+    try:
+        return version("aitraining-studio")
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 def _add_following(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +155,10 @@ def _app(args: argparse.Namespace) -> int:
 
 
 def _llm(args: argparse.Namespace) -> int:
-    params = api.validate(given_values(args))
+    given = given_values(args)
+    for line in given.lines:  # what became of names that older tools have
+        print(line, file=sys.stderr)
+    params = api.validate(given.values)
     if args.dry_run:
         made = dry_run(params)
         print(json.dumps(made, indent=1, ensure_ascii=False) if args.json else "\n".join(told(made)))
@@ -119,6 +173,12 @@ def _resume(args: argparse.Namespace) -> int:
     return _followed(args.name, args) if args.follow else _left_alone(args.name, args)
 
 
+def _push(args: argparse.Namespace) -> int:
+    address = api.push(args.name, args.hub_model_id, private=args.hub_private)
+    print(json.dumps({"name": args.name, "address": address}) if args.json else f"The model is at {address}")
+    return 0
+
+
 def _followed(name: str, args: argparse.Namespace) -> int:
     """Watch a run to its end; returns the exit code that tells how it ended."""
     try:
@@ -131,7 +191,7 @@ def _followed(name: str, args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(api.run_report(name), indent=1, ensure_ascii=False))
     elif code == 0:
-        print(f"Done. The model is in {api.runs_root() / name / 'model'}")
+        print(f"Done. {status.reason} The model is in {api.runs_root() / name / 'model'}".replace("  ", " "))
     if code:
         print(f"{status.state.value}: {status.reason} {status.hint}".strip(), file=sys.stderr)
     return code
@@ -174,9 +234,16 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 def _stop(args: argparse.Namespace) -> int:
     from engine.runs.launcher import wait_until_stopped
 
+    before = api.run_status(args.name)
+    if before.ended_state:
+        raise RunError(f"The run {args.name!r} has ended already: it is {before.state.value}.", hint="Nothing was stopped.")
     api.stop(args.name, force=args.force)
     status = wait_until_stopped(args.name)
-    print(f"{args.name}: {status.state.value}")
+    print(
+        json.dumps(api.run_report(args.name), indent=1, ensure_ascii=False)
+        if args.json
+        else f"{args.name}: {status.state.value}"
+    )
     return 0 if status.ended_state else 1
 
 

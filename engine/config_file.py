@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from engine.compatibility import translated
 from engine.errors import FieldProblem, ParamError
 from engine.params import LLMTrainingParams, form_of
 from engine.registry import parse, specs
@@ -38,6 +39,16 @@ def from_yaml(text: str) -> LLMTrainingParams:
         ParamError: it is not a mapping of settings, or a setting is wrong.
     """
     return parse(read_mapping(text))
+
+
+def read_settings(text: str) -> tuple[LLMTrainingParams, list[str]]:
+    """Settings from YAML, and a line for each that the file names as an older tool does.
+
+    Raises:
+        ParamError: as for `from_yaml`.
+    """
+    found = translated(read_mapping(text))
+    return parse(found.values), found.lines
 
 
 def read_mapping(text: str, shape: str = _SHAPE) -> dict[str, Any]:

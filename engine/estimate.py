@@ -1,7 +1,8 @@
 """Memory, time and disk of a planned run, before it is started, item by item. No torch.
 
 Time is work divided by speed: six floating point operations for each weight and token of a step (Kaplan et al. 2020,
-section 2.1), and the speed of this machine as its last finished runs had it, or a cautious guess for its kind.
+section 2.1), and the speed of this machine as its last finished runs had it, or a cautious guess for its kind. A GPU is often
+done with a small step before the next piece of work is handed to it: then a step takes what handing over takes.
 """
 
 from __future__ import annotations
@@ -10,17 +11,29 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
+from engine.batches import fullest_batch, trained_share
 from engine.device import Device
 from engine.memory import BASE, activations_per_token, held, logits_per_token, saving, trained_weights
 from engine.models import ModelFacts
-from engine.plan import DataFacts, Plan, row_tokens, trained_share, with_answers
+from engine.params import LLMTrainingParams
+from engine.plan import DataFacts, Plan, with_answers
 from engine.runs.directory import RunDirectory, runs_root
 from engine.runs.listing import list_runs
-from engine.spec import Cost, TrainerSpec
+from engine.spec import Copies, Cost, TrainerSpec
 
 # Floating point operations per second that training reached, with small matrices and all that is no multiplication.
 _SPEED = {"cpu": 8e9, "mps": 1.5e12, "cuda": 4e13}
 _START_S = 3.0
+# Seconds for each weight to load the model, save it and read it back; with an adapter a good third of that.
+_FILES_S = 14e-9
+_ADAPTER_FILES = 0.4
+# Seconds that handing a GPU the work of one layer takes, forwards, backwards and in the optimizer; how much more of it there is
+# with an adapter; and seconds a layer for one more token of an answer (benchmarks/gpu.py: 4.7 to 8.4 ms, 1.4 to 1.7, 2.9 ms).
+_LAYER_S = {"cpu": 0.0, "mps": 0.005, "cuda": 0.005}
+_ADAPTER_LAYER = 1.6
+_WORD_S = {"cpu": 0.0, "mps": 0.003, "cuda": 0.003}
+# A run says something of the speed of another whose model is at most so many times larger or smaller.
+_ALIKE = 4
 # A full backward pass costs twice the forward; with frozen weights half of that is left out.
 _LORA_SHARE = 2 / 3
 # Token ids and labels on disk.
@@ -76,7 +89,7 @@ def estimate(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spe
 
 def _memory(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spec: TrainerSpec) -> list[tuple[str, int]]:
     p = plan.params
-    tokens = (p.batch_size or 1) * row_tokens(p, data, p.max_length or data.tokens_max) * spec.copies_of(p).sequences
+    tokens = fullest_batch(p, data, p.max_length or data.tokens_max, p.batch_size or 1)
     items = [
         *held(p, model, spec.copies_of(p)),
         ("Activations", int(tokens * activations_per_token(p, model))),
@@ -98,27 +111,42 @@ def _time(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spec: 
     if spec.copies_of(p).watched:  # a forward pass, a third of a training step's work, over what is read there
         share = (data.read_mean + data.trained_mean) / max(data.tokens_mean, 1)
         tokens += share * plan.tokens_per_step * plan.total_steps / 3
-    known = _measured_speed()
+    known = _measured_speed(device, model)
     speed = known or _SPEED[device.kind] * (max(device.cores, 1) if device.kind == "cpu" else 1)
-    answers = 0.0 if p.sample_tokens == 0 else measurements * 0.02 * p.sample_tokens
+    answers = measurements * max(0.02, _WORD_S[device.kind] * model.layers) * p.sample_tokens
     how = (
         "from the speed of your last runs on this machine"
         if known
         else f"a first guess for {device.name}; it gets better with every finished run"
     )
-    return _START_S + answers + tokens * per_token / speed, how
+    work = max(tokens * per_token / speed, plan.total_steps * _handing_over(p, model, device, copies))
+    files = _FILES_S * model.parameters * (_ADAPTER_FILES if p.peft else 1)
+    return _START_S + files + answers + work, how
 
 
-def _measured_speed() -> float | None:
-    """Operations per second of the last finished runs on this machine; None when there are none."""
+def _handing_over(p: LLMTrainingParams, model: ModelFacts, device: Device, copies: Copies) -> float:
+    """Seconds that a step takes on a GPU however little there is to compute."""
+    layer = _LAYER_S[device.kind] * (_ADAPTER_LAYER if p.peft else 1) * (4 / 3 if p.gradient_checkpointing else 1)
+    return p.gradient_accumulation * model.layers * (layer * copies.passes + _WORD_S[device.kind] * copies.written)
+
+
+def _measured_speed(device: Device, model: ModelFacts) -> float | None:
+    """Operations per second of the last finished runs on this device with models of about this size; None without any."""
     speeds = []
     for run in list_runs(runs_root()):
         if run.state != "done" or len(speeds) == 3:
             continue
-        speed = _speed_of(RunDirectory(runs_root() / run.name).plan(), run.metrics)
-        if speed is not None:
+        directory = RunDirectory(runs_root() / run.name)
+        made = directory.plan()
+        speed = _speed_of(made, run.metrics)
+        if speed is not None and _tells(directory, made, device, model):
             speeds.append(speed)
     return sorted(speeds)[len(speeds) // 2] if speeds else None
+
+
+def _tells(run: RunDirectory, plan: dict[str, Any], device: Device, model: ModelFacts) -> bool:
+    ratio = plan["model_parameters"] / max(model.parameters, 1)
+    return run.written_status().device == device.name and 1 / _ALIKE <= ratio <= _ALIKE
 
 
 def _speed_of(plan: dict[str, Any], metrics: dict[str, float]) -> float | None:

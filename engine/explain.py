@@ -5,15 +5,12 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-import annotated_types as at
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from engine.errors import FieldProblem, ParamError
+from engine.field_words import range_of
 from engine.params import LLMTrainingParams, flag
-
-_BOUNDS = (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than"))
 
 
 def explain(cls: type[LLMTrainingParams], error: ValidationError) -> ParamError:
@@ -24,17 +21,6 @@ def explain(cls: type[LLMTrainingParams], error: ValidationError) -> ParamError:
         name = str(detail["loc"][0]) if detail["loc"] else str(detail.get("ctx", {}).get("field", ""))
         problems.setdefault(name, FieldProblem(name, _sentence(cls, name, detail)))
     return ParamError(list(problems.values()))
-
-
-def range_of(field: FieldInfo) -> str:
-    """The allowed range in words, such as "more than 0 and at most 1000"; "" when there is none."""
-    parts = [
-        f"{word} {getattr(bound, key):g}"
-        for key, word in _BOUNDS
-        for bound in field.metadata
-        if isinstance(bound, (at.Ge, at.Gt, at.Le, at.Lt)) and hasattr(bound, key)
-    ]
-    return " and ".join(parts)
 
 
 def _sentence(cls: type[LLMTrainingParams], name: str, detail: ErrorDetails) -> str:

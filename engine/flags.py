@@ -1,7 +1,7 @@
-"""Command-line flags, read off a trainer's parameter model: names, types, groups and help come from the fields.
+"""Command-line flags, read off a trainer's parameter model: names, types and groups come from the fields.
 
 argparse only splits the words here; ranges and choices are judged by the model, so that the command line, the page and
-Python say the same sentences.
+Python say the same sentences. How the help looks is in flag_help.py.
 """
 
 from __future__ import annotations
@@ -9,44 +9,63 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-import sys
-import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+from typing import Any, NoReturn
 
+from engine.compatibility import Translation, is_older, trainer_of, translated
 from engine.config_file import read_mapping
 from engine.errors import FieldProblem, ParamError
-from engine.explain import range_of
-from engine.params import LLMTrainingParams, flag, form_of
+from engine.field_words import plain_type
+from engine.flag_help import FlagHelp, about, grouped, metavar
+from engine.params import LLMTrainingParams, flag
 from engine.registry import spec_for, specs
 
 _FALLBACK_TRAINER = "sft"
 _UNSET = argparse.SUPPRESS  # a flag that was not given leaves no attribute, so the field's own default counts
 
 
-def known_trainer(words: Sequence[str]) -> str:
-    """The trainer that the words name (flag or config file), read before the real parsing; else plain SFT.
+class Switch(argparse.Action):
+    """A setting that is on or off: `--x`, `--no-x`, and `--x true` as older tools write it."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **about: Any) -> None:
+        names = [*option_strings, *(f"--no-{name[2:]}" for name in option_strings)]
+        super().__init__(names, dest, nargs="?", **about)
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        off = bool(option_string and option_string.startswith("--no-"))
+        if off and values is not None:
+            parser.error(f"{option_string} takes no value, and {values!r} stands behind it.")
+        setattr(namespace, self.dest, not off if values is None else values)
+
+
+def known_trainer(words: Sequence[str]) -> str | None:
+    """The trainer that the words name (flag or settings file), read before the real parsing; None when they name none.
 
     `--preview-trainer` shows another trainer's flags in the help and changes nothing else.
     """
-    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    peek.add_argument("--trainer")
-    peek.add_argument("--preview-trainer", "--preview_trainer")
-    peek.add_argument("--config")
+    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    peek.add_argument("--trainer", nargs="?")
+    peek.add_argument("--preview-trainer", "--preview_trainer", nargs="?")
+    peek.add_argument("--config", nargs="?")
     found, _ = peek.parse_known_args(list(words))
     if found.preview_trainer and {"-h", "--help"} & set(words):
         return spec_for(found.preview_trainer).id
-    named = found.trainer or (_config(found.config).get("trainer") if found.config else None)
-    return named if named in specs() else _FALLBACK_TRAINER
+    named = trainer_of({"trainer": found.trainer} if found.trainer else _config(found.config) if found.config else {})
+    return spec_for(named).id if named else None
 
 
-def add_flags(parser: argparse.ArgumentParser, trainer: str) -> None:
-    """Add every flag that `trainer` reads, in the groups of its form, in --kebab-case and --snake_case."""
-    parser.formatter_class = argparse.RawTextHelpFormatter
-    parser.set_defaults(_config_file=None)
-    cls = spec_for(trainer).params
-    groups: dict[str, Any] = {}
+def add_flags(parser: argparse.ArgumentParser, trainer: str | None) -> None:
+    """Add every flag that `trainer` reads, in the groups of its form, in --kebab-case and --snake_case.
+
+    Without a trainer the flags of plain SFT stand for those of all.
+    """
+    parser.formatter_class = FlagHelp
+    parser.usage = "%(prog)s --trainer TRAINER --data-path DATA [SETTINGS]\n       %(prog)s --config FILE [SETTINGS]"
+    parser.set_defaults(_config_file=None, _trainer=trainer)
+    cls = spec_for(trainer or _FALLBACK_TRAINER).params
     general = parser.add_argument_group("Settings file")
     general.add_argument("--config", dest="_config_file", metavar="FILE", help="YAML settings; flags given here win.")
     general.add_argument(
@@ -56,30 +75,54 @@ def add_flags(parser: argparse.ArgumentParser, trainer: str) -> None:
         metavar="TRAINER",
         help="With --help: show this trainer's settings. Changes nothing about the run.",
     )
-    for name, field in cls.model_fields.items():
-        title = form_of(cls, name).group.replace("Trainer", f"The {trainer} trainer's own")
-        group = groups.get(title) or groups.setdefault(title, parser.add_argument_group(title))
-        names = dict.fromkeys((flag(name), "--" + name))
-        about = _help(cls, name)
-        if _plain_type(field.annotation) is bool:
-            group.add_argument(*names, dest=name, action=argparse.BooleanOptionalAction, default=_UNSET, help=about)
+    for title, names in grouped(cls, named=trainer is not None):
+        group = parser.add_argument_group(title)
+        for name in names:
+            spellings = dict.fromkeys((flag(name), "--" + name))
+            kind: dict[str, Any] = {"dest": name, "default": _UNSET, "help": about(cls, name)}
+            if plain_type(cls.model_fields[name].annotation) is bool:
+                group.add_argument(*spellings, action=Switch, **kind)
+            else:
+                group.add_argument(*spellings, metavar=metavar(cls, name), **kind)
+
+
+def take_older(args: argparse.Namespace, unknown: Sequence[str]) -> None:
+    """Take the words that argparse did not know: flags of older tools, or an error that names the nearest right flag.
+
+    Raises:
+        ParamError: a word is no flag of any kind.
+    """
+    args._older = {}
+    words, strange = list(unknown), list[FieldProblem]()
+    while words:
+        word, sign, value = words.pop(0).partition("=")
+        name = word.lstrip("-").replace("-", "_")
+        behind = value if sign else words.pop(0) if words and not words[0].startswith("--") else True
+        if word.startswith("--") and is_older(name):
+            args._older[name] = behind
         else:
-            group.add_argument(*names, dest=name, default=_UNSET, metavar=_metavar(field.annotation), help=about)
-    parser.error = _explained(parser, cls)  # type: ignore[method-assign]
+            strange.append(FieldProblem(name, _unknown(word, args._trainer)))
+    if strange:
+        trainer = f" --trainer {args._trainer}" if args._trainer else ""
+        raise ParamError(strange, hint=f"`aitraining llm{trainer} --help` lists the flags.")
 
 
-def given_values(args: argparse.Namespace) -> dict[str, Any]:
-    """What the person gave: the settings file, and the flags over it. Objects and lists are JSON, a list may be its lines."""
-    values = _config(args._config_file) if args._config_file else {}
-    trainer = str(getattr(args, "trainer", values.get("trainer", "")) or "")
+def given_values(args: argparse.Namespace) -> Translation:
+    """What the person gave: the settings file, and the flags over it. Objects and lists are JSON, a list may be its lines.
+
+    Raises:
+        ParamError: no trainer is named, JSON is wrong, or a name of an older tool has no counterpart.
+    """
+    file = translated(_config(args._config_file)) if args._config_file else Translation({})
+    given = {name: value for name, value in vars(args).items() if not name.startswith("_")}
+    trainer = str(given.get("trainer") or file.values.get("trainer") or "")
     if not trainer:
         message = f"Which trainer? Give --trainer, one of: {', '.join(specs())}."
         raise ParamError([FieldProblem("trainer", message)])
-    cls = spec_for(trainer).params
-    for name, value in vars(args).items():
-        if name in cls.model_fields:
-            values[name] = read_value(cls, name, value)
-    return {**values, "trainer": trainer}
+    cls = spec_for(trainer_of({"trainer": trainer})).params
+    flags = {name: read_value(cls, name, value) for name, value in given.items() if name in cls.model_fields}
+    flags = translated({**flags, **getattr(args, "_older", {}), "trainer": trainer}, over=file.values)
+    return Translation({**file.values, **flags.values}, [*file.lines, *flags.lines])
 
 
 def read_value(cls: type[LLMTrainingParams], name: str, words: Any) -> Any:
@@ -88,12 +131,12 @@ def read_value(cls: type[LLMTrainingParams], name: str, words: Any) -> Any:
     Raises:
         ParamError: JSON was needed and is not there.
     """
-    return _read(name, words, _plain_type(cls.model_fields[name].annotation)) if name in cls.model_fields else words
+    return _read(name, words, plain_type(cls.model_fields[name].annotation)) if name in cls.model_fields else words
 
 
 def _config(path: str) -> dict[str, Any]:
     try:
-        return read_mapping(Path(path).read_text(encoding="utf-8"))
+        return read_mapping(Path(path).expanduser().read_text(encoding="utf-8"))
     except OSError as error:
         message = f"The settings file {path} cannot be read: {error.strerror} (--config)."
         raise ParamError([FieldProblem("config", message)]) from None
@@ -114,61 +157,27 @@ def _read(name: str, value: Any, kind: Any) -> Any:
         raise ParamError([problem]) from None
 
 
-def _help(cls: type[LLMTrainingParams], name: str) -> str:
-    field, form = cls.model_fields[name], form_of(cls, name)
-    default = field.get_default(call_default_factory=True)
-    notes = [range_of(field)]
-    if get_origin(_without_none(field.annotation)) is Literal and name != "trainer":
-        notes.append("one of " + ", ".join(map(str, get_args(_without_none(field.annotation)))))
-    if not field.is_required() and name != "trainer" and default not in ("", {}, []):
-        notes.append("default: chosen for you" if default is None and form.auto else f"default: {_shown(default)}")
-    detail = "; ".join(n for n in notes if n)
-    return f"{field.description} [{detail}]".replace("%", "%%") if detail else str(field.description).replace("%", "%%")
+def _unknown(word: str, trainer: str | None) -> str:
+    """A sentence about a word that is no flag of this trainer, with the nearest one that is."""
+    if not word.startswith("-"):
+        return f"{word!r} belongs to no flag; a value stands behind its flag, with quotes around it where it has spaces."
+    name = word.lstrip("-").replace("-", "_")
+    cls = spec_for(trainer or _FALLBACK_TRAINER).params
+    owners = " and ".join(s.id for s in specs().values() if name in s.params.model_fields)
+    # a flag that there is, for another trainer, is less likely to be a slip of the keyboard
+    near = difflib.get_close_matches(flag(name), [flag(n) for n in cls.model_fields], n=1, cutoff=0.75 if owners else 0.6)
+    guess = f" Did you mean {near[0]}?" if near else ""
+    if not owners:
+        return f"There is no flag {word}.{guess}"
+    if trainer is None:
+        return f"{word} belongs to the trainer {owners}: name it with --trainer."
+    return f"{word} belongs to the trainer {owners}; {trainer} does not use it.{guess}"
 
 
-def _shown(default: Any) -> str:
-    if default is None or isinstance(default, bool):
-        return {None: "none", True: "on", False: "off"}[default]
-    return f"{default:g}" if isinstance(default, float) else str(default)
+class PlainErrors(argparse.ArgumentParser):
+    """argparse whose complaints are errors like all others: one sentence, and where the help is."""
 
-
-def _plain_type(annotation: Any) -> Any:
-    inner = _without_none(annotation)
-    return get_origin(inner) or inner
-
-
-def _without_none(annotation: Any) -> Any:
-    if get_origin(annotation) in (Union, types.UnionType):
-        return next(a for a in get_args(annotation) if a is not type(None))
-    return annotation
-
-
-def _metavar(annotation: Any) -> str:
-    kind = _plain_type(annotation)
-    return {int: "N", float: "X", dict: "JSON", list: "JSON"}.get(kind, "VALUE")
-
-
-def _explained(parser: argparse.ArgumentParser, cls: type[LLMTrainingParams]) -> Any:
-    """argparse's `error`, with a sentence about flags of other trainers and the nearest right flag."""
-
-    def error(message: str) -> NoReturn:
-        prefix = "unrecognized arguments: "
-        if message.startswith(prefix):
-            flags = [_unknown_flag(word, cls) for word in message[len(prefix) :].split() if word.startswith("-")]
-            message = " ".join(flags) or message
-        print(f"{parser.prog}: {message}", file=sys.stderr)
-        print(f"`{parser.prog} --trainer {cls.model_fields['trainer'].default} --help` lists every flag.", file=sys.stderr)
-        raise SystemExit(2)
-
-    return error
-
-
-def _unknown_flag(word: str, cls: type[LLMTrainingParams]) -> str:
-    given = word.split("=")[0]
-    name = given.lstrip("-").replace("-", "_")
-    owners = [s.id for s in specs().values() if name in s.params.model_fields]
-    if owners:
-        trainer = cls.model_fields["trainer"].default
-        return f"{given} belongs to the trainer {' and '.join(owners)}; {trainer} does not use it."
-    near = difflib.get_close_matches(given, [flag(n) for n in cls.model_fields], n=1)
-    return f"There is no flag {given}." + (f" Did you mean {near[0]}?" if near else "")
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong with the command line as a ParamError."""
+        sentence = message[:1].upper() + message[1:].rstrip(".") + "."
+        raise ParamError([FieldProblem("", sentence)], hint=f"`{self.prog} --help` shows how it is used.")

@@ -11,8 +11,8 @@ from engine.params import LLMTrainingParams
 from engine.spec import Copies
 
 # Libraries, the interpreter, the allocator's slack, and on a CPU the code that is compiled for every new length of a step
-# (benchmarks/memory.py: 0.69 to 1.02 GB, by trainer).
-BASE = {"cpu": 820 << 20, "mps": 900 << 20, "cuda": 1200 << 20}
+# (benchmarks/memory.py: 0.69 to 1.02 GB, by trainer). Of an NVIDIA GPU: CUDA's own 0.8 GB and what its matrix library keeps.
+BASE = {"cpu": 820 << 20, "mps": 900 << 20, "cuda": 820 << 20}
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 # Numbers a layer keeps for its backward pass, for each token and hidden value, in bytes at two bytes a number.
 _KEPT = 34
@@ -55,11 +55,17 @@ def saving(params: LLMTrainingParams, model: ModelFacts, on_cpu: bool) -> int:
 
 
 def activations_per_token(params: LLMTrainingParams, model: ModelFacts) -> float:
-    """Bytes kept for the backward pass for each token; recomputed layers keep only what goes into them."""
+    """Bytes kept for the backward pass for each token; recomputed layers keep only what goes into them.
+
+    An adapter's matrices keep what goes into each of the seven that they stand beside, once more.
+    """
     fast = _BYTES[params.precision or "fp32"]
+    layer = _KEPT * model.hidden * fast / 2
+    if params.peft:
+        layer += fast * (6 * model.hidden + model.intermediate)
     if params.gradient_checkpointing:
-        return (2 * model.layers + _KEPT) * model.hidden * fast / 2
-    return _KEPT * model.layers * model.hidden * fast / 2
+        return fast * model.layers * model.hidden + layer
+    return layer * model.layers
 
 
 def logits_per_token(model: ModelFacts, copies: Copies) -> int:

@@ -162,7 +162,7 @@ def _local_facts(source: ModelSource) -> ModelFacts:
 
 def _hub_facts(source: ModelSource) -> ModelFacts:
     from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError
 
     try:
         info = HfApi().model_info(source.reference, timeout=10, files_metadata=True)
@@ -177,7 +177,7 @@ def _hub_facts(source: ModelSource) -> ModelFacts:
             f"There is no model {source.reference!r}: no folder, no finished run, and none on the Hub by that name.",
             hint="Check the spelling; a private model needs HF_TOKEN.",
         ) from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HTTPError, OSError) as error:  # an answer that says no, or no answer at all
         raise ModelError(
             f"{source.reference} is no folder and no finished run, and the Hugging Face Hub cannot be reached "
             f"({type(error).__name__}).",

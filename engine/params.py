@@ -6,11 +6,14 @@ device"; engine/plan.py chooses and says why. Secrets are never parameters.
 
 from __future__ import annotations
 
+import inspect
 import os
+import warnings
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from engine.field_words import default_of, values_of
 from engine.spec import Form
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
@@ -32,7 +35,9 @@ class LLMTrainingParams(BaseModel):
         description="The model to start from: `starter` (bundled), the name of a finished run, a folder, or a Hub id.",
     )
     data_path: Annotated[str, Form("Basic", label="Data", widget="data")] = Field(
-        ..., min_length=1, description="A file, a folder, `sample:NAME` for a bundled sample, or a Hub data set id."
+        ...,
+        min_length=1,
+        description="A file, a folder, `sample:NAME` (bundled), a Hub id, or a part of these: `org/name:config:split`.",
     )
     project_name: Annotated[str | None, Form("Basic", label="Name of the run")] = Field(
         None, pattern=NAME_PATTERN, description="Letters, digits, dots, dashes. Empty: a name is made for you."
@@ -148,6 +153,20 @@ class LLMTrainingParams(BaseModel):
         2, ge=1, le=100, description="Older checkpoints are deleted; the best one stays."
     )
 
+    push_to_hub: Annotated[bool, Form("Hub", label="Upload the finished model", advanced=True)] = Field(
+        False, description="Put the model on the Hugging Face Hub when it is done. Needs HF_TOKEN or a login on this machine."
+    )
+    hub_model_id: Annotated[
+        str | None, Form("Hub", label="Its name there", advanced=True, when={"push_to_hub": (True,)}, widget="text")
+    ] = Field(
+        None,
+        pattern=r"^([\w.-]+/)?[\w.-]+$",
+        description="As `name` or `owner/name`. Empty: the run's name, in your own account.",
+    )
+    hub_private: Annotated[bool, Form("Hub", label="For you alone", advanced=True, when={"push_to_hub": (True,)})] = Field(
+        True, description="Nobody else sees a new model there. One that exists stays as public as it is."
+    )
+
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Form("Hardware", advanced=True)] = Field(
         "auto", description="Where to train. `auto` takes the GPU when there is one."
     )
@@ -163,30 +182,70 @@ class LLMTrainingParams(BaseModel):
 
     def __new__(cls, /, **values: Any) -> LLMTrainingParams:
         if cls is LLMTrainingParams:
-            from engine.registry import spec_for  # the one upward import: the base class stands for all trainers
+            from engine.registry import class_of  # the one upward import: the base class stands for all trainers
 
-            cls = spec_for(values.get("trainer") or "").params
+            cls = class_of(values)
         return object.__new__(cls)  # type: ignore[arg-type]  # a subclass, which Python then initialises
 
     def __init__(self, /, **values: Any) -> None:
+        from engine.compatibility import OlderNameWarning, translated
+
         # a pathlib.Path or what `train` returned stands for its path
         plain = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in values.items()}
+        # in a class of one trainer nobody needs to name it
+        ours = translated({"trainer": type(self).model_fields["trainer"].default, **plain})
+        if ours.lines:
+            warnings.warn("\n".join(ours.lines), OlderNameWarning, stacklevel=2)
         try:
-            super().__init__(**plain)
+            super().__init__(**ours.values)
         except ValidationError as error:
             from engine.explain import explain
 
             raise explain(type(self), error) from None
 
-    @field_validator("project_name", "data_format", "valid_path", mode="before")
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        _describe(cls)
+
+    @field_validator("project_name", "data_format", "valid_path", "hub_model_id", mode="before")
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
 
 
+def _describe(cls: type[LLMTrainingParams]) -> None:
+    """Let help() and notebooks tell what docs/settings.md tells, and show a signature that can be read."""
+    cls.__doc__ = f"{cls.__doc__ or ''}\n{settings_words(cls)}"
+    kind, none = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
+    shown = [
+        inspect.Parameter(
+            name,
+            kind,
+            default=none if field.is_required() else field.get_default(call_default_factory=True),
+            annotation=field.annotation,
+        )
+        for name, field in cls.model_fields.items()
+    ]
+    cls.__signature__ = inspect.Signature(shown)
+
+
+def settings_words(cls: type[LLMTrainingParams]) -> str:
+    """Every setting of a class, a line each: what it may be, what is taken otherwise, and what it does."""
+    lines = []
+    for name, field in cls.model_fields.items():
+        default = default_of(field, auto=form_of(cls, name).auto)
+        lines.append(
+            f"{name} ({values_of(field)}; {default if field.is_required() else f'default {default}'}): {field.description}"
+        )
+    return "    Settings:\n" + "\n".join(f"        {line}" for line in lines)
+
+
 def form_of(cls: type[LLMTrainingParams], name: str) -> Form:
     """The `Form` that the field `name` carries."""
     return next(m for m in cls.model_fields[name].metadata if isinstance(m, Form))
+
+
+_describe(LLMTrainingParams)
 
 
 def flag(name: str) -> str:

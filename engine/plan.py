@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+from engine.batches import fullest_batch, joins_rows, trained_share
 from engine.device import Device
 from engine.errors import DeviceError, ModelError
 from engine.memory import BASE, activations_per_token, held, logits_per_token, saving
@@ -231,37 +232,19 @@ def _max_length(data: DataFacts, model: ModelFacts, written: int) -> tuple[int, 
 
 
 def _places(params: LLMTrainingParams, data: DataFacts, rows: int, length: int) -> int:
-    if not _joins_rows(params):
+    if not joins_rows(params):
         return rows
     filled = 1.0 if spec_for(params.trainer).rows == "text" else _FILLED  # blocks are cut to be full
     return max(1, math.ceil(rows * data.tokens_mean / (length * filled)))
 
 
-def _joins_rows(params: LLMTrainingParams) -> bool:
-    """Whether a place of the batch holds as many rows as fit into the longest length, and not one."""
-    return spec_for(params.trainer).rows == "text" or bool(getattr(params, "packing", False))
-
-
-def row_tokens(params: LLMTrainingParams, data: DataFacts, length: int) -> float:
-    """Tokens of one place of the batch, on average, with those that the model writes itself."""
-    written = spec_for(params.trainer).copies_of(params).written
-    return written + (length if _joins_rows(params) else min(data.tokens_mean, length))
-
-
-def trained_share(params: LLMTrainingParams, data: DataFacts) -> float:
-    """Share of the tokens that are trained, and for which the model's head runs."""
-    spec = spec_for(params.trainer)
-    written = spec.copies_of(params).written
-    return 1.0 if spec.rows == "text" else min(1.0, (data.trained_mean + written) / max(data.tokens_mean + written, 1))
-
-
 def _room(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: Device, length: int) -> int:
-    """How many rows' activations and logits fit into the memory that is free."""
+    """Of the usual batches the largest whose activations and logits fit into the memory that is free; 0 when none does."""
     copies = spec_for(params.trainer).copies_of(params)
     taken = sum(size for _, size in held(params, model, copies)) + saving(params, model, device.kind == "cpu")
     free = _USED * device.memory_free - BASE[device.kind] - taken
     per_token = activations_per_token(params, model) + trained_share(params, data) * logits_per_token(model, copies)
-    return int(free / max(1.0, row_tokens(params, data, length) * copies.sequences * per_token))
+    return next((size for size in _BATCHES if fullest_batch(params, data, length, size) * per_token <= free), 0)
 
 
 def _batch_size(params: LLMTrainingParams, places: int, room: int) -> tuple[int, str]:
@@ -299,10 +282,10 @@ def _precision(device: Device) -> tuple[str, str]:
 
 def _attention(params: LLMTrainingParams, device: Device, model: ModelFacts) -> tuple[str, str]:
     on_cpu = _on_cpu(params, device)
+    if device.kind != "mps" and not model.sliding_window and spec_for(params.trainer).end_to_end:
+        return "documents", "Each row attends to itself only and no padding is computed."
     if device.flash_attention and not on_cpu and params.precision != "fp32":  # its kernels know half precision only
         return "flash_attention_2", "flash-attn is installed and the GPU can use it."
-    if on_cpu and not model.sliding_window and spec_for(params.trainer).end_to_end:
-        return "documents", "Each row attends to itself only and no padding is computed."
     return "sdpa", "PyTorch's own attention fits this model and device."
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import errors
+from engine.data.parts import without_part
 from engine.params import LLMTrainingParams
 from engine.plan import DataFacts
 from engine.registry import parse, spec_for
@@ -125,10 +126,10 @@ def _facts(key: str) -> DataFacts:
     asked = json.loads(key)[0]
     # what else a trainer cannot do without decides no token
     params = parse({**spec_for(asked["trainer"]).example_settings, **asked, "max_length": None})
-    kind = spec_for(params.trainer).rows
-    seen = inspect(data_file(params.data_path), kind, form=params.data_format, mapping=params.column_mapping or None)
+    kind, form, mapping = spec_for(params.trainer).rows, params.data_format, params.column_mapping or None
+    seen = inspect(data_file(params.data_path), kind, form=form, mapping=mapping)
     share = seen.usable / max(seen.looked_at, 1)
-    own = inspect(data_file(params.valid_path), kind).usable if params.valid_path else seen.held_out
+    own = inspect(data_file(params.valid_path), kind, form=form, mapping=mapping).usable if params.valid_path else seen.held_out
     counted = _inspector.ask(params, 0)["facts"]
     rows = max(1, round(seen.rows * share))
     return DataFacts(rows=rows, valid_rows=own, exact=seen.rows_exact, liked=seen.liked, **counted)
@@ -136,7 +137,7 @@ def _facts(key: str) -> DataFacts:
 
 def _stamp(path: str) -> float:
     """When the file, or anything in the folder, was last changed."""
-    found = Path(path)
+    found = Path(path if Path(path).exists() else without_part(path))
     inside = found.rglob("*") if found.is_dir() else ()
     return max((file.stat().st_mtime for file in (found, *inside) if file.exists()), default=0.0)
 

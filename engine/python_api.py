@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainedModel(os.PathLike[str]):
-    """A finished run: `os.fspath()` and `str()` give the model's folder, so it can be passed wherever a path can."""
+    """A finished run: `os.fspath()` and `str()` give the model's folder, so it can be passed wherever a path can.
+
+    `name` is the run's, `model_path` the folder with safetensors and tokenizer, `metrics` the last value of each curve.
+    """
 
     name: str
     model_path: Path
@@ -85,6 +90,34 @@ class Run:
         """Ask it to finish its step, save and end; `force` ends the process at once. Returns without waiting."""
         queue.stop(self._directory, force=force)
 
+    def push(self, hub_model_id: str | None = None, *, private: bool | None = None) -> str:
+        """Upload the finished model to the Hugging Face Hub and return its address; the token is that of the login.
+
+        What is not given is as the run's settings say: its own name in your account, and private.
+
+        Raises:
+            RunError: it has no finished model.
+            ModelError: nobody is logged in, the account may not write there, or the Hub cannot be reached.
+        """
+        from engine import api
+
+        return api.push(self.name, hub_model_id, private=private)
+
+    def watch(self, every: float = 0.5) -> Iterator[Status]:
+        """Its status now and after every change, until it has ended; looks every `every` seconds, and prints nothing.
+
+        Starts it when the device becomes free, so that a queued run is not waited for in vain.
+        """
+        last: Status | None = None
+        while last is None or not last.ended_state:
+            now = self.status
+            if now != last:
+                yield now
+            last = now
+            if not now.ended_state:
+                queue.dispatch(self.path.parent)
+                time.sleep(every)
+
     def wait(self) -> TrainedModel:
         """Show its progress until it has ended, in a terminal or a notebook.
 
@@ -103,8 +136,11 @@ class Run:
 def start(params: LLMTrainingParams) -> Run:
     """Queue a training and return at once; it begins as soon as the device is free, in a process of its own.
 
+    `params` are settings of any trainer; without a `project_name` the run gets a name such as "sft-starter-1".
+
     Raises:
         RunNameTaken: there is a run of that name.
+        RunError: the folder of the runs cannot be written.
     """
     run = queue.enqueue(params)
     queue.dispatch(run.path.parent)
@@ -112,9 +148,14 @@ def start(params: LLMTrainingParams) -> Run:
 
 
 def train(params: LLMTrainingParams) -> TrainedModel:
-    """Train in a process of its own, show progress on standard error, and wait.
+    """Train in a process of its own, and wait: with a bar in a terminal, one drawn output in a notebook, else with lines.
+
+    What it returns can be given as `model`, `model_ref` or `rl_reward_model_path` of the next training. Ctrl-C, or stopping
+    the cell, ends the waiting and not the run: `Run(name)` finds it again.
 
     Raises:
+        RunNameTaken: there is a run of that name.
+        RunError: the folder of the runs cannot be written.
         ParamError: the settings cannot be used.
         TrainingError: the run failed, was stopped or was interrupted; message and hint say why.
     """

@@ -46,5 +46,16 @@ def spec_for(trainer: str) -> TrainerSpec:
 
 
 def parse(values: dict[str, Any]) -> LLMTrainingParams:
-    """Settings from a plain dict, as the settings class of the trainer that it names."""
-    return spec_for(str(values.get("trainer", ""))).params(**values)
+    """Settings from a plain dict, as the settings class of the trainer that it names. Names of older tools are understood."""
+    return class_of(values)(**values)
+
+
+def class_of(values: dict[str, Any]) -> type[LLMTrainingParams]:
+    """The settings class of the trainer that these settings name.
+
+    Raises:
+        ParamError: they name none, or one that there is not.
+    """
+    from engine.compatibility import trainer_of
+
+    return spec_for(trainer_of(values)).params

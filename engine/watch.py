@@ -1,4 +1,4 @@
-"""Follows a run: a progress bar and the loss as a small curve in a terminal or a notebook, plain lines when piped.
+"""Follows a run: a bar, the time that is left and the loss as a small curve in a terminal or a notebook, else plain lines.
 
 Holds nothing that a run needs.
 """
@@ -8,10 +8,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
+from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from engine.notebook import NotebookProgress, in_notebook
 from engine.runs import events, queue
 from engine.runs.directory import RunDirectory, runs_root
 from engine.runs.status import Status
@@ -19,33 +21,81 @@ from engine.sparkline import sparkline
 
 _POLL_S = 0.2
 _WIDTH = 16
+_BAR = 24
 
 
 def watch(name: str) -> Status:
-    """Wait until a run has ended and return its last status, printing what happens on standard error.
+    """Wait until a run has ended and return its last status, showing what happens on standard error or in the notebook.
 
     Dispatches the queue while it waits, so that a run starts even when no page is open.
     """
     run = RunDirectory.open(name)
+    if in_notebook():
+        return _in_notebook(run)
     console = Console(stderr=True)
-    return _with_bar(run, console) if console.is_terminal or console.is_jupyter else _with_lines(run)
+    return _with_bar(run, console) if console.is_terminal else _with_lines(run)
+
+
+def time_left(status: Status, seconds: float, since: int) -> str:
+    """How long the rest takes at the pace of the steps since `since`, in words; "" while nothing is known."""
+    done, rest = status.step - since, status.total_steps - status.step
+    if done <= 0 or rest <= 0 or seconds <= 0:
+        return ""
+    return f"{timedelta(seconds=round(rest * seconds / done))} left"
+
+
+class _Pace:
+    """When the first step that was seen was done, and how long the others have taken since."""
+
+    def __init__(self) -> None:
+        self._first: tuple[int, float] | None = None
+
+    def left(self, status: Status) -> str:
+        """What `time_left` says, from the first step that was seen."""
+        if not status.step:
+            return ""
+        if self._first is None:
+            self._first = (status.step, time.monotonic())
+        step, began = self._first
+        return time_left(status, time.monotonic() - began, step)
 
 
 def _with_bar(run: RunDirectory, console: Console) -> Status:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    losses: list[float] = []
+    # what changes its length stands last, so that the bar keeps its place
+    words = (TextColumn("{task.fields[left]}"), TextColumn("{task.description}", markup=False))
+    columns = (BarColumn(_BAR), MofNCompleteColumn(), *words)
+    losses, pace = list[float](), _Pace()
     with Progress(*columns, console=console) as progress:
-        task, status = progress.add_task("queued", total=None), run.status()
+        task, status = progress.add_task("queued", total=None, left=""), run.status()
         for status, new in _ticks(run):
-            losses += [value for value in _losses(new) if value is not None]
-            words = status.phase or status.state.value
+            losses += _losses(new)
+            doing = status.phase or status.state.value
             curve = f"  loss {losses[-1]:.4f} {sparkline(losses, _WIDTH)}" if losses else ""
-            progress.update(task, completed=status.step, total=status.total_steps or None, description=words + curve)
+            total = status.total_steps or None
+            progress.update(task, completed=status.step, total=total, description=doing + curve, left=pace.left(status))
+            for line in _warnings(new):
+                progress.console.print(line, markup=False)
         return status
 
 
-def _losses(new: Iterable[events.Event]) -> Iterable[float | None]:
-    return (event["values"]["loss"] for event in new if event["type"] == "metric" and "loss" in event["values"])
+def _in_notebook(run: RunDirectory) -> Status:
+    losses, pace, output, status = list[float](), _Pace(), NotebookProgress(), run.status()
+    for status, new in _ticks(run):
+        losses += _losses(new)
+        output.show(run.name, status, losses, pace.left(status))
+        for line in _warnings(new):
+            print(line)
+    return status
+
+
+def _losses(new: Iterable[events.Event]) -> list[float]:
+    """The losses among new events; one that was no number is left out, since no curve can show it."""
+    values = [event["values"].get("loss") for event in new if event["type"] == "metric"]
+    return [value for value in values if value is not None]
+
+
+def _warnings(new: Iterable[events.Event]) -> list[str]:
+    return [f"warning: {event['message']}" for event in new if event["type"] == "warning"]
 
 
 def _with_lines(run: RunDirectory) -> Status:

@@ -15,6 +15,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Where the trainings of the contract tests and of tests/train run: a machine with a card may say `cuda`.
+DEVICE = os.environ.get("AITRAINING_TEST_DEVICE", "cpu")
+
 SENTENCES = [
     "The harbour opens at six and the boats go out before the sun is up.",
     "When does the harbour open? The harbour opens at six.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -255,13 +256,14 @@ class Events:
     def read(self, text: str, seen: dict[str, Any]) -> list[Any]:
         """Take settings from YAML."""
         try:
-            params = api.from_yaml(text or "")
+            params, lines = api.read_settings(text or "")
         except StudioError as error:
             return [data_view.failure_html(error), gr.skip(), gr.skip(), *[gr.skip()] * len(self.form.names)]
         values = params.model_dump()
         # what the file says about bad rows is a choice that was made
         seen = {**(seen or {}), "looked": params.data_path, "auto": False}
-        note = '<p class="st-note">These settings are now in the form.</p>'
+        became = "".join(f"<br>{escape(line)}" for line in lines)  # names of older tools, and what they are here
+        note = f'<p class="st-note">These settings are now in the form.{became}</p>'
         return [note, sample_of(params.data_path), seen, *self.form.filled(values)]
 
     def judge(self, kept: Any, everything: Any, *given: Any) -> list[Any]:

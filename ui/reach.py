@@ -61,8 +61,8 @@ def refuse_foreign(values: dict[str, Any]) -> None:
     """Refuse what a browser may not ask for.
 
     Raises:
-        ParamError: it names a Python file to run, or, on a page served to others, a file outside the studio's own folders, or
-            another server to be asked.
+        ParamError: it names a Python file to run, or, on a page served to others, a file outside the studio's own folders,
+            another server to be asked, or an upload.
     """
     _refuse_programs(values)
     if only_local():
@@ -71,6 +71,9 @@ def refuse_foreign(values: dict[str, Any]) -> None:
     if wrong:
         sentence = "This page is served to others, so it reads uploaded files, samples and finished runs only."
         raise ParamError([FieldProblem(name, sentence) for name in wrong], hint="Upload the file.")
+    if values.get("push_to_hub"):
+        sentence = "This page is served to others, so it uploads nothing under its owner's name."
+        raise ParamError([FieldProblem("push_to_hub", sentence)], hint="Use `aitraining push` on the machine that trained it.")
     afar = [name for name in _ADDRESSES if values.get(name)]
     if afar:
         sentence = "This page is served to others, so it asks no other servers."
@@ -87,6 +90,7 @@ def _refuse_programs(values: dict[str, Any]) -> None:
 def _ours(reference: str) -> bool:
     """True for what is no path (a sample, a run's name, a Hub id) and for a path inside the runs folder."""
     root, path = api.runs_root(), Path(reference).expanduser()
-    if path.exists():
-        return path.resolve().is_relative_to(root)
+    folder = path if path.exists() else Path(api.without_part(reference)).expanduser()  # `folder:split` names a folder
+    if folder.exists() and not reference.startswith(api.SAMPLE_PREFIX):
+        return folder.resolve().is_relative_to(root)
     return not path.is_absolute() and ".." not in path.parts and not reference.startswith("~")

@@ -99,7 +99,7 @@ def prepare(
         warnings.insert(0, _dropped_words(dropped, counts))
     return Prepared(
         source=str(path),
-        sha256=_digest(path),
+        sha256=_digest(path, [*how.files, *how.valid_files]),
         bytes=sum(file.size or 0 for file in how.files),
         form=how.form,
         mapping=how.mapping,
@@ -248,13 +248,12 @@ def _dropped_words(dropped: int, counts: Counter[str]) -> str:
     return f"{dropped} rows with problems were left out ({rules})."
 
 
-def _digest(path: str | Path) -> str:
-    """SHA-256 of a file, or of the names and contents of a folder's files."""
-    digest = hashlib.sha256()
-    root = Path(path).expanduser()
-    for file in [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file()):
-        digest.update(file.name.encode() if root.is_dir() else b"")
-        with file.open("rb") as opened:
+def _digest(path: str | Path, files: list[Member]) -> str:
+    """SHA-256 of a file as it lies there; of a folder, a part of one or a Hub set that of the files' names and contents."""
+    digest, alone = hashlib.sha256(), Path(path).expanduser()
+    for file in [Member(alone.name, lambda: alone.open("rb"), None)] if alone.is_file() else files:
+        digest.update(b"" if alone.is_file() else file.name.encode())
+        with file.open() as opened:
             while block := opened.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from engine.data.hub import fetched, looks_like_id
+from engine.data.parts import Part, chosen, part_of, split_of
 from engine.errors import DataError
 
 EXPECTED = "a table (CSV, TSV, Parquet), JSON, JSON Lines, or plain text; .gz and .zip of these are read too"
@@ -56,19 +57,27 @@ class Member:
     format: str = ""  # "jsonl" | "json" | "csv" | "parquet" | "text"
     encoding: str = "utf-8"
     note: str = ""
+    split: str = ""  # "train", "valid", "test" where its place says so
 
 
 def members(path: str | Path) -> list[Member]:
     """The data files at a path: itself, what a .gz or .zip holds, the files of a folder, or of a Hub data set.
 
+    Of a folder and of a Hub data set a part can be named: `data:valid`, `openai/gsm8k:main:train`.
+
     Raises:
         DataError: there is nothing, or nothing that holds rows.
     """
     asked, path = str(path), Path(path).expanduser()
-    if not path.exists() and looks_like_id(asked):
-        path = fetched(asked)
+    if not path.exists():
+        part = part_of(asked)
+        source = part.source if part else asked
+        if part and Path(source).expanduser().exists():
+            return _part(Path(source).expanduser(), part)
+        if looks_like_id(source):
+            return _all_unpacked(fetched(source, part), "")
     if path.is_dir():
-        return _folder(path)
+        return _all_unpacked(_folder(path), path)
     if not path.is_file():
         raise DataError(f"There is no file {str(path)!r}.", hint="Check the path, or drop the file on the page.")
     if path.stat().st_size == 0:
@@ -82,7 +91,26 @@ def text_of(member: Member) -> io.TextIOWrapper:
     return io.TextIOWrapper(member.open(), encoding=member.encoding, errors=errors, newline="")
 
 
-def _folder(path: Path) -> list[Member]:
+def _part(path: Path, part: Part) -> list[Member]:
+    """The files of one part of a folder."""
+    if not path.is_dir():
+        raise DataError(f"{path.name} is a file, and has no part {part.split!r}.", hint="Name the file alone.")
+    card, files = path / "README.md", _folder(path)
+    named = {file.relative_to(path).as_posix(): file for file in files}
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    return _all_unpacked([named[name] for name in chosen(list(named), text, part)], path)
+
+
+def _all_unpacked(files: list[Path], root: Path | str) -> list[Member]:
+    """What the files hold; a file in a folder called `train` or `test` is of that split, whatever its own name is."""
+    return [
+        replace(member, split=split_of(file.relative_to(root).as_posix() if root else file.name))
+        for file in files
+        for member in _unpacked(file)
+    ]
+
+
+def _folder(path: Path) -> list[Path]:
     files = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in _SUFFIXES)
     files = [p for p in files if not any(part.startswith(".") for part in p.relative_to(path).parts)]
     # what describes the folder is no row of it, unless there is nothing else
@@ -93,7 +121,7 @@ def _folder(path: Path) -> list[Member]:
     files = [p for p in files if p.stat().st_size]
     if not files:
         raise DataError(f"The files in {path.name} are all empty.", hint=f"Expected {EXPECTED}.")
-    return [member for file in files for member in _unpacked(file)]
+    return files
 
 
 def _unpacked(path: Path) -> list[Member]:

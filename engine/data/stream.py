@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.convert import convert
-from engine.data.forms import FORMS, Detection, detect, guess_mapping
+from engine.data.forms import FORMS, Detection, detect, detect_mapped, guess_mapping
+from engine.data.parts import split_of
 from engine.data.readers import FORMAT_NAMES, read
 from engine.data.records import Problem, Record, Refused
 from engine.data.source import EXPECTED, Member, members
@@ -18,14 +19,6 @@ from engine.spec import RowKind
 
 # Rows from which the form is told.
 _LOOKED_AT = 200
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "valid": "valid",
-    "validation": "valid",
-    "dev": "valid",
-    "eval": "valid",
-}
 KIND_WORDS: dict[str, str] = {
     "text": "plain text",
     "chat": "questions with answers, or conversations",
@@ -60,7 +53,11 @@ def layout(path: str | Path, form: str | None, mapping: dict[str, str] | None) -
         found = problem.message if problem else "It has no rows."
         raise DataError(f"{train[0].name}: no row can be read. {found}", hint=f"Expected {EXPECTED}.")
     columns = list(dict.fromkeys(name for record in first for name in record.values))
-    found = detect([record.values for record in first])
+    rows = [record.values for record in first]
+    _refuse_unknown(mapping or {}, columns)
+    found = detect(rows)
+    if form is None and mapping and (mapped := detect_mapped(rows, mapping, found.form if found else "")):
+        return Layout(train, valid, columns, mapped, mapped.form, mapped.mapping)
     if form is not None and form not in FORMS:
         raise DataError(f"There is no row format {form!r}.", hint=f"Choose one of: {', '.join(FORMS)}.")
     chosen = form or (found.form if found else "")
@@ -69,13 +66,16 @@ def layout(path: str | Path, form: str | None, mapping: dict[str, str] | None) -
     base = found.mapping if found and found.form == chosen else guess_mapping(chosen, columns)
     merged = {**base, **{k: v for k, v in (mapping or {}).items() if v}}
     known = {role.name for role in FORMS[chosen].roles}
-    for role, column in (mapping or {}).items():
-        if role not in known:
-            raise DataError(f"Rows of {FORMS[chosen].label} have no {role!r}.", hint=f"They have: {', '.join(sorted(known))}.")
-        if column and column not in columns:
-            raise DataError(f"There is no column {column!r}.", hint=f"The columns are: {', '.join(columns[:20])}.")
+    for role in (mapping or {}).keys() - known:
+        raise DataError(f"Rows of {FORMS[chosen].label} have no {role!r}.", hint=f"They have: {', '.join(sorted(known))}.")
     merged = {k: v for k, v in merged.items() if (mapping or {}).get(k, v)}  # a role mapped to "" is left out
     return Layout(train, valid, columns, found, chosen, merged)
+
+
+def _refuse_unknown(mapping: dict[str, str], columns: list[str]) -> None:
+    for column in mapping.values():
+        if column and column not in columns:
+            raise DataError(f"There is no column {column!r}.", hint=f"The columns are: {', '.join(columns[:20])}.")
 
 
 def converted(files: list[Member], how: Layout, kind: RowKind) -> Iterator[tuple[int, dict[str, Any] | Problem]]:
@@ -107,13 +107,20 @@ def check_serves(how: Layout, kind: RowKind) -> None:
     if kind not in form.kinds:
         raise DataError(
             f"This file holds {form.label}; this trainer needs {KIND_WORDS[kind]}.",
-            hint="Choose another trainer, another file, or correct the format and its columns.",
+            hint=f"{_readers_of(form.kinds)} Else choose another file, or correct the format and its columns.",
         )
     missing = [role.label for role in form.roles if role.required and role.name not in how.mapping]
     if missing:
         raise DataError(
             f"No column is chosen for: {', '.join(missing)}.", hint=f"The columns are: {', '.join(how.columns[:20])}."
         )
+
+
+def _readers_of(kinds: tuple[RowKind, ...]) -> str:
+    from engine.registry import specs
+
+    ids = [spec.id for spec in specs().values() if spec.rows in kinds]
+    return f"Trainers that read it: {', '.join(ids)}."
 
 
 def format_name(file: Member) -> str:
@@ -143,10 +150,10 @@ def _split_files(files: list[Member]) -> tuple[list[Member], list[Member]]:
     """Training files, and those that a folder or archive itself names as held out. `test` files are left alone."""
     if len(files) == 1:
         return files, []
-    stems = {id(f): f.name.lower().split(".")[0].split("-")[0] for f in files}
-    train = [f for f in files if _SPLITS.get(stems[id(f)]) == "train"]
-    valid = [f for f in files if _SPLITS.get(stems[id(f)]) == "valid"]
+    splits = {id(f): split_of(f.name) or f.split for f in files}
+    train = [f for f in files if splits[id(f)] == "train"]
+    valid = [f for f in files if splits[id(f)] == "valid"]
     if train:
         return train, valid
-    rest = [f for f in files if f not in valid and stems[id(f)] != "test"]
+    rest = [f for f in files if f not in valid and splits[id(f)] != "test"]
     return rest or files, valid if rest else []

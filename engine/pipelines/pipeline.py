@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config_file import read_mapping, yaml_entry
+from engine.data.parts import without_part
 from engine.errors import FieldProblem, ParamError
 from engine.params import NAME_PATTERN, LLMTrainingParams, form_of
 from engine.pipelines.gate import Gate, read_gate
@@ -169,7 +170,9 @@ def _from_here(value: Any, *, folder: bool) -> Any:
     """A relative path as a full one, since a pipeline may be resumed from elsewhere; names of models stay names."""
     if not isinstance(value, str) or not value.strip() or value.startswith(PREFIX) or (folder and "/" not in value):
         return value
-    here = Path(value).expanduser()
+    here, source = Path(value).expanduser(), without_part(value)
+    if not here.exists() and Path(source).expanduser().is_dir():  # a part of a folder
+        return str(Path(source).expanduser().resolve()) + value.removeprefix(source)
     return str(here.resolve()) if here.exists() else value
 
 

@@ -12,8 +12,8 @@ from engine.advice import PIPELINES
 from engine.command import command
 from engine.config_file import to_yaml
 from engine.data import FORMS
-from engine.params import LLMTrainingParams, flag
-from engine.reference.settings import default_of
+from engine.field_words import default_of
+from engine.params import LLMTrainingParams, flag, form_of
 from engine.reference.table import table
 from engine.registry import specs
 from engine.samples import PREFIX, Sample, samples
@@ -192,5 +192,14 @@ def _literal(value: Any) -> str:
 
 
 def _settings(spec: TrainerSpec) -> str:
-    rows = [(f"`{name}`", f"`{flag(name)}`", default_of(spec.params, name), advice) for name, advice in spec.guide.settings]
+    fields = spec.params.model_fields
+    rows = [
+        (
+            f"`{name}`",
+            f"`{flag(name)}`",
+            default_of(fields[name], auto=form_of(spec.params, name).auto, mark="`"),
+            advice,
+        )
+        for name, advice in spec.guide.settings
+    ]
     return table(("setting", "flag", "default", "what it is good for"), rows)

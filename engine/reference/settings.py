@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import types
-from typing import Any, Literal, Union, get_args, get_origin
-
-from pydantic.fields import FieldInfo
-
-from engine.explain import range_of
+from engine.field_words import default_of, values_of
 from engine.params import LLMTrainingParams, flag, form_of
 from engine.reference.table import table
 from engine.registry import specs
@@ -32,38 +27,14 @@ def page() -> str:
 
 def _table(cls: type[LLMTrainingParams], names: set[str]) -> str:
     rows = [
-        (f"`{name}`", f"`{flag(name)}`", _values(field), default_of(cls, name), field.description or "")
+        (
+            f"`{name}`",
+            f"`{flag(name)}`",
+            values_of(field, "`"),
+            default_of(field, auto=form_of(cls, name).auto, mark="`"),
+            field.description or "",
+        )
         for name, field in cls.model_fields.items()
         if name in names and name != "trainer"
     ]
     return table(("setting", "flag", "values", "default", "what it does"), rows)
-
-
-def _values(field: FieldInfo) -> str:
-    plain = _plain(field.annotation)
-    if get_origin(plain) is Literal:
-        return ", ".join(f"`{value}`" for value in get_args(plain))
-    if plain is bool:
-        return "yes, no"
-    words = {int: "whole number", float: "number", str: "text"}.get(plain, "list" if get_origin(plain) is list else "mapping")
-    bounds = range_of(field)
-    return f"{words}, {bounds}" if bounds and plain in (int, float) else words
-
-
-def default_of(cls: type[LLMTrainingParams], name: str) -> str:
-    """What counts when nothing is given, in words."""
-    field = cls.model_fields[name]
-    if field.is_required():
-        return "must be given"
-    value: Any = field.get_default(call_default_factory=True)
-    if value is None or value in ([], {}):
-        return "automatic" if form_of(cls, name).auto else "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
-
-
-def _plain(annotation: Any) -> Any:
-    if get_origin(annotation) in (Union, types.UnionType):
-        return next(part for part in get_args(annotation) if part is not type(None))
-    return annotation

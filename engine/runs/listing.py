@@ -36,10 +36,19 @@ class RunSummary:
 
 
 def list_runs(root: Path) -> list[RunSummary]:
-    """Every run under `root`, newest first; folders that are no runs are left out."""
-    if not root.is_dir():
+    """Every run under `root`, newest first; folders that are no runs are left out.
+
+    Raises:
+        RunError: there is something at `root` that cannot be looked into.
+    """
+    try:
+        found = [RunDirectory(path) for path in root.iterdir() if not path.name.startswith(".")]
+    except FileNotFoundError:
         return []
-    found = [RunDirectory(path) for path in root.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        raise RunError(
+            f"The runs in {root} cannot be listed: {error.strerror}.", hint="Set AITRAINING_HOME to another folder."
+        ) from None
     summaries = [_readable(run) for run in found if run.status_file.is_file() and run.params_file.is_file()]
     return sorted((s for s in summaries if s is not None), key=lambda s: s.created, reverse=True)
 

@@ -1,15 +1,16 @@
 """Attention over several documents that lie end to end in one row, without padding the row and without a mask.
 
 Registered with transformers as "documents": the row is cut at the document starts (`cu_seq_lens_q`, as the flash
-kernels name them), documents of about the same length are stacked, and each stack runs through PyTorch's causal
-attention in one go. The cost is the sum of the documents' squared lengths and not the square of their sum; what a
-stack pads (under a third of it) lies behind a document's end, where causal attention never looks. No mask function is
-registered under this name, so transformers builds none.
+kernels name them). In half precision on an NVIDIA GPU (Ampere or newer) PyTorch's own flash kernel for documents of
+different lengths does it all; elsewhere documents of about the same length are stacked, and each stack runs through
+PyTorch's causal attention in one go. The cost is the sum of the documents' squared lengths and not the square of their
+sum; what a stack pads (under a third of it) lies behind a document's end, where causal attention never looks. No mask
+function is registered under this name, so transformers builds none.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +59,14 @@ class _Unstack(torch.autograd.Function):
 
 
 @lru_cache(maxsize=8)
+def _stacks(edges: torch.Tensor, device: torch.device) -> _Stacks:
+    """The stacks of a row, on its device. Known by the tensor itself, which all layers are given: reading it, and moving
+    what follows from it, would make a GPU wait in each of them.
+    """
+    shapes, sources, back = _stacked(tuple(edges.tolist()))
+    return _Stacks(shapes, sources.to(device), back.to(device))
+
+
 def _stacked(edges: tuple[int, ...]) -> _Stacks:
     """Sort the documents between `edges` into stacks."""
     starts, lengths = np.array(edges[:-1]), np.diff(edges)
@@ -85,6 +94,7 @@ def documents_attention(
     attention_mask: torch.Tensor | None,
     *,
     cu_seq_lens_q: torch.Tensor,
+    max_length_q: int | None = None,
     dropout: float = 0.0,
     scaling: float | None = None,
     **_: Any,
@@ -101,8 +111,42 @@ def documents_attention(
     options["enable_gqa"] = key.shape[1] != query.shape[1]
     if len(cu_seq_lens_q) == 2:
         return scaled_dot_product_attention(query, key, value, **options).transpose(1, 2), None
-    stacks = _stacked(tuple(cu_seq_lens_q.tolist()))
-    sources, back = stacks.sources.to(query.device), stacks.back.to(query.device)
+    if max_length_q and _flash_knows(query, key, value, dropout):
+        return _flash(query, key, value, cu_seq_lens_q, max_length_q, scaling), None
+    return _in_stacks(query, key, value, _stacks(cu_seq_lens_q, query.device), options), None
+
+
+def _flash_knows(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, dropout: float) -> bool:
+    """Whether PyTorch's flash kernel computes this: half precision, heads of one size, no dropout, a card that can."""
+    size = query.shape[-1]
+    fits = query.dtype in (torch.bfloat16, torch.float16) and size == value.shape[-1] and size % 8 == 0 and size <= 256
+    return query.is_cuda and fits and not dropout and _has_flash(query.device)
+
+
+@cache
+def _has_flash(device: torch.device) -> bool:
+    return torch.backends.cuda.is_flash_attention_available() and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def _flash(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, edges: torch.Tensor, longest: int, scaling: float | None
+) -> torch.Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
+    made: Any = varlen_attn(q, k, v, edges, edges, longest, longest, scale=scaling, window_size=(-1, 0))
+    return made[None]
+
+
+def _in_stacks(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, stacks: _Stacks, options: dict[str, Any]
+) -> torch.Tensor:
+    """The same by stacks, each through PyTorch's causal attention."""
+    _, sources, back = stacks
+    dropout = options["dropout_p"]
     sizes = [documents * longest for documents, longest in stacks.shapes]
     parts = [_Stack.apply(part[0].transpose(0, 1), sources, back).split(sizes) for part in (query, key, value)]
     made = []
@@ -111,7 +155,7 @@ def documents_attention(
         attend = _spelt_out if _is_short(q, dropout) else scaled_dot_product_attention
         made.append(attend(q, k, v, **options).transpose(1, 2).flatten(0, 1))
     joined = made[0] if len(made) == 1 else torch.cat(made)
-    return _Unstack.apply(joined, back)[None], None
+    return _Unstack.apply(joined, back)[None]
 
 
 # Queries of one step through a stack; the keys behind them are never touched, which halves the work on long documents.

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch.linalg import vector_norm
 
 
 class BestWeights:
@@ -34,12 +35,12 @@ class BestWeights:
 
 
 def fingerprint(model: Any) -> torch.Tensor:
-    """Two sums over each trainable tensor: if no bit of it changed, neither did these. Shape (tensors, 2), float64."""
+    """Sum and length of each trainable tensor: if no bit of it changed, neither did these. Shape (tensors, 2), float64."""
     with torch.no_grad():
-        # to the CPU first: Apple's GPUs have no float64
-        wide = (p.detach().cpu().double() for _, p in _trainable(model))
-        sums = [(float(p.sum()), float(p.square().sum())) for p in wide]
-    return torch.tensor(sums, dtype=torch.float64)
+        # Apple's GPUs have no float64; elsewhere no copy is made in it, which a large embedding would have no room for
+        near = (p.detach().cpu() if p.device.type == "mps" else p.detach() for _, p in _trainable(model))
+        sums = [torch.stack([p.sum(dtype=torch.float64), vector_norm(p, dtype=torch.float64)]).cpu() for p in near]
+    return torch.stack(sums)
 
 
 def _trainable(model: Any) -> list[tuple[str, torch.nn.Parameter]]:

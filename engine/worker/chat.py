@@ -36,6 +36,7 @@ from engine.worker.scoring import score_ids
 from engine.worker.templates import choose_template
 from engine.worker.tokens import chat_tokens, prompt_text
 
+_MORE_ROOM = "Choose a smaller model or one side only, or wait until the training has ended."
 # Two sides, and one to change to and fro.
 _LOADED = 3
 
@@ -145,7 +146,9 @@ def _score(model: Any, tokenizer: Any, messages: list[dict[str, str]], answer: s
 
 def _tell_error(tell: Any, side: int, error: Exception) -> None:
     told = explained(error)
-    tell("error", side=side, message=told.message, hint=told.hint)
+    # what frees memory for a training does not help who talks
+    hint = _MORE_ROOM if told.cause == "memory" else told.hint
+    tell("error", side=side, message=told.message, hint=hint)
 
 
 def _speak(model: Any, tokenizer: Any, messages: list[dict[str, str]], settings: dict[str, Any]) -> Iterator[str]:

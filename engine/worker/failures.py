@@ -10,6 +10,9 @@ from engine.errors import DataError, DeviceError, ModelError, ParamError, Studio
 
 _CAUSES = {DataError: "data", ModelError: "model", DeviceError: "device", ParamError: "settings"}
 
+# What comes as a plain RuntimeError: from the CPU's allocator, the driver, its matrix library, and Apple's GPU.
+_NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "MPS backend out of memory")
+
 
 def explained(error: BaseException) -> TrainingError:
     """The error as a TrainingError with a cause; our own errors keep their words."""
@@ -19,7 +22,7 @@ def explained(error: BaseException) -> TrainingError:
         cause = next((c for kind, c in _CAUSES.items() if isinstance(error, kind)), "failed")
         return TrainingError(error.message, hint=error.hint, cause=cause)
     text = str(error)
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in text for words in _NO_MEMORY):
         return TrainingError(
             "Memory ran out.",
             hint="Train a LoRA adapter, halve the rows per step (and double the accumulation), or cut rows shorter.",

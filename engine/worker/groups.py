@@ -23,6 +23,7 @@ from engine.errors import TrainingError
 from engine.runs.status import State
 from engine.worker.flat import memory_bytes
 from engine.worker.judge import Judge
+from engine.worker.models import exact
 from engine.worker.reporter import Reporter
 from engine.worker.rows import Rows
 
@@ -71,6 +72,7 @@ class GroupTrainer(GRPOTrainer):
         valid = _numbers(count, len(self.rows)) if rows.valid else None
         super().__init__(reward_funcs=self.total, train_dataset=_numbers(0, count), eval_dataset=valid, **kwargs)
         self.remove_callback(PrinterCallback)  # the log has its own lines
+        exact(self.model)  # TRL puts an adapter on a quantised base into bfloat16, which rounds and fp16's scaling cannot take
         self.beta = kl
         if kl and reference is not None:
             add_fused_lm_head(reference, temperature=self.temperature)

@@ -25,12 +25,12 @@ def download(source: ModelSource) -> None:
         ModelError: it cannot be had.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HTTPError
 
     wanted = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
     try:
         snapshot_download(source.reference, allow_patterns=wanted, ignore_patterns=["*/*"])
-    except (HfHubHTTPError, OSError) as error:
+    except (HTTPError, OSError) as error:  # an answer that says no, or no answer at all
         raise _not_loaded(source, "model", error) from error
 
 
@@ -168,12 +168,22 @@ def with_adapter(model: Any, params: LLMTrainingParams, task: str) -> Any:
         task_type=task,
     )
     try:
-        return get_peft_model(model, config)
+        return exact(get_peft_model(model, config))
     except ValueError as error:
         hint = "Train all weights instead (no adapter), or choose another model."
         if named != "all-linear":
             hint = "Use all-linear (--target-modules all-linear), which finds the layers by itself."
         raise ModelError(f"The adapter cannot be put on this model: {error}", hint=hint) from error
+
+
+def exact(model: Any) -> Any:
+    """The model with what is trained in fp32: peft sees to its own matrices, and leaves a scoring head in the base's format,
+    where small steps are rounded away and fp16's loss scaling refuses to work.
+    """
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+    return model
 
 
 def _quantized(params: LLMTrainingParams) -> Any:

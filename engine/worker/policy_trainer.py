@@ -85,8 +85,9 @@ class PolicyTrainer(FlatTrainer):
 
     def _clip_grad_norm(self, model: Any) -> Any:
         """Policy and value head each by themselves: a head that has much to learn would leave the policy nothing."""
-        self.accelerator.clip_grad_norm_(self.head.parameters(), self.args.max_grad_norm)
-        return super()._clip_grad_norm(model)
+        norm = super()._clip_grad_norm(model)  # which takes fp16's loss scale out of all gradients, and may do so only once
+        torch.nn.utils.clip_grad_norm_(self.head.parameters(), self.args.max_grad_norm)
+        return norm
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)

@@ -51,7 +51,10 @@ def document_scores(bare: Any, inputs: dict[str, Any]) -> torch.Tensor:
     inner = bare.get_base_model() if hasattr(bare, "get_base_model") else bare
     hidden = inner.base_model(**forward_inputs(inner, inputs), use_cache=False).last_hidden_state[0]
     last = inputs["cu_seq_lens_q"][1:].long() - 1
-    return inner.score(hidden[last]).float()[:, 0]
+    heads = list(inner.score.parameters())
+    # an adapter has the frozen head beside its own, which is held finer than the base
+    trained = next((weight for weight in heads if weight.requires_grad), heads[0])
+    return inner.score(hidden[last].to(trained.dtype)).float()[:, 0]
 
 
 def score_texts(model: Any, tokenizer: Any, texts: Sequence[str], max_length: int | None = None) -> list[float]:

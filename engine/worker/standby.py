@@ -8,38 +8,63 @@ It ends when its standard input does, that is, when the app that started it is g
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import select
 import signal
 import socket
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from engine.runs.channel import Channel
 from engine.worker.__main__ import run_job
 
+# Who remembers whether bitsandbytes is there.
+_REMEMBERED = {
+    "peft.import_utils": ("is_bnb_available", "is_bnb_4bit_available"),
+    "transformers.utils.import_utils": ("is_bitsandbytes_available",),
+}
+
 
 def preload() -> None:
     """Import what jobs need, transformers' lazily loaded parts included."""
-    import accelerate
-    import peft  # noqa: F401
-    import torch
-    import torch._dynamo
-    import torch.optim
-    import transformers.integrations
-    import transformers.models.llama.modeling_llama
-    import transformers.models.qwen2.modeling_qwen2
-    import transformers.trainer  # noqa: F401
+    with _unseen_bitsandbytes():
+        import accelerate
+        import peft  # noqa: F401
+        import torch
+        import torch._dynamo
+        import torch.optim
+        import transformers.integrations
+        import transformers.models.llama.modeling_llama
+        import transformers.models.qwen2.modeling_qwen2
+        import transformers.trainer  # noqa: F401
 
-    import engine.worker.chat
-    import engine.worker.inspect
-    import engine.worker.train  # noqa: F401
+        import engine.worker.chat
+        import engine.worker.inspect
+        import engine.worker.train  # noqa: F401
 
     assert accelerate.__version__
     threads = len(os.listdir("/proc/self/task"))  # Python's own count does not know the threads of libraries
     assert threads == 1, f"a fork server must have one thread, and this one has {threads}"
     assert not torch.cuda.is_initialized(), "a fork server must not have touched the GPU"
+
+
+@contextmanager
+def _unseen_bitsandbytes() -> Iterator[None]:
+    """While it is imported bitsandbytes asks the GPU what it can do, and peft imports it where it is installed: a job that
+    needs it does so itself. Nobody remembers afterwards that it was not to be seen.
+    """
+    sys.modules["bitsandbytes"] = None  # type: ignore[assignment]  # Python's own sign for a module that cannot be imported
+    try:
+        yield
+    finally:
+        del sys.modules["bitsandbytes"]
+    for module, names in _REMEMBERED.items():
+        for name in names:
+            getattr(importlib.import_module(module), name).cache_clear()
 
 
 def serve(address: str) -> None:

@@ -18,7 +18,7 @@ from engine.models import ModelSource, resolve
 from engine.runs.status import State
 from engine.worker.answers import generating, stop_tokens
 from engine.worker.flat import logits_at
-from engine.worker.isolation import keeps_apart
+from engine.worker.isolation import in_half, keeps_apart
 from engine.worker.models import download, load_frozen, load_tokenizer
 from engine.worker.reporter import Reporter
 from engine.worker.rows import Row
@@ -112,7 +112,7 @@ class LocalTeacher:
         mask = torch.tensor([[0] * (longest - len(one)) + [1] * len(one) for one in prompts], device=self.model.device)
         drawn = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {}
         base = self.model.disable_adapter() if self.within else contextlib.nullcontext()
-        with generating(self.model), torch.no_grad(), torch.random.fork_rng(), base:
+        with generating(self.model), torch.no_grad(), torch.random.fork_rng(), base, in_half(self.model):
             torch.manual_seed(seed)  # by the rows and not by what came before: a run that goes on draws the same
             made = self.model.generate(
                 input_ids=ids,

@@ -17,9 +17,11 @@ import torch
 import transformers
 
 from engine.data import prepare
-from engine.device import device
-from engine.errors import DataError, TrainingError
+from engine.device import Device, device
+from engine.errors import DataError, DeviceError, StudioError, TrainingError
+from engine.hub_upload import HOW_TO_LOG_IN, logged_in, upload
 from engine.models import ModelFacts, facts, resolve
+from engine.params import LLMTrainingParams
 from engine.plan import DataFacts, Plan, plan
 from engine.registry import parse, spec_for
 from engine.runs import queue
@@ -90,6 +92,9 @@ class _Work:
             pid_started=psutil.Process(pid).create_time(),
             device=found.name,
         )
+        _check_usable(found)
+        if self.params.push_to_hub and not logged_in():  # said while there is time to log in
+            self.reporter.warn("Nobody is logged in, so the model cannot be uploaded when it is done.", HOW_TO_LOG_IN)
         self._prepare_data()
         source = resolve(self.params.model)
         if source.path is None:
@@ -102,7 +107,9 @@ class _Work:
         if note:
             self.reporter.warn(note)
         known = facts(self.params.model)
-        chosen = plan(self.params, self._count(tokenizer), known, found)
+        # said by name: what PyTorch would take by itself need not be what was looked at and planned for
+        params = self.params.model_copy(update={"device": found.kind})
+        chosen = plan(params, self._count(tokenizer), known, found)
         write_json(self.run.plan_file, {**chosen.to_dict(), "model_parameters": known.parameters})
         if why := chosen.reasons.get("merge_adapter"):
             self.reporter.warn(why)
@@ -178,9 +185,23 @@ class _Work:
         cards, stacked = Cards(card(adapter=False), card(adapter=True)), bool(known.base_of_adapter)
         save_model(self.run, job.model, tokenizer, chosen.params, known.dtype, cards, stacked=stacked)
         self.run.log_event("saved", step=self.reporter.status.step, path="model")
-        self._end(callback, job, saved_step)
+        address = self._uploaded(chosen.params) if chosen.params.push_to_hub and not callback.stopped else ""
+        self._end(callback, job, saved_step, address)
         if self.reporter.status.state is State.DONE:
             best.forget()  # a run that was stopped may go on, and then end worse than it was
+
+    def _uploaded(self, params: LLMTrainingParams) -> str:
+        """Put the model on the Hub; returns its address, "" for one that cannot be put there and is finished all the same."""
+        self.reporter.phase(State.SAVING, "Uploading to the Hugging Face Hub")
+        try:
+            address = upload(self.run, params.hub_model_id, private=params.hub_private)
+        except StudioError as error:
+            again = f"The model is finished and lies here; `aitraining push {self.run.name}` tries again."
+            self.reporter.warn(f"The upload failed. {error}", again)
+            return ""
+        self.run.log_event("uploaded", address=address)
+        print(f"Uploaded to {address}", flush=True)
+        return address
 
     def _checkpoint(self) -> str | None:
         """The last complete checkpoint, for a run that goes on."""
@@ -210,7 +231,7 @@ class _Work:
                 cause="unchanged",
             )
 
-    def _end(self, callback: RunCallback, job: Any, saved_step: int) -> None:
+    def _end(self, callback: RunCallback, job: Any, saved_step: int, address: str) -> None:
         steps = job.state.global_step
         if callback.stopped and steps < job.state.max_steps:
             reason = f"Stopped on request at step {steps} of {job.state.max_steps}. {_saved(saved_step)}"
@@ -220,7 +241,22 @@ class _Work:
         if callback.stopped_early:
             best = self.reporter.status.best_step
             reason = f"Stopped early at step {steps}: the {self.spec.best_words} at step {best}. {_saved(saved_step)}"
+        if address:
+            reason = f"{reason} The model is at {address}.".strip()
         self.reporter.set(state=State.DONE, reason=reason, ended=time.time(), phase="", step=steps, resumable=False)
+
+
+def _check_usable(found: Device) -> None:
+    """
+    Raises:
+        DeviceError: there is a GPU, and PyTorch cannot compute on it.
+    """
+    if found.kind != "cpu" and not torch.accelerator.is_available():
+        raise DeviceError(
+            f"{found.name} is there, but PyTorch cannot use it: most likely its driver is older than this PyTorch needs "
+            f"(CUDA {torch.version.cuda}).",
+            hint="Update the driver, or train on the processor (--device cpu).",
+        )
 
 
 def _saved(step: int) -> str:

@@ -79,6 +79,13 @@ def test_presets_and_yaml_fill_the_form(page: Page, server: Server) -> None:
     page.click("#read-yaml")
     expect(page.locator("#yaml")).to_contain_text("epochz")
     expect(page.locator("#yaml [role=alert]")).to_contain_text("epochs")  # the nearest right one is named
+    page.locator("#yaml-text .cm-content").click()
+    page.keyboard.press("Control+A")
+    theirs = "task: llm-generic\nbase_model: starter\ndata:\n  path: sample:harbour-almanac\nparams:\n  block_size: 64\n"
+    page.keyboard.insert_text(theirs)  # a file of AutoTrain
+    page.click("#read-yaml")
+    expect(page.locator("#yaml .st-note")).to_contain_text("block_size 64 → max_length 64")
+    expect(page.locator("#command")).to_contain_text("--max-length 64")
 
 
 def test_columns_that_say_nothing_can_be_mapped(page: Page, server: Server, tmp_path: Path) -> None:

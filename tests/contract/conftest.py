@@ -15,6 +15,7 @@ import pytest
 from engine.params import LLMTrainingParams
 from engine.runs.directory import RunDirectory
 from engine.spec import TrainerSpec
+from tests.conftest import DEVICE
 
 # Of whoever writes answers: few tokens, so that a run of every trainer takes seconds; a stop comes in the midst of a round.
 _SHORT = {"rl_max_new_tokens": 8, "distill_max_teacher_length": 8, "rl_num_generations": 4, "rl_rounds": 2}
@@ -43,7 +44,7 @@ class Trainings:
         """A run that is not started yet, with settings that keep it short."""
         data = self.root / f"{name}.jsonl"
         data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        short = {"precision": "fp32", "device": "cpu", "sample_tokens": 4, "logging_steps": 1, "lr": 1e-3, "lora_r": 4}
+        short = {"precision": "fp32", "device": DEVICE, "sample_tokens": 4, "logging_steps": 1, "lr": 1e-3, "lora_r": 4}
         own = {key: value for key, value in _SHORT.items() if key in spec.params.model_fields}
         asked = {"model": str(self.model), **short, **own, **spec.example_settings, **values}
         params = LLMTrainingParams(trainer=spec.id, data_path=str(data), **asked)

@@ -13,12 +13,15 @@ from engine.runs.directory import RunDirectory
 from engine.runs.live import live
 from engine.runs.status import State
 from engine.spec import TrainerSpec
+from tests.conftest import DEVICE
 
 pytestmark = pytest.mark.slow
 
 STOPPED_AT, KILLED_AT, KEPT_AT, END = 3, 5, 4, 7
 # What is of the machine and the hour.
 MEASURED = {"tokens_per_second", "memory_bytes"}
+# To the last bit on a CPU; a GPU adds up in another order each time.
+NEAR = {"rtol": 0.0, "atol": 0.0} if DEVICE == "cpu" else {"rtol": 1e-3, "atol": 1e-5}
 
 
 class Killed(BaseException):
@@ -100,7 +103,7 @@ def _same_weights(run: RunDirectory, whole: RunDirectory) -> None:
         ours, theirs = _weights(run.path / folder), _weights(whole.path / folder)
         assert ours.keys() == theirs.keys()
         for name in ours:
-            torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=0, msg=lambda m, name=name: f"{name}: {m}")
+            torch.testing.assert_close(ours[name], theirs[name], **NEAR, msg=lambda m, name=name: f"{name}: {m}")
 
 
 def _same_curves(run: RunDirectory, whole: RunDirectory) -> None:
@@ -113,4 +116,7 @@ def _same_curves(run: RunDirectory, whole: RunDirectory) -> None:
         assert set(steps) - set(theirs[name][0]) <= {STOPPED_AT}, name
         made = dict(zip(steps, values, strict=True))
         for step, value in zip(*theirs[name], strict=True):
-            assert made[step] == pytest.approx(value, rel=1e-5, abs=1e-7), f"{name} at step {step}"
+            if step == 0 and name.endswith("accuracies") and DEVICE != "cpu":
+                continue  # of pairs whose margins are nothing but rounding
+            near = pytest.approx(value, rel=max(NEAR["rtol"], 1e-5), abs=max(NEAR["atol"], 1e-7))
+            assert made[step] == near, f"{name} at step {step}"

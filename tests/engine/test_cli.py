@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.cli import main
+from engine.cli import _read, main
+from engine.flags import given_values
 from engine.params import flag, form_of
+from engine.registry import parse as validate
 from engine.registry import spec_for, specs
 from engine.runs import launcher, queue
 from engine.runs.directory import RunDirectory
@@ -54,22 +57,45 @@ def test_help_of_the_program_names_every_command(capsys: pytest.CaptureFixture[s
 def test_help_lists_every_flag_under_its_group(capsys: pytest.CaptureFixture[str], trainer: str | None) -> None:
     code, out, err = shown(capsys, "llm", *(["--trainer", trainer] if trainer else []), "--help")
     assert (code, err) == (0, "")
-    cls = spec_for(trainer or "sft").params
-    places = {}
+    assert max(len(line) for line in out.splitlines()) <= 80, "it fits a terminal"
+    cls, words = spec_for(trainer or "sft").params, " ".join(out.split())
+    own = f"The {trainer} trainer's own:" if trainer else "The trainer's own (those of sft; --trainer X shows those of X):"
     for name, field in cls.model_fields.items():
-        assert flag(name) in out, name
-        assert str(field.description).split("%")[0][:40] in out, name
+        if name != "trainer":  # whose sentence goes on with the list of those there are
+            assert " ".join(str(field.description).split()) in words, name
         group = form_of(cls, name).group
-        title = f"The {trainer or 'sft'} trainer's own:" if group == "Trainer" else f"{group}:"
-        assert f"\n{title}\n" in out, title
-        places.setdefault(group, out.index(f"\n{title}\n"))
-        # the flag is listed below its group's title; the usage lines above name every flag too
-        assert out.rindex(f"  {flag(name)}") > places[group], name
+        title = own if group == "Trainer" else f"{group}:"
+        assert title in out.splitlines(), title
+        below = out.split(f"\n{title}\n")[1].split("\n\n")[0]
+        assert f"\n  {flag(name)}" in f"\n{below}", f"{name} stands in its group"
     assert "--config FILE" in out
 
 
+@pytest.mark.parametrize("trainer", specs())
+def test_help_shows_what_the_trainer_reads_and_only_that(capsys: pytest.CaptureFixture[str], trainer: str) -> None:
+    for words in (["--trainer", trainer], ["--trainer", "sft", "--preview-trainer", trainer]):
+        out = shown(capsys, "llm", *words, "--help")[1]
+        listed = {word for line in out.splitlines() if line.startswith("  --") for word in re.findall(r"--[a-z0-9-]+", line)}
+        read = {flag(name) for name in spec_for(trainer).params.model_fields}
+        of_any = {flag(name) for spec in specs().values() for name in spec.params.model_fields}
+        assert listed & of_any == read
+
+
+def test_groups_come_in_the_order_in_which_people_decide(capsys: pytest.CaptureFixture[str]) -> None:
+    out = shown(capsys, "llm", "--trainer", "dpo", "--help")[1]
+    titles = [line.rstrip(":") for line in out.splitlines() if line.endswith(":") and not line.startswith((" ", "usage"))]
+    wanted = ["Basic", "Data", "Training", "Adapter", "The dpo trainer's own", "Evaluation", "Output", "Hub", "Hardware"]
+    assert [title for title in titles if title in wanted] == [title for title in wanted if title in titles]
+
+
+def test_help_for_a_trainer_that_there_is_not_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--trainer", "sfd"], ["--preview-trainer", "sfd"]):
+        code, _, err = shown(capsys, "llm", *words, "--help")
+        assert code == 2 and "Did you mean 'sft'?" in err
+
+
 def test_help_tells_range_choices_and_default(capsys: pytest.CaptureFixture[str]) -> None:
-    _, out, _ = shown(capsys, "llm", "--trainer", "sft", "--help")
+    out = " ".join(shown(capsys, "llm", "--trainer", "sft", "--help")[1].split())
     assert "more than 0 and at most 1000; default: 3]" in out
     assert "one of cosine, linear, constant" in out
     assert "default: chosen for you" in out
@@ -91,7 +117,10 @@ def test_help_of_one_trainer_leaves_out_what_it_does_not_read(capsys: pytest.Cap
         (["--batchsize", "4"], "Did you mean --batch-size?"),
         (["--epoch", "4"], "Did you mean --epochs?"),  # and not taken for it
         (["--batchsize=4"], "Did you mean --batch-size?"),
-        (["banana"], "unrecognized arguments: banana"),
+        (["banana"], "'banana' belongs to no flag"),
+        (["--batch-size"], "--batch-size"),
+        (["--peft=perhaps"], "peft must be true or false, got 'perhaps'"),
+        (["--no-peft=true"], "--no-peft takes no value"),
         (["--lr", "3"], "lr must be more than 0 and less than 1, got '3' (--lr)"),
         (["--lora-r", "0"], "lora_r must be at least 1 and at most 1024, got '0' (--lora-r)"),
         (["--epochs", "many"], "epochs must be a number, got 'many' (--epochs)"),
@@ -117,6 +146,38 @@ def test_a_flag_of_another_trainer_names_its_owner(capsys: pytest.CaptureFixture
     code, _, err = shown(capsys, "llm", "--trainer", "default", "--data-path", "x", "--packing")
     assert code == 2
     assert "--packing belongs to the trainer sft; default does not use it." in err
+    assert "`aitraining llm --trainer default --help` lists the flags." in err
+    code, _, err = shown(capsys, "llm", "--trainer", "kto", "--data-path", "x", "--rl-num-generations", "4")
+    assert code == 2 and "--rl-num-generations belongs to the trainer grpo; kto does not use it." in err
+
+
+def test_a_wrong_flag_is_json_for_a_script(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = shown(capsys, "llm", "--trainer", "sft", "--data-path", "x", "--batchsize", "4", "--json")
+    assert code == 2 and "Did you mean --batch-size?" in json.loads(out)["settings"]["batchsize"]
+
+
+@pytest.mark.parametrize(("word", "told"), [("run", "Did you mean 'runs'?"), ("banana", "There is no command 'banana'.")])
+def test_a_wrong_command_names_the_nearest(capsys: pytest.CaptureFixture[str], word: str, told: str) -> None:
+    code, _, err = shown(capsys, word, "--help")
+    assert code == 2 and told in err
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [(["--peft"], True), (["--no-peft"], False), (["--peft", "true"], True), (["--peft=False"], False), ([], False)],
+)
+def test_a_switch_is_on_or_off_in_every_spelling(words: list[str], value: bool) -> None:
+    given = given_values(_read(["llm", "--trainer", "sft", "--data-path", "x", *words]))
+    assert validate(given.values).peft is value
+
+
+def test_flags_are_taken_with_dashes_and_underscores_and_win_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("trainer: sft\ndata_path: x.csv\nepochs: 7\nbatch_size: 2\nmerge_adapter: false\n")
+    words = ["--batch_size", "9", "--merge_adapter", "--column_mapping", '{"prompt": "Q"}', "--max-length", "64"]
+    made = validate(given_values(_read(["llm", "--config", str(file), *words])).values)
+    assert (made.epochs, made.batch_size, made.merge_adapter) == (7, 9, True)
+    assert (made.column_mapping, made.max_length) == ({"prompt": "Q"}, 64)
 
 
 @pytest.mark.parametrize(("words", "told"), [(["--data-path", "x"], "Which trainer?"), (["--trainer", "sft"], "data_path")])
@@ -165,6 +226,27 @@ def test_a_run_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str], wor
     code, _, err = shown(capsys, *words)
     assert code == 1
     assert "There is no run called" in err
+
+
+def test_what_has_ended_cannot_be_stopped(capsys: pytest.CaptureFixture[str], runs_root: Path) -> None:
+    run = RunDirectory.create({"trainer": "sft", "model": "starter", "data_path": "x.csv"}, "old", runs_root)
+    run.update_status(state=State.FAILED, reason="It broke.", ended=time.time())
+    code, out, err = shown(capsys, "stop", "old")
+    assert (code, out) == (1, "") and "has ended already: it is failed" in err
+    code, _, err = shown(capsys, "follow", "old")
+    assert code == 1 and "failed: It broke." in err
+    code, _, err = shown(capsys, "resume", "old")
+    assert code == 1 and "before its first checkpoint" in err
+
+
+def test_a_runs_folder_that_cannot_be_read_is_no_empty_list(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("AITRAINING_HOME", str(tmp_path / "file"))
+    for words in (["runs"], ["runs", "--json"]):
+        code, _, err = shown(capsys, *words)
+        assert code == 1 and "cannot be listed" in err and "AITRAINING_HOME" in err
 
 
 def test_stop_takes_a_run_out_of_the_queue(capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,16 +131,20 @@ def test_a_run_sent_to_the_cpu_gets_what_a_cpu_can_do() -> None:
 
 
 def test_flash_attention_is_not_chosen_for_what_it_cannot_compute_and_refused_when_asked_for() -> None:
-    assert plan(params(precision="fp32"), DataFacts(50), SMALL, GPU).params.attention == "sdpa"
+    windows = replace(SMALL, sliding_window=128)
+    assert plan(params(precision="fp32"), DataFacts(50), windows, GPU).params.attention == "sdpa"
     with pytest.raises(DeviceError, match="bf16 or fp16 only"):
         plan(params(precision="fp32", attention="flash_attention_2"), DataFacts(50), SMALL, GPU)
 
 
 def test_attention_suits_device_and_model() -> None:
-    assert plan(params(), DataFacts(50), SMALL, GPU).params.attention == "flash_attention_2"
-    assert plan(params(), DataFacts(50), SMALL, replace(GPU, flash_attention=False)).params.attention == "sdpa"
-    assert plan(params(), DataFacts(50), SMALL, CPU).params.attention == "documents"
-    assert plan(params(), DataFacts(50), replace(SMALL, sliding_window=128), CPU).params.attention == "sdpa"
+    windows = replace(SMALL, sliding_window=128)
+    for device in (CPU, GPU, replace(GPU, flash_attention=False)):  # PyTorch has the flash kernel that "documents" takes
+        assert plan(params(), DataFacts(50), SMALL, device).params.attention == "documents"
+    assert plan(params(), DataFacts(50), windows, GPU).params.attention == "flash_attention_2"
+    assert plan(params(), DataFacts(50), windows, replace(GPU, flash_attention=False)).params.attention == "sdpa"
+    assert plan(params(), DataFacts(50), windows, CPU).params.attention == "sdpa"
+    assert plan(params(), DataFacts(50), SMALL, replace(CPU, kind="mps")).params.attention == "sdpa"
 
 
 def test_activations_are_recomputed_only_when_memory_is_short() -> None:

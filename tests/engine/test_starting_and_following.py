@@ -119,6 +119,8 @@ def test_python_stops_a_run_and_says_so(tiny_model: Path, runs_root: Path) -> No
     while not run.status.step:
         time.sleep(0.1)
     run.stop()
+    seen = [status.state for status in run.watch(0.05)]
+    assert seen[-1] is State.STOPPED and State.TRAINING in seen, "watched to its end, silently"
     with pytest.raises(TrainingError, match="stopped"):
         run.wait()
     assert 0 < run.status.step < 2000

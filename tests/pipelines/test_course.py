@@ -358,7 +358,7 @@ def test_what_was_begun_keeps_its_name_and_base(capsys: pytest.CaptureFixture[st
         (["--data", "x.csv"], "--data x.csv cannot be read. Write --data sft=./chats.jsonl."),
         (["--gate", "second=good"], "stage second: gate 'good' cannot be read"),
         (["--model", "starter"], "names its models itself"),
-        (["--banana"], "unrecognized arguments: --banana"),
+        (["--banana"], "knows nothing of --banana"),
     ],
 )
 def test_wrong_words_end_with_2(

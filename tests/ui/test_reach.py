@@ -39,6 +39,23 @@ def test_a_served_page_keeps_samples_runs_uploads_and_the_hub(runs_root: Path, m
         refuse_foreign({"data_path": path, "model": "starter"})
 
 
+def test_a_part_of_a_foreign_folder_is_foreign(runs_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AITRAINING_HOST", "0.0.0.0")
+    (tmp_path / "secrets").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for path in ("secrets:train", "./secrets:main:train", f"{tmp_path}/secrets:train"):
+        with pytest.raises(ParamError, match="served to others"):
+            refuse_foreign({"data_path": path})
+    refuse_foreign({"data_path": "org/name:main:train"})
+
+
+def test_a_served_page_uploads_nothing_in_its_owners_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_foreign({"data_path": "sample:neighbours", "push_to_hub": True})  # on this machine alone
+    monkeypatch.setenv("AITRAINING_HOST", "0.0.0.0")
+    with pytest.raises(ParamError, match="uploads nothing"):
+        refuse_foreign({"data_path": "sample:neighbours", "push_to_hub": True})
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 def test_a_browser_names_no_program_unless_the_app_was_started_so(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("AITRAINING_HOST", host)

@@ -1,4 +1,4 @@
-"""The store of uploaded files, beside the runs: a content is kept once, under the name that it came with."""
+"""Files that come through the page: kept in the studio's own store, the same content once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 from engine.runs.directory import runs_root
 
 
-def store(source: Path, name: str) -> str:
-    """Move an uploaded file into the store and return its new path."""
+def store_upload(path: str | Path, name: str) -> str:
+    """Move an uploaded file into the studio's own store and return its new path; the same content is kept once."""
+    source = Path(path)
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     folder = runs_root() / ".uploads" / digest[:16]
