@@ -129,6 +129,7 @@
       this.parts.facts.textContent = `${found.trainer} · ${found.model} · ${found.data}`;
       this.board.judgedBy = found.judged_by;
       this.headline = found.headline;
+      this.plain = found.exports_plain;
       this.scores = found.makes === "score";
       if (this.scores) this.parts.asked.textContent = "The same answers, scored as it learns";
       this.board.about(found.charts);
@@ -239,7 +240,16 @@
       if (s.has_model && this.scores) made.push(link("Score answers with it", true, `/playground?a=${mine}&b=`, "talk"));
       else if (s.has_model) made.push(link("Talk to it", true, `/playground?a=starter&b=${mine}`, "talk"));
       if (s.ended_state) made.push(link("Run again, changed", false, `/new?from=${mine}`, "again"));
+      made.push(button("Export", false, () => this.export(), "export"));
       this.parts.actions.replaceChildren(...made);
+    }
+    async export() {
+      try {
+        await window.Export.offer(this.name, this.address, this.plain);
+        this.parts.refused.replaceChildren();
+      } catch (error) {
+        this.parts.refused.replaceChildren(note(error));
+      }
     }
     async force() {
       if (

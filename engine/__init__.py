@@ -7,6 +7,7 @@ result = train(params)
 print(result.model_path, result.metrics)
 
 run = start(params)         # does not wait; run.status, run.metrics() (a pandas DataFrame), run.stop(), run.wait()
+run.export("elsewhere")     # the run as a program of plain TRL, transformers and peft, and as YAML
 """
 
 from engine.errors import StudioError

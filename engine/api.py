@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from engine.data import Inspection, RowForm
     from engine.device import Device
     from engine.estimate import Estimate
+    from engine.export.bundle import Export
     from engine.models import ModelFacts, ModelSource
     from engine.plan import DataFacts, Plan
     from engine.runs.listing import RunSummary
@@ -51,6 +52,7 @@ __all__ = [
     "delete_run",
     "device",
     "estimate",
+    "export_run",
     "flag",
     "form_of",
     "inspect_data",
@@ -272,6 +274,13 @@ def run_plan(name: str) -> dict[str, Any]:
 
 def yaml_of_run(name: str) -> str:
     return to_yaml(run_params(name))
+
+
+def export_run(name: str, *, beside: bool = True) -> Export:
+    """The run as a program of plain TRL, and as YAML; without `beside` it needs no file beside it, only the run's folder."""
+    from engine.export.bundle import export
+
+    return export(RunDirectory.open(name), beside=beside)
 
 
 def push(name: str, model_id: str | None = None, *, private: bool | None = None) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 from engine import api
 from engine.dry_run import dry_run, told
 from engine.errors import FieldProblem, ParamError, RunError, StudioError
+from engine.export.command_line import add_command as add_export_command
 from engine.flag_help import FlagHelp
 from engine.flags import PlainErrors, add_flags, given_values, known_trainer, take_older
 from engine.pipelines.command_line import add_commands as add_pipeline_commands
@@ -114,6 +115,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     follow.add_argument("name", help="The run's name.")
     follow.add_argument("--json", action="store_true", help=_JSON)
 
+    add_export_command(command)
     push = command("push", "Upload the finished model of a run to the Hugging Face Hub.", _push)
     push.add_argument("name", help="The run's name.")
     push.add_argument(

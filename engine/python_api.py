@@ -73,6 +73,19 @@ class Run:
         columns = [pd.Series(values, index=steps, name=key, dtype=float) for key, (steps, values) in curves.items()]
         return (pd.concat(columns, axis=1) if columns else pd.DataFrame()).sort_index().rename_axis("step")
 
+    def export(self, folder: str | os.PathLike[str] | None = None) -> Path:
+        """Write the run as a program into `folder` (`./NAME-export`) and return its place: train.py, settings.yaml, data/.
+
+        It needs nothing of ours: `pip install` what its head names, and run it anywhere. PPO and distillation, which TRL
+        lacks, are a call of this engine.
+
+        Raises:
+            RunError: there is a train.py already, or the folder cannot be written.
+        """
+        from engine.export.bundle import export, folder_for
+
+        return export(self._directory).write(Path(folder) if folder is not None else folder_for(self.name))
+
     def stop(self, *, force: bool = False) -> None:
         """Ask it to finish its step, save and end; `force` ends the process at once. Returns without waiting."""
         queue.stop(self._directory, force=force)

@@ -144,6 +144,9 @@ class TrainerSpec:
     charts: tuple[Chart, ...]
     example_rows: tuple[dict[str, Any], ...]
     build: Callable[[Any, Any], Job]
+    # The run as a program of plain TRL: (settings, kit) -> its recipe, or in words why only our engine has these settings
+    # (see engine/export/script_kit.py). None: TRL has no such trainer, and the program is a call of our engine.
+    export: Callable[[Any, Any], Any] | None = None
     # What a step holds, or how that follows from the settings.
     copies: Copies | Callable[[Any], Copies] = Copies()
     # Whether the finished model writes text or gives a text a score.

@@ -41,7 +41,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from engine.worker.templates import CHATML
+    from engine.chat_templates import CHATML
 
     folder = tmp_path_factory.mktemp("tiny-model")
     bpe = Tokenizer(models.BPE())

@@ -7,12 +7,14 @@ is asked here. Whatever changes something wants the header X-Studio, which no fo
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
@@ -20,6 +22,7 @@ from starlette.routing import BaseRoute, Route
 
 from engine import api
 from engine.errors import RunNotFound, StudioError
+from ui.reach import only_local
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 STATIC_SUFFIXES = frozenset({".css", ".js", ".svg", ".woff2"})
@@ -35,6 +38,8 @@ def routes() -> list[BaseRoute]:
         Route("/studio/runs", run_list),
         Route("/studio/runs/{name}/about", about),
         Route("/studio/runs/{name}/live", live),
+        Route("/studio/runs/{name}/export.zip", exported),
+        Route("/studio/runs/{name}/settings.yaml", exported_settings),
         Route("/studio/runs/{name}/{action}", act, methods=["POST"]),
     ]
 
@@ -53,8 +58,13 @@ def answered(work: Callable[[], Any]) -> Response:
     try:
         return JSONResponse(work(), headers={"Cache-Control": "no-store"})
     except StudioError as error:
-        status = 404 if isinstance(error, RunNotFound) else 409
-        return JSONResponse({"error": error.message, "hint": error.hint}, status_code=status)
+        return told(error)
+
+
+def told(error: StudioError) -> Response:
+    """An error in the words of the page."""
+    status = 404 if isinstance(error, RunNotFound) else 409
+    return JSONResponse({"error": error.message, "hint": error.hint}, status_code=status)
 
 
 def run_list(request: Request) -> Response:
@@ -89,10 +99,34 @@ def _about(name: str) -> dict[str, Any]:
         "judged_by": spec.judged_by,
         "headline": spec.headline,
         "makes": spec.makes,
+        "exports_plain": spec.export is not None,
         "charts": [{"title": c.title, "series": c.series, "good": c.good, "smooth": c.smooth} for c in spec.charts],
         "command": api.command(params),
         "yaml": api.yaml_of_run(name),
     }
+
+
+def exported(request: Request) -> Response:
+    """The run as a program with its rows beside it, zipped; from a server of others without files of its own."""
+    try:
+        made = api.export_run(request.path_params["name"])
+    except StudioError as error:
+        return told(error)
+    folder = tempfile.TemporaryDirectory()
+    zipped = Path(folder.name) / f"{made.name}-export.zip"
+    with zipped.open("wb") as target:
+        made.zip(target, own_files=only_local())
+    return FileResponse(zipped, filename=zipped.name, background=BackgroundTask(folder.cleanup))
+
+
+def exported_settings(request: Request) -> Response:
+    """The run's settings as YAML, those that were chosen for it included."""
+    try:
+        made = api.export_run(request.path_params["name"])
+    except StudioError as error:
+        return told(error)
+    headers = {"Content-Disposition": f'attachment; filename="{made.name}.yaml"', "Cache-Control": "no-store"}
+    return PlainTextResponse(made.yaml, media_type="text/yaml", headers=headers)
 
 
 def refuse(request: Request) -> Response | None:

@@ -20,6 +20,7 @@ _OPENING = """# Documentation
 | train several times in a row | [pipelines.md](pipelines.md) |
 | type commands | [cli.md](cli.md): every command and flag |
 | program in Python | [api.md](api.md): every public name |
+| take a run along as a program without us | [export.md](export.md) |
 | use it from a notebook, a cron job or another app | [integration.md](integration.md): the HTTP API is there, too |
 | understand an error | [errors.md](errors.md): what each one means and what to do |
 | know what was measured | [measured.md](measured.md) |

@@ -30,6 +30,11 @@ def build(params: DefaultParams, kit: Any) -> Job:
     return kit.causal_trainer(kit.blocks(kit.text_rows(), cross_documents=params.cross_documents))
 
 
+def export(params: DefaultParams, kit: Any) -> Any:
+    """TRL's SFTTrainer on blocks of text."""
+    return kit.next_token(joined="blocks", cross_documents=params.cross_documents)
+
+
 GUIDE = Guide(
     not_when="You want it to answer questions. Raw text teaches a way of writing, and facts that it repeats, but not to "
     "answer: train the result with SFT afterwards (the pipeline `language` does both). With questions and answers "
@@ -117,4 +122,5 @@ SPEC = TrainerSpec(
         {"text": "On market day the baker sells bread, the fisher sells cod, and the dogs wait for both."},
     ),
     build=build,
+    export=export,
 )

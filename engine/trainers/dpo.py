@@ -67,6 +67,47 @@ def copies(params: DPOParams) -> Copies:
     return Copies(sequences=2, frozen=int(held))
 
 
+_SMOOTHED = """
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        # a share of the pairs is taken to be the wrong way round: these are turned
+        turned = {key: torch.cat(part.chunk(2)[::-1]) for key, part in inputs.items() if not key.startswith("ref_")}
+        if "ref_chosen_logps" in inputs:
+            turned |= {"ref_chosen_logps": inputs["ref_rejected_logps"], "ref_rejected_logps": inputs["ref_chosen_logps"]}
+        right, wrong = super().compute_loss(model, dict(inputs)), super().compute_loss(model, turned)
+        return (1 - LABEL_SMOOTHING) * right + LABEL_SMOOTHING * wrong
+"""
+_WITH_SFT = """
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        loss = super().compute_loss(model, inputs)
+        # TRL's "sft" is a mean over the tokens of a batch; here each better answer counts the same
+        ids, attention, learned = (inputs[key].chunk(2)[0] for key in ("input_ids", "attention_mask", "completion_mask"))
+        labels = ids.masked_fill(learned == 0, -100)
+        found = model(input_ids=ids, attention_mask=attention, labels=labels, use_cache=False, fused_lm_head=True)
+        surprise = -found.log_probs.sum(1) / found.label_mask.sum(1).clamp(min=1)
+        return loss + SFT_WEIGHT * surprise.mean()
+"""
+
+
+def export(params: DPOParams, kit: Any) -> Any:
+    """TRL's DPOTrainer on pairs that are tokens already; what TRL has no name for is a class of its own."""
+    smoothed = params.label_smoothing > 0 and params.loss in ("sigmoid", "sigmoid_norm")
+    # TRL wants a little smoothing for this loss and has none by itself
+    smoothing = max(params.label_smoothing, 1e-3) if params.loss == "exo_pair" else params.label_smoothing
+    return kit.preferences(
+        "DPO",
+        own_losses={
+            "SmoothedLoss": _SMOOTHED if smoothed else "",
+            "WithSFT": _WITH_SFT if params.sft_weight else "",
+        },
+        constants={"LABEL_SMOOTHING": params.label_smoothing, "SFT_WEIGHT": params.sft_weight},
+        reference=params.model_ref,
+        loss_type=params.loss,
+        beta=kit.setting("dpo_beta"),
+        label_smoothing=0.0 if smoothed else smoothing,
+        precompute_ref_log_probs=params.precompute_reference,
+    )
+
+
 GUIDE = Guide(
     not_when="The model does not answer well yet: DPO moves it between answers that it could give anyway. Train with SFT "
     "first, or do both at once with ORPO. With thumbs on single answers instead of pairs, use KTO.",
@@ -174,6 +215,7 @@ SPEC = TrainerSpec(
         {"prompt": "Is it foggy?", "chosen": "Yes, very. Take care.", "rejected": "Look out of the window."},
     ),
     build=build,
+    export=export,
     copies=copies,
     learns="It learns to write the marked tokens of the better answer rather than those of the worse one.",
     lr_scale=0.1,

@@ -34,17 +34,26 @@ class GRPOParams(RewardedParams):
 
 def build(params: GRPOParams, kit: Any) -> Job:
     """A trainer on groups of the model's own answers; runs in the worker."""
-    return kit.group_trainer(
-        kl=params.rl_kl_coef,
-        answers=params.rl_num_generations,
-        rounds=params.rl_rounds,
-        max_new_tokens=params.rl_max_new_tokens,
-        temperature=params.rl_temperature,
-        top_k=params.rl_top_k,
-        top_p=params.rl_top_p,
-        loss=params.grpo_loss,
-        clip=params.rl_clip_range,
-    )
+    return kit.group_trainer(**_settings(params))
+
+
+def export(params: GRPOParams, kit: Any) -> Any:
+    """TRL's GRPOTrainer with the run's rewards written out."""
+    return kit.groups(**_settings(params))
+
+
+def _settings(params: GRPOParams) -> dict[str, Any]:
+    return {
+        "kl": params.rl_kl_coef,
+        "answers": params.rl_num_generations,
+        "rounds": params.rl_rounds,
+        "max_new_tokens": params.rl_max_new_tokens,
+        "temperature": params.rl_temperature,
+        "top_k": params.rl_top_k,
+        "top_p": params.rl_top_p,
+        "loss": params.grpo_loss,
+        "clip": params.rl_clip_range,
+    }
 
 
 def copies(params: GRPOParams) -> Copies:
@@ -174,6 +183,7 @@ SPEC = TrainerSpec(
         {"prompt": "Who sells bread on market day?"},
     ),
     build=build,
+    export=export,
     copies=copies,
     learns="Nothing here is learned by itself: the model answers these prompts, and learns from how its answers score.",
     lr_scale=0.3,

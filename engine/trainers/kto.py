@@ -69,6 +69,20 @@ def _weight(value: float) -> float:
     return min(_HEAVIEST, max(0.01, float(f"{value:.3g}")))
 
 
+def export(params: KTOParams, kit: Any) -> Any:
+    """TRL's KTOTrainer on answers that are tokens already, dealt and crossed as in the run."""
+    crossed = params.kto_loss == "kto"
+    if crossed and params.batch_size == 1:
+        return "TRL's KTOTrainer refuses one row at a time, which this run trained with."
+    return kit.feedback(
+        crossed=crossed,
+        loss_type=params.kto_loss,
+        beta=kit.setting("kto_beta"),
+        desirable_weight=kit.setting("kto_desirable_weight"),
+        undesirable_weight=kit.setting("kto_undesirable_weight"),
+    )
+
+
 GUIDE = Guide(
     not_when="You have two answers to the same prompt: DPO makes more of a pair. When all thumbs point the same way there "
     "is nothing to tell apart; with thumbs up alone, SFT on the liked answers is the thing.",
@@ -165,6 +179,7 @@ SPEC = TrainerSpec(
         {"prompt": "Who sells bread?", "completion": "Look around you.", "label": False},
     ),
     build=build,
+    export=export,
     copies=copies,
     learns="It learns to write the marked tokens of good answers, and not to write those of bad ones.",
     lr_scale=0.05,

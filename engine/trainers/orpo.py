@@ -31,6 +31,44 @@ def build(params: ORPOParams, kit: Any) -> Job:
     return kit.pair_trainer(kit.pair_rows(), partial(orpo, weight=params.orpo_weight))
 
 
+_TRAINER = '''
+class PairTrainer(Trainer):
+    """ORPO (Hong et al. 2024, equations 6 and 7) on the answers' tokens.
+
+    TRL's own, which is experimental, also learns the prompt, and an end that the chat template has written already.
+    """
+
+    loss_is_scaled_for_ga = True  # the mean over the pairs of an optimizer step
+
+    def _get_num_items_in_batch(self, batch_samples, device):
+        return sum(len(batch["input_ids"]) // 2 for batch in batch_samples)
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)[:, 1:]
+        logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False).logits
+        logps = -cross_entropy(logits[:, :-1].float().transpose(1, 2), labels, reduction="none")
+        chosen, rejected = (logps.sum(1) / (labels != -100).sum(1).clamp(min=1)).chunk(2)
+        log_odds = (chosen - rejected) - (log_one_minus_exp(chosen) - log_one_minus_exp(rejected))
+        losses = -chosen - ORPO_WEIGHT * logsigmoid(log_odds)
+        return losses.sum() / (num_items_in_batch or len(losses))
+
+    def prediction_step(self, model, inputs, *args, **kwargs):
+        with torch.no_grad(), self.compute_loss_context_manager():
+            return self.compute_loss(model, self._prepare_inputs(inputs)).detach(), None, None
+
+
+def log_one_minus_exp(x):
+    """log(1 - exp(x)) for x < 0, exact at both ends."""
+    x = x.clamp(max=-1e-6)  # a probability of one has infinite odds
+    return torch.where(x > -0.6931, torch.log(-torch.expm1(x)), torch.log1p(-torch.exp(x)))
+'''
+
+
+def export(params: ORPOParams, kit: Any) -> Any:
+    """A trainer of transformers' own with ORPO's loss."""
+    return kit.own_pairs(_TRAINER, ORPO_WEIGHT=params.orpo_weight)
+
+
 GUIDE = Guide(
     not_when="The model already answers well and should change only a little: DPO holds it to what it was, ORPO does not. "
     "Without worse answers to show, SFT is the same and simpler.",
@@ -133,6 +171,7 @@ SPEC = TrainerSpec(
         {"prompt": "Is it foggy?", "chosen": "Yes, it is very foggy today.", "rejected": "foggy foggy"},
     ),
     build=build,
+    export=export,
     copies=Copies(sequences=2),
     learns="It learns to write the marked tokens of the better answer, and to prefer them to those of the worse one.",
     lr_scale=0.5,

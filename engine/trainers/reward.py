@@ -31,6 +31,11 @@ def build(params: RewardParams, kit: Any) -> Job:
     return kit.score_trainer(kit.pair_rows(whole=True), centre=params.centre_rewards)
 
 
+def export(params: RewardParams, kit: Any) -> Any:
+    """TRL's RewardTrainer on pairs that are tokens already."""
+    return kit.scores(center_rewards_coefficient=params.centre_rewards or None)
+
+
 GUIDE = Guide(
     not_when="You only want better answers: DPO learns from the same pairs in one training. When a rule can tell a good "
     "answer (a word, a length, a right result), reward functions need no model at all; see "
@@ -113,6 +118,7 @@ SPEC = TrainerSpec(
         {"prompt": "Is it foggy?", "chosen": "Yes, and how lovely it looks!", "rejected": "Yes. Again."},
     ),
     build=build,
+    export=export,
     copies=Copies(sequences=2, vocabulary_head=False),
     makes="score",
     learns="It reads both texts whole and learns to give the better one the higher score; the marked tokens are the answers.",

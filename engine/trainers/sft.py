@@ -37,6 +37,12 @@ def build(params: SFTParams, kit: Any) -> Job:
     return kit.causal_trainer(rows)
 
 
+def export(params: SFTParams, kit: Any) -> Any:
+    """TRL's SFTTrainer on talks that are tokens already."""
+    joined = "packed" if params.packing else ""
+    return kit.next_token(joined=joined, cross_documents=params.cross_documents, every_token=params.train_on_prompt)
+
+
 GUIDE = Guide(
     not_when="All you have is raw text (Default), or pairs that say which of two answers is better (DPO, ORPO). When a "
     "good prompt already gets the right answers out of the base model, no training is needed, or Prompt "
@@ -132,5 +138,6 @@ SPEC = TrainerSpec(
         },
     ),
     build=build,
+    export=export,
     pipelines=("basic", "preference", "rlhf"),
 )

@@ -16,7 +16,7 @@ import torch
 from datasets import Dataset
 from torch.utils.data import Sampler
 from transformers import PrinterCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from engine.errors import TrainingError
@@ -37,49 +37,8 @@ _SHOWN = {
 }
 # The loss of what is only measured says nothing: without a comparison within a group it is the drift alone.
 _NOT_SHOWN = ("eval_loss", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_num_tokens")
-# Answers that a measurement should rest on.
-_MEASURED = 64
 # Beside a checkpoint that was written in the middle of a round: the answers that are still to be learned from.
 _BESIDE = "round.pt"
-
-
-def group_settings(
-    rows: int,
-    valid: int,
-    batch: int,
-    joined: int,
-    *,
-    answers: int,
-    rounds: int,
-    max_new_tokens: int,
-    temperature: float,
-    top_k: int,
-    top_p: float,
-    loss: str,
-    clip: float,
-) -> dict[str, Any]:
-    """What TRL is told for `batch` prompts a forward pass, `joined` passes a step and `rounds` steps a round of answers.
-
-    TRL counts answers where everybody else counts rows, wants whole groups everywhere, and leaves prompts out that do not
-    fill a round: so a round is never greater than the data.
-    """
-    measured = max(1, min(answers, _MEASURED // max(valid, 1)))
-    return {
-        "kind": GRPOConfig,
-        "per_device_train_batch_size": batch * answers,
-        "per_device_eval_batch_size": measured * max(1, batch * answers // measured),
-        "num_generations": answers,
-        "num_generations_eval": measured,
-        "steps_per_generation": joined * max(1, min(rounds, rows // (batch * joined))),
-        "max_completion_length": max_new_tokens,
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "disable_dropout": True,
-        "loss_type": loss,
-        "epsilon": clip,
-        "beta": 0.0,  # TRL would load a reference by the model's name; ours is given to it afterwards
-    }
 
 
 class _StopAsked(Exception):

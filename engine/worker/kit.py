@@ -10,8 +10,10 @@ import math
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from transformers import TrainingArguments
 
+from engine.arguments import group_settings, shared_arguments
 from engine.models import resolve
 from engine.plan import Plan
 from engine.rewards import read
@@ -20,7 +22,6 @@ from engine.runs.status import State
 from engine.spec import TrainerSpec
 from engine.worker import attention
 from engine.worker.answers import stop_tokens
-from engine.worker.arguments import shared_arguments
 from engine.worker.callbacks import RunCallback
 from engine.worker.isolation import keeps_apart
 from engine.worker.judge import Judge, RewardModel
@@ -176,7 +177,9 @@ class Kit:
 
     def group_trainer(self, *, kl: float, **settings: Any) -> Any:
         """Learning from how several answers to a prompt score, with TRL; see engine/worker/groups.py for the settings."""
-        from engine.worker.groups import GroupTrainer, group_settings
+        from trl import GRPOConfig
+
+        from engine.worker.groups import GroupTrainer
 
         assert self.callback is not None
         p, (rows, judge) = self.params, self._judged_prompts()
@@ -194,7 +197,7 @@ class Kit:
             reference=_padded(load_frozen(resolve(p.model), p)) if kl and not p.peft else None,
             reporter=self.reporter,
             model=_padded(self.model),
-            args=self.arguments(count, batch, joined, has_valid=bool(rows.valid), max_steps=limit, **made),
+            args=self.arguments(count, batch, joined, has_valid=bool(rows.valid), kind=GRPOConfig, max_steps=limit, **made),
             processing_class=self.tokenizer,
             callbacks=[self.callback],
         )
@@ -304,7 +307,9 @@ class Kit:
     ) -> TrainingArguments:
         """The settings that every trainer hands to transformers, for `rows` rows to train on; `kind` may want more."""
         p = self.params
-        values = shared_arguments(p, self.run.checkpoints_dir, batch_size, accumulation, self.plan.total_steps, has_valid)
+        on_cpu = p.device == "cpu" or not torch.accelerator.is_available()
+        folder, planned = self.run.checkpoints_dir, self.plan.total_steps
+        values = shared_arguments(p, folder, batch_size, accumulation, planned, has_valid, on_cpu)
         if p.max_steps:  # transformers would repeat the data until it has made that many
             values["max_steps"] = min(p.max_steps, self.steps(rows, batch_size, accumulation))
         made = kind(**{**values, **overrides})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,27 @@ def test_runs_are_renamed_and_deleted_only_after_asking(page: Page, server: Serv
     page.locator("dialog .main").click()
     expect(page.locator('[data-run="new-name"]')).to_have_count(0)
     assert not (server.home / "new-name").exists()
+
+
+def test_a_run_can_be_taken_along(page: Page, server: Server) -> None:
+    run = finished(server, "taken-along")
+    (run.path / "data").mkdir()
+    (run.path / "data" / "train.jsonl").write_text('{"prompt": "When?", "completion": "At six."}\n')
+    run.data_file.write_text(json.dumps({"train_rows": 1, "valid_rows": 0}))
+    page.goto(f"{server.url}/run?id=taken-along")
+    page.get_by_role("button", name="Export").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Program (zip)").click()
+    names = zipfile.ZipFile(download.value.path()).namelist()
+    assert sorted(names) == [f"taken-along/{name}" for name in ("data/train.jsonl", "settings.yaml", "train.py")]
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Settings (YAML)").click()
+    assert "trainer: sft" in download.value.path().read_text()
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator("dialog")).to_have_count(0)
+    run.params_file.write_text('{"trainer": "sft", "of": "another version"}')
+    page.get_by_role("button", name="Export").click()
+    expect(page.locator("[role=alert]")).to_contain_text("of")
 
 
 def test_zoom_survives_new_points_and_a_long_run_stays_small(page: Page, server: Server) -> None:

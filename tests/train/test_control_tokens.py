@@ -12,13 +12,14 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
 
+from engine.chat_templates import CHATML, PLAIN
 from engine.errors import DataError
 from engine.models import resolve
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
 from engine.worker.answers import stop_tokens
 from engine.worker.models import load_any, load_tokenizer
-from engine.worker.templates import CHATML, PLAIN, choose_template
+from engine.worker.templates import choose_template
 from engine.worker.tokens import (
     IGNORED,
     Tokens,

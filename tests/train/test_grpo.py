@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
+from trl import GRPOConfig
 
 from engine import LLMTrainingParams, api, train
+from engine.arguments import group_settings
 from engine.errors import StudioError
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
@@ -20,13 +22,11 @@ from tests.train.toys import all_events, jsonl, series
 
 
 def test_every_size_makes_whole_groups(tmp_path: Path) -> None:
-    from engine.worker.groups import group_settings
-
     how = {"max_new_tokens": 8, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "loss": "dapo", "clip": 0.2}
     for rows, valid, batch, answers, rounds in itertools.product((1, 3, 50), (0, 1, 7, 500), (1, 3), (2, 8), (1, 4)):
         batch = min(batch, rows)
         made: dict[str, Any] = group_settings(rows, valid, batch, 1, answers=answers, rounds=rounds, **how)
-        args = made.pop("kind")(output_dir=str(tmp_path), use_cpu=True, eval_strategy="steps", eval_steps=5, **made)
+        args = GRPOConfig(output_dir=str(tmp_path), use_cpu=True, eval_strategy="steps", eval_steps=5, **made)
         assert args.generation_batch_size // answers <= rows, "a round that the data cannot fill is never begun"
         assert args.per_device_train_batch_size == batch * answers
         assert args.per_device_eval_batch_size % args.num_generations_eval == 0

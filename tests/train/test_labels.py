@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from engine.chat_templates import CHATML, PLAIN
 from engine.errors import DataError
 from engine.models import resolve
 from engine.worker.models import load_tokenizer
-from engine.worker.templates import CHATML, PLAIN, choose_template
+from engine.worker.templates import choose_template
 from engine.worker.tokens import IGNORED, Tokens, chat_tokens, prompt_text, text_tokens
 
 Pieces = list[tuple[str, bool]]

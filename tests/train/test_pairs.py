@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from engine.chat_templates import CHATML, PLAIN
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
 from engine.worker.pairs import PairRows, adapter_off, answer_log_probs, flatten_pairs, precompute
-from engine.worker.templates import CHATML, PLAIN
 from engine.worker.token_rows import RowWriter
 from engine.worker.tokens import IGNORED, pair_tokens
 from tests.train.toys import all_events, jsonl, series

@@ -1,0 +1,27 @@
+"""Our own chat templates, for models that have none. Both mark the assistant's tokens, end of turn included."""
+
+from __future__ import annotations
+
+# ChatML: <|im_start|>role\ncontent<|im_end|>\n for every turn (the format that many open models were trained on).
+CHATML = (
+    "{%- for message in messages -%}"
+    "{{- '<|im_start|>' + message['role'] + '\\n' -}}"
+    "{%- if message['role'] == 'assistant' -%}"
+    "{%- generation -%}{{- (message['content'] or '') + '<|im_end|>' -}}{%- endgeneration -%}"
+    "{%- else -%}{{- (message['content'] or '') + '<|im_end|>' -}}{%- endif -%}"
+    "{{- '\\n' -}}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"
+)
+
+# Plain lines for base models that never saw a chat token; the model's own end-of-text token ends an answer.
+PLAIN = (
+    "{%- for message in messages -%}"
+    "{%- if message['role'] == 'assistant' -%}"
+    "{{- 'Assistant:' -}}"
+    "{%- generation -%}{{- ' ' + (message['content'] or '') + eos_token -}}{%- endgeneration -%}"
+    "{%- else -%}{{- message['role'] | capitalize + ': ' + (message['content'] or '') -}}{%- endif -%}"
+    "{{- '\\n' -}}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- 'Assistant:' -}}{%- endif -%}"
+)
