@@ -42,7 +42,7 @@ RunCallback.on_step_end = timed
 settings = dict(trainer="sft", model=model, data_path=data, max_steps=steps, valid_fraction=0, sample_tokens=0, seed=42)
 settings |= dict(logging_steps=1, save_steps=10**6, scheduler="linear", warmup_ratio=0, lr=2e-5)
 if equal:
-    settings |= dict(batch_size=8, max_length=1024, precision=precision, gradient_checkpointing=False)
+    settings |= dict(batch_size=8, max_length=512, precision=precision, gradient_checkpointing=False)
 run = queue.enqueue(LLMTrainingParams(**settings))
 assert work.main({"run": str(run.path)}, None) == 0, run.log_file
 found = [e["values"] for e in events.read(run.events_file)[0] if e["type"] == "metric" and "loss" in e["values"]]
@@ -65,7 +65,7 @@ class Timed(TrainerCallback):
 options = dict(use_cpu=True, max_steps=steps, logging_steps=1, report_to="none", save_strategy="no", seed=42)
 options |= dict(disable_tqdm=True, assistant_only_loss=True, learning_rate=2e-5)
 if equal:
-    options |= dict(per_device_train_batch_size=8, max_length=1024, bf16=precision == "bf16", gradient_checkpointing=False)
+    options |= dict(per_device_train_batch_size=8, max_length=512, bf16=precision == "bf16", gradient_checkpointing=False)
 rows = Dataset.from_list([json.loads(line) for line in open(data)])
 SFTTrainer(model=AutoModelForCausalLM.from_pretrained(model, dtype="float32"), train_dataset=rows, callbacks=[Timed()],
            processing_class=AutoTokenizer.from_pretrained(model), args=SFTConfig(sys.argv[6], **options)).train()
