@@ -16,6 +16,7 @@ from engine.command import command
 from engine.config_file import from_yaml, to_yaml
 from engine.errors import DataError
 from engine.params import LLMTrainingParams, flag, form_of
+from engine.pipelines import door as pipelines
 from engine.registry import parse as validate
 from engine.registry import spec_for, specs
 from engine.runs.directory import RunDirectory, runs_root
@@ -60,6 +61,7 @@ __all__ = [
     "model_choices",
     "model_facts",
     "open_app",
+    "pipelines",
     "plan",
     "presets",
     "recommend",
