@@ -70,7 +70,6 @@ __all__ = [
     "rewards",
     "row_forms",
     "run_params",
-    "run_plan",
     "run_status",
     "runs",
     "runs_root",
@@ -274,11 +273,6 @@ def run_status(name: str) -> Status:
 def run_params(name: str) -> LLMTrainingParams:
     """The settings that a run was started with."""
     return validate(RunDirectory.open(name).params())
-
-
-def run_plan(name: str) -> dict[str, Any]:
-    """What the run's automatic settings became; empty until its data has been counted."""
-    return RunDirectory.open(name).plan()
 
 
 def yaml_of_run(name: str) -> str:
