@@ -22,7 +22,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from engine import api
-from ui import home, new_run, playground_page, routes, run_page, runs_page
+from ui import home, new_pipeline, new_run, pipeline_page, pipeline_routes, playground_page, routes, run_page, runs_page
 from ui.reach import KnownHosts
 from ui.theme import theme
 
@@ -45,8 +45,10 @@ class Page:
 PAGES = (
     Page("/", "Start", "Start", home.build),
     Page("/new", "New run", "New run", new_run.build),
+    Page("/new-pipeline", "", "New pipeline", new_pipeline.build),
     Page("/runs", "Runs", "Runs", runs_page.build),
     Page("/run", "", "Run", run_page.build),
+    Page("/pipeline", "", "Pipeline", pipeline_page.build),
     Page("/playground", "Playground", "Playground", playground_page.build),
 )
 
@@ -66,7 +68,7 @@ def build() -> tuple[gr.Blocks, dict[str, Any]]:
         "theme": theme(),
         "head": head(),
         "app_kwargs": {
-            "routes": [*routes.routes(), *playground_page.routes()],
+            "routes": [*routes.routes(), *pipeline_routes.routes(), *playground_page.routes()],
             "middleware": [Middleware(KnownHosts)],
         },
         "favicon_path": ASSETS / "logo.svg",

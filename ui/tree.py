@@ -95,11 +95,39 @@ def _way_on(found: Recommended) -> str:
         return ""
     name = api.spec_for(found.start).title
     sample = next((s for s in api.samples() if s.trainer == found.start), None)
-    own = f'<a class="st-button main" href="/new?trainer={found.start}">Go on with {escape(name)}</a>'
+    whole = _whole(found)
+    words = f"Only this step: {name}" if whole else f"Go on with {name}"
+    own = f'<a class="st-button{"" if whole else " main"}" href="/new?trainer={found.start}">{escape(words)}</a>'
     if sample is None:
-        return f'<p class="advice-go">{own}</p>'
+        return f'<p class="advice-go">{whole}{own}</p>'
     link = urlencode({"trainer": found.start, "data": f"{api.SAMPLE_PREFIX}{sample.id}"})
-    return f'<p class="advice-go">{own}<a class="st-button" href="/new?{escape(link)}">Try it on a sample first</a></p>'
+    return f'<p class="advice-go">{whole}{own}<a class="st-button" href="/new?{escape(link)}">Try it on a sample first</a></p>'
+
+
+def _whole(found: Recommended) -> str:
+    """The way to all stages of the pipeline in a row; nothing where there is one stage, or one that does not run."""
+    stages = api.pipelines.chains()[found.pipeline.id]
+    if len(stages) < 2 or not set(stages) <= set(api.specs()):
+        return ""
+    return f'<a class="st-button main" href="/new-pipeline?chain={found.pipeline.id}">Train all stages in a row</a>'
+
+
+def pipelines_html() -> str:
+    """The documentation's pipelines as pictures, each a way to all its stages; then a chain of one's own."""
+    running = set(api.specs())
+    cards = "".join(_chain_card(p) for p in api.pipelines.pictures() if set(api.pipelines.chains()[p.id]) <= running)
+    return f'<div class="chains">{cards}</div>'
+
+
+def _chain_card(pipeline: Any) -> str:
+    stages = "".join(f"<li{' class=runs' if stage.trainer else ''}>{escape(stage.label)}</li>" for stage in pipeline.stages)
+    ours = '<span class="tree-ours">added</span>' if pipeline.ours else ""
+    link = f"/new-pipeline?chain={pipeline.id}"
+    return (
+        f'<section class="st-card chain-card" aria-label="{escape(pipeline.title)}"><h3>{escape(pipeline.title)}{ours}</h3>'
+        f'<ol class="pipe">{stages}</ol><p class="advice-go"><a class="st-button" href="{link}">Set it up</a>'
+        f'<a class="st-button" href="{link}&amp;samples=1">Try it on samples</a></p></section>'
+    )
 
 
 def comparison_html() -> str:

@@ -6,10 +6,11 @@ import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from engine import advice
 from engine.errors import RunActive
 from engine.pipelines.course import Course, Progress, free_name, progress_of_all
-from engine.pipelines.gate import held_out_metrics, read_gate
-from engine.pipelines.named import chains, named, sample_data, shaped
+from engine.pipelines.gate import in_words, read_gate, titles
+from engine.pipelines.named import begins, chains, named, sample_data, shaped
 from engine.pipelines.pipeline import Pipeline, Stage, from_mapping, from_yaml, model_settings
 from engine.pipelines.told import told
 
@@ -21,6 +22,7 @@ __all__ = [
     "Pipeline",
     "Progress",
     "Stage",
+    "begins",
     "chains",
     "check",
     "command",
@@ -30,12 +32,13 @@ __all__ = [
     "from_mapping",
     "from_yaml",
     "go_on",
-    "held_out_metrics",
+    "in_words",
     "listed",
     "model_settings",
     "named",
     "of_runs",
     "outlook",
+    "pictures",
     "progress",
     "read_gate",
     "sample_data",
@@ -43,8 +46,14 @@ __all__ = [
     "standing_in",
     "start",
     "stop",
+    "titles",
     "told",
 ]
+
+
+def pictures() -> tuple[advice.Pipeline, ...]:
+    """The chains that go by a name as the documentation draws them, in its order; ours after them."""
+    return advice.PIPELINES
 
 
 def check(pipeline: Pipeline, again: str = "") -> None:

@@ -126,7 +126,8 @@ def from_mapping(values: Mapping[str, Any]) -> Pipeline:
     name, given = values.get("pipeline"), values.get("stages")
     if not isinstance(name, str) or not re.fullmatch(NAME_PATTERN, name):
         which = "The pipeline needs a name, `pipeline: my-town`" if name is None else f"{name!r} cannot be a pipeline's name"
-        raise wrong(f"{which}: letters, digits, dots, dashes and underscores, beginning with a letter or digit.")
+        shape = "letters, digits, dots, dashes and underscores, beginning with a letter or digit"
+        raise wrong(f"{which}: {shape}.", "pipeline")
     if not isinstance(given, Mapping) or not given:
         raise wrong(f"The pipeline {name} has no stages. {_SHAPE}")
     return Pipeline(name, tuple(_stage(name, stage, settings) for stage, settings in given.items()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.pipelines.course import DAMAGED, GATED, GONE, WAITING, Progress, StageProgress
+from engine.pipelines.gate import read_gate, titles
 from engine.runs.status import State
 
 _ENDED = (State.FAILED.value, State.STOPPED.value, State.INTERRUPTED.value)
@@ -31,11 +32,19 @@ def _working(progress: Progress, stage: StageProgress, where: str) -> tuple[str,
     return f"Stage {stage.stage} ({where}): {stage.state}.", ""
 
 
+def _plain(stage: StageProgress) -> str:
+    """Why a gate was not met, with the words that the charts have for what it measures."""
+    metric = read_gate(stage.gate).metric
+    title = titles(stage.trainer).get(metric, metric)
+    said = stage.reason.replace(f"reached {metric} ", f"reached a held-out “{title}” of ")
+    return said.replace(f"measured no {metric} ", f"measured no “{title}” ")
+
+
 def _ended(progress: Progress, stage: StageProgress, where: str) -> tuple[str, str]:
     name, rest = stage.stage, "Stages that are done are kept."
     if stage.state == GATED:
         return (
-            f"{stage.reason} So no later stage was started.",
+            f"{_plain(stage)} So no later stage was started.",
             f"Train {name} differently (longer, on more rows), ask less of it, or go on without the gate. {rest}",
         )
     if stage.state == State.FAILED.value:

@@ -62,7 +62,7 @@ def test_a_failed_stage_is_told_and_retried_alone(here: Workers) -> None:
 def test_a_gate_that_was_not_met_is_told_and_can_be_taken_away(here: Workers) -> None:
     here.metrics = {"pair-first": {"eval_loss": 2.5}}
     pipelines.start(PAIR.changed(gates={"first": "eval_loss < 2"}))
-    assert said().startswith("Stage first reached eval_loss 2.5; less than 2 was asked.")
+    assert said().startswith("Stage first reached a held-out “Loss” of 2.5; less than 2 was asked.")
     assert "So no later stage was started." in said()
     assert here.worked == ["pair-first"]
     pipelines.go_on("pair", gates={"first": None})
