@@ -19,6 +19,7 @@ class Page(new_run.Page):
     """The page's components by name; new_pipeline_events.py says what happens with them."""
 
     title = "New pipeline"
+    about = "Several trainings in a row, each on the models before it. Choose a stage; what belongs to it is below."
     file_chooses = False  # each stage has its training
     start_words = "Start all stages"
 
@@ -28,8 +29,6 @@ class Page(new_run.Page):
         self._build()
 
     def _above(self) -> None:
-        about = "Several trainings in a row, each on the models before it. Choose a stage; below is what belongs to it."
-        gr.HTML(f'<p class="st-soft">{about}</p>', apply_default_css=False)
         self.chain = gr.HTML(
             "", apply_default_css=False, elem_id="chain", js_on_load=mounting("Chain.choose(element, trigger)")
         )

@@ -66,12 +66,13 @@ class PipelineHandlers(Handlers):
 
     def open(self, request: gr.Request, *kept: Any) -> list[Any]:
         """Fill the page from what the browser kept, or from the address."""
-        (draft, seen, step, ticket, place), note = pipeline_draft.opened(list(kept), dict(request.query_params), self.form)
+        stores, note = pipeline_draft.opened(list(kept), dict(request.query_params), self.form)
+        draft, seen, step, ticket, place, everything = stores
         again = bool(draft.get("again"))
         return [
             ticket,
             data_view.failure_html(StudioError(note)) if note else "",
-            draft.get("everything", False),
+            everything,
             gr.update(interactive=True),
             gr.update(value=draft["name"], interactive=not again),
             gr.update(visible=not again),
@@ -145,8 +146,7 @@ class PipelineHandlers(Handlers):
     # ---- models that are yet to be made
 
     def there(self, params: api.LLMTrainingParams, given: tuple[Any, ...]) -> api.LLMTrainingParams:
-        draft, _ = self.draft(given)
-        return api.pipelines.standing_in(pipeline_draft.pipeline_of(draft, self.form), params)
+        return pipeline_draft.standing_in(self.draft(given)[0], params, self.form)
 
     def model(self, *given: Any) -> str:
         try:
@@ -163,22 +163,25 @@ class PipelineHandlers(Handlers):
 
     # ---- plan
 
+    @property
+    def _written(self) -> Any:
+        return self.pipeline_page.stores.shown
+
     def refresh(self, kept: dict[str, Any], everything: bool, *given: Any) -> list[Any]:
         draft, place = self.draft(given)
-        draft["everything"] = everything
-        own = self.own(given)
+        own, stage = self.own(given), draft["stages"][place]
         plan, seen = self._stage_plan(draft, place), self._reviewed(given)[1]
         held = self.form.values(own)
         rules = rules_html(held) if "rl_rewards" in held else ""
         widgets, groups = self.form.shown(own, everything, plan), self.form.groups_shown(own, everything)
-        return [draft, *seen, rules, *widgets, *groups]
+        shown = {"stage": stage["name"], "values": stage["values"], "gate": stage["gate"]}
+        return [{**shown, "name": draft["name"], "everything": everything}, *seen, rules, *widgets, *groups]
 
     def _stage_plan(self, draft: dict[str, Any], place: int) -> Any:
         """The plan of the stage that is shown, for the automatic settings' reasons; None while something is wrong."""
         try:
-            stage = pipeline_draft.pipeline_of(draft, self.form).stages[place]
-            params = api.validate(stage.settings)
-            return self._plan_of(api.pipelines.standing_in(pipeline_draft.pipeline_of(draft, self.form), params))
+            params = api.validate(pipeline_draft.settings_of(draft["stages"][place], self.form))
+            return self._plan_of(pipeline_draft.standing_in(draft, params, self.form))
         except StudioError:
             return None
 

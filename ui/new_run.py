@@ -22,6 +22,7 @@ class Page:
     """
 
     title = "New run"
+    about = ""  # a sentence under the title
     file_chooses = True  # whether there is a training to choose, by the person or by the file
     start_words = "Start training"
 
@@ -31,7 +32,8 @@ class Page:
         self._build()
 
     def _build(self) -> None:
-        gr.HTML(f'<h1 class="page-title">{self.title}</h1>', apply_default_css=False)
+        about = f'<p class="st-soft">{self.about}</p>' if self.about else ""
+        gr.HTML(f'<h1 class="page-title">{self.title}</h1>{about}', apply_default_css=False)
         self.note = gr.HTML("", apply_default_css=False)
         self._above()
         with gr.Tabs(selected=0, elem_id="steps") as self.steps:

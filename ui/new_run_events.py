@@ -129,9 +129,9 @@ class Events(Handlers):
         p = self.page
         return {
             "fn": self.refresh,
-            "inputs": [p.stores.draft, p.everything, *self.asked],
+            "inputs": [self._written, p.everything, *self.asked],
             "outputs": [
-                p.stores.draft, *self._seen, self.form.picker.rules, *self.form.components, *self.form.headings.values(),
+                self._written, *self._seen, self.form.picker.rules, *self.form.components, *self.form.headings.values(),
             ],
             **_PRIVATE,
         }  # fmt: skip

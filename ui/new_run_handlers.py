@@ -34,6 +34,11 @@ class Handlers:
         return self.form.components
 
     @property
+    def _written(self) -> Any:
+        """The store that is written with every plan."""
+        return self.page.stores.draft
+
+    @property
     def _seen(self) -> list[Any]:
         """What shows whether it can be started."""
         p = self.page

@@ -1,8 +1,9 @@
 """A pipeline that was set up but not started, kept in the person's own browser, and what it is for the engine.
 
-A draft holds `name`, `again` (the pipeline that it goes on from, "" for a new one), `asked` and `everything` as a run's
-draft does, and `stages`: of each its `name`, the `values` of its form, its `gate` (metric, sign, bound) and `looked`, the
-data that was looked at.
+A draft holds `name`, `again` (the pipeline that it goes on from, "" for a new one), `asked` as a run's draft does, and
+`stages`: of each its `name`, the `values` of its form, its `gate` (metric, sign, bound) and `looked`, the data that was
+looked at. It is written when another stage is shown. What is in the boxes is kept apart (`shown`), with every plan: so an
+answer that comes late cannot bring a stage back that was taken out meanwhile, nor lose one that was added.
 """
 
 from __future__ import annotations
@@ -28,35 +29,45 @@ _WISHES = ("chain", "samples", "from", "resume", "stage")
 
 
 class Stores(drafts.Stores):
-    """What the page keeps in the browser; `place` is the stage whose form is shown, written by turning to another alone."""
+    """What the page keeps in the browser; `place` is the stage whose form is shown, `shown` what is in its boxes."""
 
     def __init__(self) -> None:
         super().__init__("pipeline-")
         self.place = drafts.browser_state("pipeline-place", 0)
+        self.shown = drafts.browser_state("pipeline-shown", {})
 
     @property
     def all(self) -> list[Any]:
-        return [*super().all, self.place]
+        return [*super().all, self.place, self.shown]
 
 
 def opened(kept: list[Any], query: dict[str, str], form: SettingsForm) -> tuple[list[Any], str]:
-    """The stores as they are when the page opens, and a sentence if something asked for could not be had.
+    """Draft, seen, step, ticket, place and "show all settings" as they are when the page opens, and a sentence if something
+    asked for could not be had.
 
     An address with wishes in it begins anew, except when the draft came from that very address: then it was a reload.
     """
     draft, seen, step, ticket = dict(kept[0] or {}), dict(kept[1] or {}), int(kept[2] or 0), dict(kept[3] or {})
-    place, note = int(kept[4] or 0), ""
+    place, shown, note = int(kept[4] or 0), dict(kept[5] or {}), ""
     wishes = {key: value for key, value in sorted(query.items()) if key in _WISHES}
     over = bool(ticket.get("started"))
     if (wishes and draft.get("asked") != repr(wishes)) or not draft.get("stages") or (over and draft.get("again")):
         draft, place, note = _begun(wishes, form)
-        draft |= {"asked": repr(wishes), "everything": False}
-        seen, step, ticket = {"looked": draft["stages"][place]["looked"]}, 0, {}
-    elif over:
-        draft = {**draft, "name": _fresh(draft["name"])}
+        draft["asked"] = repr(wishes)
+        seen, step, ticket, shown = {"looked": draft["stages"][place]["looked"]}, 0, {}, {}
+    else:
+        draft = _with_boxes(draft, shown)
+        draft["name"] = _fresh(draft["name"]) if over else draft["name"]
     if over or "id" not in ticket:
         ticket = {"id": uuid.uuid4().hex}
-    return [draft, seen, step, ticket, min(place, len(draft["stages"]) - 1)], note
+    return [draft, seen, step, ticket, min(place, len(draft["stages"]) - 1), bool(shown.get("everything"))], note
+
+
+def _with_boxes(draft: Draft, shown: dict[str, Any]) -> Draft:
+    """The draft with what was in the boxes of the stage that was shown, if it still has that stage."""
+    boxes = {key: shown[key] for key in ("values", "gate") if key in shown}
+    stages = [{**stage, **boxes} if stage["name"] == shown.get("stage") else stage for stage in draft["stages"]]
+    return {**draft, "stages": stages, "name": shown.get("name", draft["name"])}
 
 
 def _begun(wishes: dict[str, str], form: SettingsForm) -> tuple[Draft, int, str]:
@@ -192,3 +203,9 @@ def base_of(draft: Draft, reference: str) -> str:
     for _ in models:
         reference = models.get(reference, reference)
     return reference
+
+
+def standing_in(draft: Draft, params: api.LLMTrainingParams, form: SettingsForm) -> api.LLMTrainingParams:
+    """A stage's settings with models that are yet to be made replaced by those that they begin with, which can be looked at."""
+    named = {name: getattr(params, name, None) for name, field in form.fields.items() if field.names_model}
+    return params.model_copy(update={name: base_of(draft, value) for name, value in named.items() if value})

@@ -6,7 +6,10 @@ from html import escape
 from typing import Any
 
 from engine import api
+from ui.pipeline_draft import SIGNS
 from ui.words import count, duration, size
+
+_WORDS = {sign: words for words, sign in SIGNS}
 
 
 def chain_html(draft: dict[str, Any], place: int, problems: dict[str, list[str]]) -> str:
@@ -24,7 +27,7 @@ def _box(stage: dict[str, Any], number: int, place: int, problems: list[str]) ->
     told = f'<span class="stage-wrong">{escape(problems[0])}</span>' if state == "wrong" else ""
     metric, sign, bound = stage.get("gate") or ("", "", "")
     title = api.pipelines.titles(values["trainer"]).get(metric, metric)
-    gate = f'<span class="stage-gate">Goes on if: {escape(title)} {escape(sign)} {escape(bound)}</span>' if metric else ""
+    gate = f'<span class="stage-gate">Goes on if: {escape(title)} {_WORDS[sign]} {escape(bound)}</span>' if metric else ""
     on = escape(f"on the model of {values['model']}") if number else ""
     return (
         f'<li data-state="{state}"><button type="button" class="stage" data-place="{number}"{here}>'

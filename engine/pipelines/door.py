@@ -11,11 +11,10 @@ from engine.errors import RunActive
 from engine.pipelines.course import Course, Progress, free_name, progress_of_all
 from engine.pipelines.gate import in_words, read_gate, titles
 from engine.pipelines.named import begins, chains, named, sample_data, shaped
-from engine.pipelines.pipeline import Pipeline, Stage, from_mapping, from_yaml, model_settings
+from engine.pipelines.pipeline import Pipeline, Stage, from_mapping, from_yaml
 from engine.pipelines.told import told
 
 if TYPE_CHECKING:
-    from engine.params import LLMTrainingParams
     from engine.pipelines.outlook import Foreseen
 
 __all__ = [
@@ -34,7 +33,6 @@ __all__ = [
     "go_on",
     "in_words",
     "listed",
-    "model_settings",
     "named",
     "of_runs",
     "outlook",
@@ -43,7 +41,6 @@ __all__ = [
     "read_gate",
     "sample_data",
     "shaped",
-    "standing_in",
     "start",
     "stop",
     "titles",
@@ -73,13 +70,6 @@ def outlook(pipeline: Pipeline, again: str = "") -> list[Foreseen]:
     from engine.pipelines.outlook import outlook as foresee
 
     return foresee(pipeline, Course.open(again) if again else None)
-
-
-def standing_in(pipeline: Pipeline, settings: LLMTrainingParams) -> LLMTrainingParams:
-    """A stage's settings with models that are yet to be made replaced by those that they begin with."""
-    from engine.pipelines.outlook import standing_in as replaced
-
-    return replaced(pipeline, settings)
 
 
 def command(pipeline: Pipeline, again: str = "") -> str:
