@@ -13,13 +13,13 @@
           "span",
           { class: "stage-gate", "data-met": s.reached == null ? false : String(s.state !== "gate not met") },
           s.reached == null
-            ? `Goes on if ${s.gate_words}`
+            ? `Goes on if: ${s.gate_words}`
             : `${s.state === "gate not met" ? "✗" : "✓"} reached ${number(s.reached)}; asked: ${s.gate_words}`,
         );
   const box = (s, place, current) => {
     const inside = [
       el("span", { class: "stage-name" }, `${place + 1} · ${s.stage}`),
-      el("span", { class: "stage-about" }, s.title),
+      el("span", { class: "stage-about" }, s.on ? `${s.title}, ${s.on}` : s.title),
       pill(s.state),
       el("span", { class: "bar", "aria-hidden": "true" }, el("i", { style: `width:${100 * share(s)}%` })),
       el("span", { class: "stage-about" }, s.total_steps ? `step ${s.step} of ${s.total_steps}` : " "),

@@ -8,7 +8,6 @@ answer that comes late cannot bring a stage back that was taken out meanwhile, n
 
 from __future__ import annotations
 
-import contextlib
 import re
 import uuid
 from typing import Any
@@ -18,6 +17,8 @@ from engine.errors import FieldProblem, ParamError, StudioError
 from ui import draft as drafts
 from ui.fields import to_widget
 from ui.form import SettingsForm
+from ui.new_run_data import sample_of
+from ui.new_run_data import settings_of as settings_of_sample
 
 Draft = dict[str, Any]
 Stage = dict[str, Any]
@@ -86,7 +87,7 @@ def _begun(wishes: dict[str, str], form: SettingsForm) -> tuple[Draft, int, str]
     chain = wishes.get("chain", "preference")
     chain = chain if chain in chains else "preference"
     data = api.pipelines.sample_data(chain) if wishes.get("samples") else {}
-    shaped = api.pipelines.shaped(chains[chain], data)
+    shaped = {name: with_sample(stage, form) for name, stage in api.pipelines.shaped(chains[chain], data).items()}
     stages = [filled(name, settings, form) for name, settings in shaped.items()]
     return {"name": api.pipelines.free_name(chain), "again": "", "stages": stages}, 0, note
 
@@ -94,6 +95,21 @@ def _begun(wishes: dict[str, str], form: SettingsForm) -> tuple[Draft, int, str]
 def _fresh(name: str) -> str:
     """A name that is free, near one that is taken."""
     return api.pipelines.free_name(re.sub(r"-\d+$", "", name))
+
+
+def with_sample(settings: dict[str, Any], form: SettingsForm) -> dict[str, Any]:
+    """Settings with what the sample among them needs its training to know."""
+    brought = settings_of_sample(sample_of(settings.get("data_path") or ""))
+    return {**settings, **{name: value for name, value in brought.items() if not settled(name, settings, form)}}
+
+
+def settled(name: str, settings: dict[str, Any], form: SettingsForm) -> bool:
+    """Whether a stage has settled this and no sample changes it: a model that is not a bundled one, rules beside a judge."""
+    field = form.fields[name]
+    if field.form.widget == "rewards":
+        return any(settings.get(judge) for judge, other in form.fields.items() if other.form.widget == "judge")
+    bundled = {source.reference for source in api.model_choices() if source.kind == "starter"}
+    return field.names_model and bool(settings.get(name)) and settings[name] not in bundled
 
 
 # ---- stages --------------------------------------------------------------------------------------------------------
@@ -153,8 +169,11 @@ def settings_of(stage: Stage, form: SettingsForm) -> dict[str, Any]:
     """
     held = form.chosen(tuple(stage["values"].get(name, "") for name in form.names))
     declared = api.spec_for(held["trainer"]).params.model_fields
-    with contextlib.suppress(ParamError):  # told beside the fields; here it stays as it was written
+    try:
         held = api.validate(held).model_dump(mode="json")
+    except ParamError:  # told beside the fields; here what was changed stays as it was written
+        usual = filled("", {}, form)["values"]
+        held = {name: value for name, value in held.items() if name in _ALWAYS or stage["values"].get(name) != usual[name]}
     kept = {name: value for name, value in held.items() if name in declared and name != "project_name"}
     defaults = {name: declared[name].get_default(call_default_factory=True) for name in kept}
     return {name: value for name, value in kept.items() if name in _ALWAYS or value != defaults[name]}

@@ -15,12 +15,13 @@ _WORDS = {sign: words for words, sign in SIGNS}
 def chain_html(draft: dict[str, Any], place: int, problems: dict[str, list[str]]) -> str:
     """The stages as boxes with arrows; the one whose form is shown is marked. `problems` are by the stages' names."""
     begins = escape(str(draft["stages"][0]["values"].get("model") or "a model"))
-    boxes = "".join(_box(stage, number, place, problems.get(stage["name"], [])) for number, stage in enumerate(draft["stages"]))
+    stages = draft["stages"]
+    boxes = "".join(_box(stages, number, place, problems.get(stage["name"], [])) for number, stage in enumerate(stages))
     return f'<ol class="chain" aria-label="Stages of the pipeline"><li class="chain-model">{begins}</li>{boxes}</ol>'
 
 
-def _box(stage: dict[str, Any], number: int, place: int, problems: list[str]) -> str:
-    values = stage["values"]
+def _box(stages: list[dict[str, Any]], number: int, place: int, problems: list[str]) -> str:
+    stage, values = stages[number], stages[number]["values"]
     data = str(values.get("data_path") or "").rsplit("/", 1)[-1]
     state = "wrong" if problems and data else ("ready" if data else "open")
     here = ' aria-current="step"' if number == place else ""
@@ -28,7 +29,9 @@ def _box(stage: dict[str, Any], number: int, place: int, problems: list[str]) ->
     metric, sign, bound = stage.get("gate") or ("", "", "")
     title = api.pipelines.titles(values["trainer"]).get(metric, metric)
     gate = f'<span class="stage-gate">Goes on if: {escape(title)} {_WORDS[sign]} {escape(bound)}</span>' if metric else ""
-    on = escape(f"on the model of {values['model']}") if number else ""
+    others = {other["name"] for other in stages[:number]}
+    takes = {field: values[field] for field in api.pipelines.model_settings(values["trainer"]) if values.get(field) in others}
+    on = escape(api.pipelines.builds_on(values["trainer"], takes))
     return (
         f'<li data-state="{state}"><button type="button" class="stage" data-place="{number}"{here}>'
         f'<span class="stage-name">{number + 1} · {escape(stage["name"])}</span>'

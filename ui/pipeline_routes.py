@@ -39,8 +39,11 @@ def one(request: Request) -> Response:
 def _one(name: str) -> dict[str, Any]:
     progress, declared = api.pipelines.progress(name), api.pipelines.declared(name)
     said, hint = api.pipelines.told(progress)
+    made = _stages(progress)
+    for shown, stage in zip(made["stages"], declared.stages, strict=True):
+        shown["on"] = api.pipelines.builds_on(stage.trainer, declared.references(stage))
     return {
-        **_stages(progress),
+        **made,
         "said": said,
         "hint": hint,
         "base": str(declared.stages[0].settings.get("model") or "starter"),

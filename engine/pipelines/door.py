@@ -11,8 +11,9 @@ from engine.errors import RunActive
 from engine.pipelines.course import Course, Progress, free_name, progress_of_all
 from engine.pipelines.gate import in_words, read_gate, titles
 from engine.pipelines.named import begins, chains, named, sample_data, shaped
-from engine.pipelines.pipeline import Pipeline, Stage, from_mapping, from_yaml
+from engine.pipelines.pipeline import Pipeline, Stage, builds_on, from_mapping, from_yaml
 from engine.pipelines.told import told
+from engine.registry import spec_for
 
 if TYPE_CHECKING:
     from engine.pipelines.outlook import Foreseen
@@ -22,6 +23,7 @@ __all__ = [
     "Progress",
     "Stage",
     "begins",
+    "builds_on",
     "chains",
     "check",
     "command",
@@ -33,6 +35,7 @@ __all__ = [
     "go_on",
     "in_words",
     "listed",
+    "model_settings",
     "named",
     "of_runs",
     "outlook",
@@ -70,6 +73,13 @@ def outlook(pipeline: Pipeline, again: str = "") -> list[Foreseen]:
     from engine.pipelines.outlook import outlook as foresee
 
     return foresee(pipeline, Course.open(again) if again else None)
+
+
+def model_settings(trainer: str) -> list[str]:
+    """The settings of a trainer that take a model."""
+    from engine.pipelines.pipeline import model_settings as taken
+
+    return list(taken(spec_for(trainer).params))
 
 
 def command(pipeline: Pipeline, again: str = "") -> str:

@@ -23,6 +23,8 @@ from engine.samples import PREFIX
 STAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 # A run is called <pipeline>-<stage>, and a further try of it <pipeline>-<stage>-12, in at most 80 characters.
 _LONGEST = 76
+# Settings that take a model for a purpose of their own; `with` for any other.
+_FROM = {"model": "on the model of", "model_ref": "held to", "teacher_model": "taught by"}
 _SHAPE = "A pipeline file holds `pipeline: NAME` and, under `stages:`, each stage's name with its settings."
 
 
@@ -103,6 +105,13 @@ def model_settings(cls: type[LLMTrainingParams]) -> dict[str, str]:
     """Every setting of `cls` that takes a model, and its widget: "judge" for one that scores, "model" for any other."""
     widgets = {name: form_of(cls, name).widget for name in cls.model_fields}
     return {name: widget for name, widget in widgets.items() if widget in ("model", "judge")}
+
+
+def builds_on(trainer: str, named: Mapping[str, str]) -> str:
+    """What a stage takes from others, in words: "on the model of sft, scored by reward". `named`: setting -> stage."""
+    widgets = model_settings(spec_for(trainer).params)
+    how = {field: "scored by" if widgets[field] == "judge" else _FROM.get(field, "with") for field in named}
+    return ", ".join(f"{how[field]} {stage}" for field, stage in named.items())
 
 
 def from_yaml(text: str) -> Pipeline:
