@@ -91,25 +91,27 @@ def _pipeline(found: Recommended) -> str:
 
 
 def _way_on(found: Recommended) -> str:
+    """All stages in a row and this step alone, the one first that the advice means; and the step on a sample."""
     if found.start is None:
         return ""
-    name = api.spec_for(found.start).title
-    sample = next((s for s in api.samples() if s.trainer == found.start), None)
-    whole = _whole(found)
+    name, whole = api.spec_for(found.start).title, _is_chain(found.pipeline)
+    several = whole and len(found.steps) > 1
     words = f"Only this step: {name}" if whole else f"Go on with {name}"
-    own = f'<a class="st-button{"" if whole else " main"}" href="/new?trainer={found.start}">{escape(words)}</a>'
-    if sample is None:
-        return f'<p class="advice-go">{whole}{own}</p>'
-    link = urlencode({"trainer": found.start, "data": f"{api.SAMPLE_PREFIX}{sample.id}"})
-    return f'<p class="advice-go">{whole}{own}<a class="st-button" href="/new?{escape(link)}">Try it on a sample first</a></p>'
+    ways = [
+        f'<a class="st-button{"" if several else " main"}" href="/new?trainer={found.start}">{escape(words)}</a>',
+        f'<a class="st-button{" main" if several else ""}" href="/new-pipeline?chain={found.pipeline.id}">'
+        "Train all stages in a row</a>",
+    ][: 2 if whole else 1]
+    sample = next((s for s in api.samples() if s.trainer == found.start), None)
+    link = urlencode({"trainer": found.start, "data": f"{api.SAMPLE_PREFIX}{sample.id}"}) if sample else ""
+    trial = f'<a class="st-button" href="/new?{escape(link)}">Try it on a sample first</a>' if link else ""
+    return f'<p class="advice-go">{"".join(reversed(ways) if several else ways)}{trial}</p>'
 
 
-def _whole(found: Recommended) -> str:
-    """The way to all stages of the pipeline in a row; nothing where there is one stage, or one that does not run."""
-    stages = api.pipelines.chains()[found.pipeline.id]
-    if len(stages) < 2 or not set(stages) <= set(api.specs()):
-        return ""
-    return f'<a class="st-button main" href="/new-pipeline?chain={found.pipeline.id}">Train all stages in a row</a>'
+def _is_chain(pipeline: Any) -> bool:
+    """Whether it has several stages, all of which run in this version."""
+    stages = api.pipelines.chains()[pipeline.id]
+    return len(stages) > 1 and set(stages) <= set(api.specs())
 
 
 def pipelines_html() -> str:
