@@ -58,7 +58,8 @@ def build() -> tuple[gr.Blocks, dict[str, Any]]:
     with gr.Blocks(title=TITLE, analytics_enabled=False) as app:
         gr.Navbar(visible=False)
         _fill(PAGES[0], app)
-    for page in PAGES[1:]:
+    # Gradio writes down all components so far at the end of every page: the pages with the large forms come last
+    for page in reversed(PAGES[1:]):
         with app.route(page.title, page.path, show_in_navbar=False):
             _fill(page, app)
     app.queue(default_concurrency_limit=16, max_size=64)
