@@ -240,8 +240,10 @@ def progress_of_all(root: Path | None = None) -> list[Progress]:
         course = Course(name, root)
         try:
             found.append(course.progress())
+        except FileNotFoundError:
+            continue  # taken off the list while we looked
         except RunError:
-            found.append(Progress(name, DAMAGED, course.is_driven, course.file.stat().st_mtime, ()))
+            found.append(Progress(name, DAMAGED, course.is_driven, 0.0, ()))
     return found
 
 

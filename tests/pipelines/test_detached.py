@@ -15,7 +15,7 @@ import pytest
 from engine import api
 from engine.errors import ParamError, RunActive, RunNameTaken
 from engine.pipelines import detached
-from engine.pipelines.course import Course
+from engine.pipelines.course import Course, Progress
 from engine.runs import launcher
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
@@ -176,3 +176,17 @@ def drivers(home: Path) -> list[psutil.Process]:
             if ours and process.status() != "zombie":
                 found.append(process)
     return found
+
+
+def test_one_that_is_taken_off_while_we_look_hides_no_other(here: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipelines.start(PAIR)
+    pipelines.start(PAIR.changed(name="other"))
+    progress = Course.progress
+
+    def late(self: Course) -> Progress:
+        if self.name == "other":
+            pipelines.forget("other")
+        return progress(self)
+
+    monkeypatch.setattr(Course, "progress", late)
+    assert [found.name for found in pipelines.listed()] == ["pair"]
