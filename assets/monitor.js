@@ -46,6 +46,7 @@
       this.parts = {
         title: el("h1", {}, this.name),
         pill: el("span", { class: "st-pill", role: "status", "aria-live": "polite" }, "connecting"),
+        chain: el("div", { class: "run-chain" }),
         facts: el("p", { class: "st-soft run-facts" }),
         say: el("p", { class: "run-say", role: "status" }),
         trouble: el("div", {}),
@@ -84,6 +85,7 @@
       });
       const log = el("input", { type: "checkbox", onchange: (e) => this.board.rescale(e.target.checked) });
       this.element.replaceChildren(
+        p.chain,
         el("div", { class: "run-head" }, el("div", {}, p.title, p.pill), p.actions),
         p.facts,
         p.say,
@@ -127,6 +129,7 @@
     }
     about(found) {
       this.parts.facts.textContent = `${found.trainer} · ${found.model} · ${found.data}`;
+      if (found.pipeline) window.Chain.strip(this.parts.chain, found.pipeline, this.name);
       this.board.judgedBy = found.judged_by;
       this.headline = found.headline;
       this.plain = found.exports_plain;

@@ -106,7 +106,7 @@
       return el(
         "tr",
         { "data-run": r.name },
-        el("th", { scope: "row" }, el("a", { href: `/run?id=${encodeURIComponent(r.name)}` }, r.name)),
+        el("th", { scope: "row" }, el("a", { href: `/run?id=${encodeURIComponent(r.name)}` }, r.name), this.pipeline(r)),
         el("td", { title: r.reason || false }, pill(r.state), steps),
         cell("Trainer", r.trainer),
         cell("Model", r.model),
@@ -125,6 +125,11 @@
           ),
         ),
       );
+    }
+    pipeline(r) {
+      if (!r.pipeline) return "";
+      const link = el("a", { href: `/pipeline?id=${encodeURIComponent(r.pipeline)}` }, r.pipeline);
+      return el("small", { class: "of-pipeline" }, "in pipeline ", link);
     }
     async rename(r) {
       const to = await ask(

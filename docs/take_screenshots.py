@@ -33,6 +33,7 @@ def main() -> None:
                 flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
                 browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=flags)
                 run = _train(browser)
+                _train_chain(env)
                 for path, name, ready in _pages(run):
                     for wide, dark in ((1280, False), (1280, True), (390, False), (390, True)):
                         _picture(browser, path, name, ready, wide, dark)
@@ -66,6 +67,13 @@ def _train(browser: Any) -> str:
     return page.url.split("id=")[1]
 
 
+def _train_chain(env: dict[str, str]) -> None:
+    """A pipeline with a gate that is met, as the page's own process would train it."""
+    data = ["--data", "sft=sample:neighbours", "--data", "dpo=sample:manners", "--gate", "sft=eval_token_accuracy >= 0.7"]
+    words = [sys.executable, "-m", "engine.cli", "pipeline", "preference", "--name", "polite-town", *data]
+    subprocess.run(words, cwd=ROOT, env=env, check=True)
+
+
 def _pages(run: str) -> list[tuple[str, str, str]]:
     return [
         ("/?labeled=yes&pairs=no", "start", ".advice:not([hidden])"),
@@ -73,6 +81,7 @@ def _pages(run: str) -> list[tuple[str, str, str]]:
         (f"/run?id={run}", "run", ".chart:not([hidden]) canvas"),
         (f"/playground?a=starter&b={run}", "playground", "#question"),
         ("/runs", "runs", ".runs-table"),
+        ("/pipeline?id=polite-town", "pipeline", ".stage[href]"),
     ]
 
 

@@ -14,6 +14,7 @@ from engine.data.parts import without_part
 from engine.errors import DataError
 from engine.lifetime import close_app, open_app
 from engine.params import LLMTrainingParams, flag, form_of
+from engine.pipelines import door as pipelines
 from engine.registry import parse as validate
 from engine.registry import spec_for, specs
 from engine.runs.directory import RunDirectory, runs_root
@@ -63,6 +64,7 @@ __all__ = [
     "model_file",
     "model_files",
     "open_app",
+    "pipelines",
     "plan",
     "presets",
     "push",
@@ -74,7 +76,6 @@ __all__ = [
     "row_forms",
     "run_events",
     "run_params",
-    "run_plan",
     "run_report",
     "run_status",
     "runs",
@@ -265,11 +266,6 @@ def run_status(name: str) -> Status:
 def run_params(name: str) -> LLMTrainingParams:
     """The settings that a run was started with."""
     return validate(RunDirectory.open(name).params())
-
-
-def run_plan(name: str) -> dict[str, Any]:
-    """What the run's automatic settings became; empty until its data has been counted."""
-    return RunDirectory.open(name).plan()
 
 
 def yaml_of_run(name: str) -> str:

@@ -19,21 +19,26 @@ from engine.runs.directory import RunDirectory, runs_root
 from engine.runs.status import Status
 from engine.sparkline import sparkline
 
+# Where a run stands, and what has happened in it since.
+Ticks = Iterable[tuple[Status, list[events.Event]]]
+
 _POLL_S = 0.2
 _WIDTH = 16
 _BAR = 24
 
 
-def watch(name: str) -> Status:
+def watch(name: str, courtesy_s: float = 0.0) -> Status:
     """Wait until a run has ended and return its last status, showing what happens on standard error or in the notebook.
 
-    Dispatches the queue while it waits, so that a run starts even when no page is open.
+    Dispatches the queue while it waits, so that a run starts even when no page is open. For `courtesy_s` seconds it leaves
+    that to an open page, whose standby process begins at once where we would have to load every library.
     """
     run = RunDirectory.open(name)
+    ticks = _ticks(run, time.monotonic() + courtesy_s)
     if in_notebook():
-        return _in_notebook(run)
+        return _in_notebook(run, ticks)
     console = Console(stderr=True)
-    return _with_bar(run, console) if console.is_terminal else _with_lines(run)
+    return _with_bar(run, console, ticks) if console.is_terminal else _with_lines(run, ticks)
 
 
 def time_left(status: Status, seconds: float, since: int) -> str:
@@ -60,14 +65,14 @@ class _Pace:
         return time_left(status, time.monotonic() - began, step)
 
 
-def _with_bar(run: RunDirectory, console: Console) -> Status:
+def _with_bar(run: RunDirectory, console: Console, ticks: Ticks) -> Status:
     # what changes its length stands last, so that the bar keeps its place
     words = (TextColumn("{task.fields[left]}"), TextColumn("{task.description}", markup=False))
     columns = (BarColumn(_BAR), MofNCompleteColumn(), *words)
     losses, pace = list[float](), _Pace()
     with Progress(*columns, console=console) as progress:
         task, status = progress.add_task("queued", total=None, left=""), run.status()
-        for status, new in _ticks(run):
+        for status, new in ticks:
             losses += _losses(new)
             doing = status.phase or status.state.value
             curve = f"  loss {losses[-1]:.4f} {sparkline(losses, _WIDTH)}" if losses else ""
@@ -78,9 +83,9 @@ def _with_bar(run: RunDirectory, console: Console) -> Status:
         return status
 
 
-def _in_notebook(run: RunDirectory) -> Status:
+def _in_notebook(run: RunDirectory, ticks: Ticks) -> Status:
     losses, pace, output, status = list[float](), _Pace(), NotebookProgress(), run.status()
-    for status, new in _ticks(run):
+    for status, new in ticks:
         losses += _losses(new)
         output.show(run.name, status, losses, pace.left(status))
         for line in _warnings(new):
@@ -98,9 +103,9 @@ def _warnings(new: Iterable[events.Event]) -> list[str]:
     return [f"warning: {event['message']}" for event in new if event["type"] == "warning"]
 
 
-def _with_lines(run: RunDirectory) -> Status:
+def _with_lines(run: RunDirectory, ticks: Ticks) -> Status:
     said, status = "", run.status()
-    for status, new in _ticks(run):
+    for status, new in ticks:
         for line in _lines(new):
             print(line, file=sys.stderr, flush=True)
         if status.state.value != said:
@@ -118,7 +123,7 @@ def _lines(new: Iterable[events.Event]) -> Iterable[str]:
             yield f"warning: {event['message']}"
 
 
-def _ticks(run: RunDirectory) -> Iterable[tuple[Status, list[events.Event]]]:
+def _ticks(run: RunDirectory, ours_from: float) -> Ticks:
     offset = 0
     while True:
         status = run.status()  # asked before the events, so that an ended run's last events are all read
@@ -126,5 +131,6 @@ def _ticks(run: RunDirectory) -> Iterable[tuple[Status, list[events.Event]]]:
         yield status, new
         if status.ended_state:
             return
-        queue.dispatch(runs_root())
+        if time.monotonic() >= ours_from:
+            queue.dispatch(runs_root())
         time.sleep(_POLL_S)

@@ -26,11 +26,15 @@ class Stores:
     Answers may come in another order than they were asked for; with one store for all, a late one would undo another's.
     """
 
-    def __init__(self) -> None:
-        self.draft = browser_state("draft", {})  # values, asked, everything: written with every plan
-        self.seen = browser_state("seen", {})  # looked, seen, auto: which file was looked at, and whether it may decide
-        self.step = browser_state("step", 0)  # the step that is open
-        self.ticket = browser_state("ticket", {})  # id, started: one ticket is one run, however often it is handed in
+    def __init__(self, page: str = "") -> None:
+        # values, asked, everything: written with every plan
+        self.draft = browser_state(f"{page}draft", {})
+        # looked, seen, auto: which file was looked at, and whether it may decide
+        self.seen = browser_state(f"{page}seen", {})
+        # the step that is open
+        self.step = browser_state(f"{page}step", 0)
+        # id, started: one ticket is one run, however often it is handed in
+        self.ticket = browser_state(f"{page}ticket", {})
 
     @property
     def all(self) -> list[Any]:

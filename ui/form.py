@@ -23,7 +23,8 @@ TITLES = {"Rewards": "What scores the answers", "Trainer": "This kind of trainin
 class SettingsForm:
     """The widgets of all parameters, in one fixed order, so that events can hand them over as a list."""
 
-    def __init__(self) -> None:
+    def __init__(self, hidden: tuple[str, ...] = ()) -> None:
+        self.hidden = hidden  # asked for nowhere on this page
         self.fields: dict[str, Field] = fields()
         self.widgets: dict[str, Any] = {}
         self.headings: dict[str, Any] = {}
@@ -71,15 +72,23 @@ class SettingsForm:
             if trainer in self.fields[name].trainers
         }
 
+    def chosen(self, given: tuple[Any, ...]) -> dict[str, Any]:
+        """What was chosen, not judged yet, except that it is nothing which a browser may not ask for.
+
+        Raises:
+            ParamError: it is.
+        """
+        chosen = {k: v for k, v in self.values(given).items() if v not in (None, "") or self._may_be_empty(k)}
+        refuse_foreign(chosen)
+        return chosen
+
     def params(self, given: tuple[Any, ...]) -> api.LLMTrainingParams:
         """The settings.
 
         Raises:
             ParamError: some cannot be used.
         """
-        chosen = {k: v for k, v in self.values(given).items() if v not in (None, "") or self._may_be_empty(k)}
-        refuse_foreign(chosen)
-        return api.validate(chosen)
+        return api.validate(self.chosen(given))
 
     def sketched(self, given: tuple[Any, ...]) -> api.LLMTrainingParams:
         """The settings with a trainer's examples where something that it needs is not chosen yet: for looking at data.
@@ -157,7 +166,7 @@ class SettingsForm:
     def visible(self, name: str, held: dict[str, Any], everything: bool) -> bool:
         """Whether a parameter matters to this trainer, with these other values, at this level of detail."""
         form = self.fields[name].forms.get(held["trainer"])
-        if form is None or (form.advanced and not everything and name != "drop_bad_rows"):
+        if form is None or name in self.hidden or (form.advanced and not everything and name != "drop_bad_rows"):
             return False
         return all(to_parameter(self.fields[other], held[other]) in wanted for other, wanted in form.when.items())
 

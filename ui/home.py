@@ -28,6 +28,10 @@ def _page() -> str:
         '<h2 class="home-step">Or say what it is for</h2>'
         f"{tree.use_cases_html()}"
         f'<div class="advices" aria-live="polite">{tree.recommendations_html()}</div>'
+        '<h2 class="home-step">Or several trainings in a row</h2>'
+        '<p class="st-soft">Each stage trains on the model of the one before it, tested on held-out rows in between if you '
+        "ask for it. Stages can be added, taken out, and read from a file.</p>"
+        f"{tree.pipelines_html()}"
         '<h2 class="home-step">The trainings compared</h2>'
         f"{tree.comparison_html()}</div>"
     )

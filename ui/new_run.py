@@ -16,18 +16,32 @@ ROLES = 10
 
 
 class Page:
-    """The page's components by name; new_run_events.py says what happens with them."""
+    """The page's components by name; new_run_events.py says what happens with them.
+
+    A stage of a pipeline is set up with the same steps: new_pipeline.py says what is different there.
+    """
+
+    title = "New run"
+    about = ""  # a sentence under the title
+    file_chooses = True  # whether there is a training to choose, by the person or by the file
+    start_words = "Start training"
 
     def __init__(self) -> None:
         self.form = SettingsForm()
         self.stores = drafts.Stores()
-        gr.HTML('<h1 class="page-title">New run</h1>', apply_default_css=False)
+        self._build()
+
+    def _build(self) -> None:
+        about = f'<p class="st-soft">{self.about}</p>' if self.about else ""
+        gr.HTML(f'<h1 class="page-title">{self.title}</h1>{about}', apply_default_css=False)
         self.note = gr.HTML("", apply_default_css=False)
+        self._above()
         with gr.Tabs(selected=0, elem_id="steps") as self.steps:
             builders = (self._data, self._model, self._settings, self._review)
             for number, (title, build) in enumerate(zip(STEPS, builders, strict=True)):
                 with gr.Tab(title, id=number, elem_id=f"step-{number}"):
                     build()
+        self._below()
         self.command = gr.Code(
             language="shell",
             label="The same from the command line",
@@ -38,6 +52,12 @@ class Page:
             show_line_numbers=False,
         )
         self.started = gr.Textbox(visible=False)
+
+    def _above(self) -> None:
+        """What stands above the steps."""
+
+    def _below(self) -> None:
+        """What stands below the steps, before the command."""
 
     def _data(self) -> None:
         trainers = [(spec.title, spec.id) for spec in api.specs().values()]
@@ -60,7 +80,9 @@ class Page:
                     interactive=False,
                 )
                 self.form.put("data_path", path)
-                trainer = gr.Radio(trainers, label="Training", elem_id="field-trainer", elem_classes="cards")
+                trainer = gr.Radio(
+                    trainers, label="Training", elem_id="field-trainer", elem_classes="cards", visible=self.file_chooses
+                )
                 self.form.put("trainer", trainer)
                 self.trainer_note = gr.HTML("", apply_default_css=False)
             with gr.Column(scale=2, min_width=300):
@@ -112,22 +134,29 @@ class Page:
             self.preset = gr.Radio([], label="Preset", elem_id="preset", interactive=True)
             self.everything = gr.Checkbox(label="Show all settings", elem_id="show-all", interactive=True)
         self.form.put_groups()
-        with gr.Accordion("Settings as YAML", open=False, elem_id="yaml"):
+        self._after_groups()
+        with gr.Row(elem_classes="onward"):
+            self.back_to_model = gr.Button("Back", size="lg")
+            self.to_review = gr.Button("Next: review", variant="primary", elem_id="after-settings", size="lg")
+
+    def _after_groups(self) -> None:
+        """What stands below the settings."""
+        self._yaml("Settings as YAML")
+
+    def _yaml(self, title: str) -> None:
+        with gr.Accordion(title, open=False, elem_id="yaml"):
             self.yaml = gr.Code(
                 language="yaml", label="Copy it, save it, or paste your own", interactive=True, elem_id="yaml-text"
             )
             self.read_yaml = gr.Button("Use these settings", elem_id="read-yaml", size="md")
             self.yaml_note = gr.HTML("", apply_default_css=False)
-        with gr.Row(elem_classes="onward"):
-            self.back_to_model = gr.Button("Back", size="lg")
-            self.to_review = gr.Button("Next: review", variant="primary", size="lg")
 
     def _review(self) -> None:
         self.review = gr.HTML("", apply_default_css=False, elem_id="review-view")
         self.choose_now = gr.Button("Choose it now", variant="primary", visible=False, elem_id="choose-now", size="md")
         with gr.Row(elem_classes="onward"):
             self.back_to_settings = gr.Button("Back", size="lg")
-            self.start = gr.Button("Start training", variant="primary", elem_id="start", size="lg")
+            self.start = gr.Button(self.start_words, variant="primary", elem_id="start", size="lg")
 
 
 def build(app: gr.Blocks) -> None:

@@ -1,45 +1,27 @@
-"""What happens on the page "New run": every handler is a function of what the browser sends, so any server can answer."""
+"""What on the page "New run" calls for which answer of new_run_handlers.py, and what follows after it."""
 
 from __future__ import annotations
 
-import hashlib
-from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
-from engine import api
-from engine.errors import ParamError, StudioError
-from ui import data_view, draft, review_view
-from ui.fields import models_for
-from ui.new_run_data import DataStep, sample_of
-from ui.reach import refuse_foreign
-from ui.reward_picker import columns_of, rules_html
-from ui.words import count
-
-if TYPE_CHECKING:
-    from ui.new_run import Page
+from ui.new_run_handlers import REVIEW, Handlers
 
 # The last call counts: one that comes while another is answered waits for it and is not dropped, as Gradio would.
 _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last"}
-REVIEW = 3  # the step's number
 GO_TO_TOP = "() => { scrollTo(0, 0); return []; }"
 GO_TO_OPEN = "() => { window.StudioForm.show(document.querySelector('[data-open-field]')?.dataset.openField); return []; }"
 GO_TO_RUN = "(name) => { if (name) location.assign('/run?id=' + encodeURIComponent(name)); }"
 
 
-class Events:
+class Events(Handlers):
     """Connects the page's components."""
-
-    def __init__(self, page: Page) -> None:
-        self.page, self.form, self.data = page, page.form, DataStep(page)
 
     def connect(self, app: gr.Blocks) -> None:
         """Register every event of the page."""
         p, inputs = self.page, self.form.components
-        kept = p.stores.all
-        opened = app.load(self.open, kept, [*kept, p.note, p.steps, p.everything, p.sample, p.upload, *inputs], **_PRIVATE)
-        self._after_data(opened)
+        self._after_data(app.load(self.open, p.stores.all, self._opened, **_PRIVATE))
         chosen = [self.form.widgets[n] for n in ("data_path", "data_format", "column_mapping", "drop_bad_rows")]
         path, filled = chosen[0], [self.form.widgets[name] for name in self.data.of_samples]
         before = [path, *filled]
@@ -69,15 +51,22 @@ class Events:
         elsewhere = ("trainer", "data_path", "data_format", "column_mapping", "model")
         typed = [w.input for n, w in self.form.widgets.items() if n not in elsewhere]
         changed = gr.on(typed, **self._refreshing(), validator=self.judge)
-        changed.success(self.tokens, inputs, [p.token_view], **_PRIVATE)
+        changed.success(self.tokens, self.asked, [p.token_view], **_PRIVATE)
         gr.on([p.everything.input], **self._refreshing())
         self._after_model(p.preset.input(self.preset, [p.preset, *inputs], inputs, **_PRIVATE))
-        read = p.read_yaml.click(
-            self.read, [p.yaml, p.stores.seen], [p.yaml_note, p.sample, p.stores.seen, *inputs], **_PRIVATE
+        self._after_data(self._reading())
+        start = p.start.click(
+            self.start, [p.stores.ticket, *self.asked], [p.stores.ticket, p.started], api_visibility="private"
         )
-        self._after_data(read)
-        start = p.start.click(self.start, [p.stores.ticket, *inputs], [p.stores.ticket, p.started], api_visibility="private")
-        start.success(None, [p.started], None, js=GO_TO_RUN)
+        start.success(None, [p.started], None, js=self.go_to_started)
+
+    go_to_started = GO_TO_RUN
+
+    def _reading(self) -> Any:
+        """Settings are taken from YAML."""
+        p = self.page
+        shown = [p.yaml_note, p.sample, p.stores.seen, *self.form.components]
+        return p.read_yaml.click(self.read, [p.yaml, p.stores.seen], shown, **_PRIVATE)
 
     def _reward_events(self) -> None:
         pick, inputs = self.form.picker, self.form.components
@@ -96,8 +85,8 @@ class Events:
     def _step_events(self) -> None:
         p = self.page
         ways = (
-            (p.to_model, 1), (p.skip, 3), (p.back_to_data, 0), (p.to_settings, 2), (p.back_to_model, 1),
-            (p.to_review, 3), (p.back_to_settings, 2), (p.choose, 2), (p.choose_now, 2),
+            (p.to_model, 1), (p.skip, REVIEW), (p.back_to_data, 0), (p.to_settings, 2), (p.back_to_model, 1),
+            (p.back_to_settings, 2), (p.choose, 2), (p.choose_now, 2), *self._after_settings,
         )  # fmt: skip
         for button, step in ways:
             there = GO_TO_OPEN if button in (p.choose, p.choose_now) else GO_TO_TOP
@@ -110,7 +99,11 @@ class Events:
                 **_PRIVATE,
             )
         shown = [p.stores.step, *self._seen]
-        p.steps.select(self.stepped, self.form.components, shown, **_PRIVATE)
+        p.steps.select(self.stepped, self.asked, shown, **_PRIVATE)
+
+    @property
+    def _after_settings(self) -> tuple[tuple[Any, int], ...]:
+        return ((self.page.to_review, REVIEW),)
 
     def _after_data(self, event: Any) -> None:
         """Look at the data again, then at its tokens, then plan."""
@@ -128,177 +121,23 @@ class Events:
 
     def _after_model(self, event: Any) -> None:
         """Facts of the model and tokens of the rows, then the plan."""
-        p, inputs = self.page, self.form.components
-        shown = event.then(self.model, inputs, [p.model_view], **_PRIVATE)
-        shown.then(self.tokens, inputs, [p.token_view], **_PRIVATE).then(**self._refreshing())
+        p = self.page
+        shown = event.then(self.model, self.asked, [p.model_view], **_PRIVATE)
+        shown.then(self.tokens, self.asked, [p.token_view], **_PRIVATE).then(**self._refreshing())
 
     def _refreshing(self) -> dict[str, Any]:
         p = self.page
         return {
             "fn": self.refresh,
-            "inputs": [p.stores.draft, p.everything, *self.form.components],
+            "inputs": [self._written, p.everything, *self.asked],
             "outputs": [
-                p.stores.draft, *self._seen, self.form.picker.rules, *self.form.components, *self.form.headings.values(),
+                self._written, *self._seen, self.form.picker.rules, *self.form.components, *self.form.headings.values(),
             ],
             **_PRIVATE,
         }  # fmt: skip
 
     @property
-    def _seen(self) -> list[Any]:
-        """What shows whether the run can be started."""
+    def _opened(self) -> list[Any]:
+        """What is filled when the page opens."""
         p = self.page
-        return [p.review, p.command, p.yaml, p.start, p.open_note, p.choose, p.choose_now]
-
-    # ---- opening
-
-    def open(self, request: gr.Request, *kept: Any) -> list[Any]:
-        """Fill the page from what the browser kept, or from the address."""
-        stores, note = draft.opened(list(kept), dict(request.query_params), self.form)
-        found, _, step, _ = stores
-        values = dict(found["values"])
-        filled: list[Any] = [values.get(name, "") for name in self.form.names]
-        for place, name in enumerate(self.form.names):
-            field = self.form.fields[name]
-            if field.names_model:
-                filled[place] = gr.update(choices=models_for(field), value=values.get(name, ""))
-        filled[self.form.names.index("data_path")] = gr.update(value=values.get("data_path", ""), interactive=True)
-        return [
-            *stores,
-            data_view.failure_html(StudioError(note)) if note else "",
-            gr.Tabs(selected=step),
-            found.get("everything", False),
-            sample_of(values.get("data_path", "")),
-            gr.update(interactive=True),
-            *filled,
-        ]
-
-    # ---- model, tokens, plan
-
-    def model(self, *given: Any) -> str:
-        """Size, context and licence of the chosen model."""
-        try:
-            held = self.form.values(given)
-            refuse_foreign(held)
-            return review_view.model_html(api.model_facts(str(held["model"])))
-        except StudioError as error:
-            return data_view.failure_html(error)
-
-    def tokens(self, *given: Any) -> str:
-        """Rows as the model sees them; nothing where the data view says already what is wrong with the file."""
-        held = self.form.values(given)
-        try:
-            refuse_foreign(held)
-            form, mapping = held.get("data_format"), held.get("column_mapping")
-            api.inspect_data(held.get("data_path") or "", held["trainer"], form=form, mapping=mapping)
-        except StudioError:
-            return ""
-        try:
-            return data_view.tokens_html(api.token_preview(self._plan_of(self.form.sketched(given)).params, 8))
-        except ParamError:
-            return ""
-        except StudioError as error:
-            return data_view.failure_html(error)
-
-    def refresh(self, kept: dict[str, Any], everything: bool, *given: Any) -> list[Any]:
-        """Plan again with what is chosen now, and show what follows from it."""
-        values = dict(zip(self.form.names, given, strict=True))
-        kept = {**(kept or {}), "values": values, "everything": everything}
-        plan, seen = self._reviewed(given)
-        widgets = self.form.shown(given, everything, plan)
-        held = self.form.values(given)
-        rules = rules_html(held) if "rl_rewards" in held else ""
-        return [kept, *seen, rules, *widgets, *self.form.groups_shown(given, everything)]
-
-    def _reviewed(self, given: tuple[Any, ...]) -> tuple[Any, list[Any]]:
-        """The plan (None while something is wrong), and the values of `_seen`."""
-        missing = self.form.open_fields(given)
-        command, yaml, plan = "", gr.skip(), None
-        try:
-            params = self.form.params(given)
-            command, yaml = api.command(params), api.to_yaml(params)
-            plan = self._plan_of(params)
-            review = review_view.review_html(plan, api.estimate(plan, api.data_facts(params)))
-        except StudioError as error:
-            held = dict(zip(self.form.names, given, strict=True))
-            review = self._trouble(error, held, missing)
-            command = command or "# The command is shown once everything is chosen."
-        note, button = review_view.open_html(missing), gr.update(visible=bool(missing))
-        return plan, [review, command, yaml, gr.update(interactive=plan is not None), note, button, button]
-
-    def _trouble(self, error: StudioError, held: dict[str, Any], missing: dict[str, str]) -> str:
-        if not held.get("data_path"):
-            return data_view.failure_html(
-                StudioError("No data is chosen yet.", hint="Choose a file or a sample in the first step.")
-            )
-        wrong = [p for p in error.problems if p.field not in missing] if isinstance(error, ParamError) else []
-        if missing and not wrong:
-            return review_view.open_html(missing)
-        if wrong:
-            error = StudioError("\n".join(self.form.plain(p, held["trainer"]) for p in wrong), hint=error.hint)
-        return data_view.failure_html(error)
-
-    def _plan_of(self, params: api.LLMTrainingParams) -> Any:
-        return api.plan(params, api.data_facts(params))
-
-    def reward_kind(self, name: str, *given: Any) -> list[Any]:
-        """What the chosen kind of reward function asks for, and what it gives."""
-        return self.form.picker.look(name, columns_of(self.form.values(given)))
-
-    # ---- settings
-
-    def preset(self, name: str, *given: Any) -> list[Any]:
-        """The named starting point over what is chosen."""
-        held = dict(zip(self.form.names, given, strict=True))
-        wanted = api.presets(held["trainer"]).get(name, {})
-        filled = self.form.filled({k: v for k, v in wanted.items() if v is not None})
-        return [new if n in wanted else gr.skip() for n, new in zip(self.form.names, filled, strict=True)]
-
-    def read(self, text: str, seen: dict[str, Any]) -> list[Any]:
-        """Take settings from YAML."""
-        try:
-            params, lines = api.read_settings(text or "")
-        except StudioError as error:
-            return [data_view.failure_html(error), gr.skip(), gr.skip(), *[gr.skip()] * len(self.form.names)]
-        values = params.model_dump()
-        # what the file says about bad rows is a choice that was made
-        seen = {**(seen or {}), "looked": params.data_path, "auto": False}
-        became = "".join(f"<br>{escape(line)}" for line in lines)  # names of older tools, and what they are here
-        note = f'<p class="st-note">These settings are now in the form.{became}</p>'
-        return [note, sample_of(params.data_path), seen, *self.form.filled(values)]
-
-    def judge(self, kept: Any, everything: Any, *given: Any) -> list[Any]:
-        return [gr.validate(True, ""), gr.validate(True, ""), *self.form.judge(*given)]
-
-    def stepped(self, event: gr.SelectData, *given: Any) -> list[Any]:
-        """Remember the step. The review also counts what was typed and never confirmed.
-
-        The widgets themselves are left alone: Gradio may set a widget back that another answer is changing just now.
-        """
-        if event.index != REVIEW:
-            return [event.index, *[gr.skip()] * len(self._seen)]
-        return [event.index, *self._reviewed(given)[1]]
-
-    # ---- start
-
-    def start(self, ticket: dict[str, Any], *given: Any) -> list[Any]:
-        """Queue the run. The same ticket with the same settings is the same run, however often and where it is asked."""
-        try:
-            params = self.form.params(given)
-            if not params.drop_bad_rows:
-                self._refuse_problems(params)
-            digest = hashlib.sha256(params.model_dump_json().encode()).hexdigest()
-            name = api.start(params, request_id=f"{(ticket or {}).get('id', '')}:{digest}")
-        except StudioError as error:
-            raise gr.Error(str(error), title="The run was not started", duration=None) from None
-        return [{**(ticket or {}), "started": name}, name]
-
-    def _refuse_problems(self, params: Any) -> None:
-        seen = api.inspect_data(
-            params.data_path, params.trainer, form=params.data_format, mapping=params.column_mapping or None
-        )
-        bad = sum(seen.problem_counts.values())
-        if bad:
-            raise StudioError(
-                f"{count(bad, 'row')} cannot be used.",
-                hint="Press “Leave these rows out” in step 1, Data, or correct the file.",
-            )
+        return [*p.stores.all, p.note, p.steps, p.everything, p.sample, p.upload, *self.form.components]

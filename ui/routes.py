@@ -69,13 +69,19 @@ def told(error: StudioError) -> Response:
 
 def run_list(request: Request) -> Response:
     """Every run, newest first."""
-    return answered(lambda: [_listed(run) for run in api.runs()])
+
+    def found() -> list[dict[str, Any]]:
+        pipelines = api.pipelines.of_runs()
+        return [_listed(run, pipelines) for run in api.runs()]
+
+    return answered(found)
 
 
-def _listed(run: Any) -> dict[str, Any]:
-    """A line of the list, with the metrics that say how good it is: the held-out one, and its like in training."""
+def _listed(run: Any, pipelines: dict[str, str]) -> dict[str, Any]:
+    """A line of the list: also the pipeline that it belongs to, and the metrics that say how good it is (the held-out one,
+    and its like in training)."""
     spec = api.specs().get(run.trainer)
-    return {**run.to_dict(), "measures": [spec.judged_by, spec.headline] if spec else []}
+    return {**run.to_dict(), "pipeline": pipelines.get(run.name), "measures": [spec.judged_by, spec.headline] if spec else []}
 
 
 def live(request: Request) -> Response:
@@ -93,6 +99,7 @@ def _about(name: str) -> dict[str, Any]:
     spec = api.spec_for(params.trainer)
     return {
         "name": name,
+        "pipeline": api.pipelines.of_runs().get(name),
         "trainer": spec.title,
         "model": params.model,
         "data": params.data_path,

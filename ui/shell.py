@@ -22,7 +22,18 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from engine import api
-from ui import home, http_api, new_run, playground_page, routes, run_page, runs_page
+from ui import (
+    home,
+    http_api,
+    new_pipeline,
+    new_run,
+    pipeline_page,
+    pipeline_routes,
+    playground_page,
+    routes,
+    run_page,
+    runs_page,
+)
 from ui.reach import KnownHosts
 from ui.theme import theme
 
@@ -45,8 +56,10 @@ class Page:
 PAGES = (
     Page("/", "Start", "Start", home.build),
     Page("/new", "New run", "New run", new_run.build),
+    Page("/new-pipeline", "", "New pipeline", new_pipeline.build),
     Page("/runs", "Runs", "Runs", runs_page.build),
     Page("/run", "", "Run", run_page.build),
+    Page("/pipeline", "", "Pipeline", pipeline_page.build),
     Page("/playground", "Playground", "Playground", playground_page.build),
 )
 
@@ -56,7 +69,8 @@ def build() -> tuple[gr.Blocks, dict[str, Any]]:
     with gr.Blocks(title=TITLE, analytics_enabled=False) as app:
         gr.Navbar(visible=False)
         _fill(PAGES[0], app)
-    for page in PAGES[1:]:
+    # Gradio writes down all components so far at the end of every page: the pages with the large forms come last
+    for page in reversed(PAGES[1:]):
         with app.route(page.title, page.path, show_in_navbar=False):
             _fill(page, app)
     app.queue(default_concurrency_limit=16, max_size=64)
@@ -66,7 +80,7 @@ def build() -> tuple[gr.Blocks, dict[str, Any]]:
         "theme": theme(),
         "head": head(),
         "app_kwargs": {
-            "routes": [*routes.routes(), *http_api.routes(), *playground_page.routes()],
+            "routes": [*routes.routes(), *http_api.routes(), *pipeline_routes.routes(), *playground_page.routes()],
             "middleware": [Middleware(KnownHosts)],
         },
         "favicon_path": ASSETS / "logo.svg",

@@ -91,15 +91,45 @@ def _pipeline(found: Recommended) -> str:
 
 
 def _way_on(found: Recommended) -> str:
+    """All stages in a row and this step alone, the one first that the advice means; and the step on a sample."""
     if found.start is None:
         return ""
-    name = api.spec_for(found.start).title
+    name, whole = api.spec_for(found.start).title, _is_chain(found.pipeline)
+    several = whole and len(found.steps) > 1
+    words = f"Only this step: {name}" if whole else f"Go on with {name}"
+    ways = [
+        f'<a class="st-button{"" if several else " main"}" href="/new?trainer={found.start}">{escape(words)}</a>',
+        f'<a class="st-button{" main" if several else ""}" href="/new-pipeline?chain={found.pipeline.id}">'
+        "Train all stages in a row</a>",
+    ][: 2 if whole else 1]
     sample = next((s for s in api.samples() if s.trainer == found.start), None)
-    own = f'<a class="st-button main" href="/new?trainer={found.start}">Go on with {escape(name)}</a>'
-    if sample is None:
-        return f'<p class="advice-go">{own}</p>'
-    link = urlencode({"trainer": found.start, "data": f"{api.SAMPLE_PREFIX}{sample.id}"})
-    return f'<p class="advice-go">{own}<a class="st-button" href="/new?{escape(link)}">Try it on a sample first</a></p>'
+    link = urlencode({"trainer": found.start, "data": f"{api.SAMPLE_PREFIX}{sample.id}"}) if sample else ""
+    trial = f'<a class="st-button" href="/new?{escape(link)}">Try it on a sample first</a>' if link else ""
+    return f'<p class="advice-go">{"".join(reversed(ways) if several else ways)}{trial}</p>'
+
+
+def _is_chain(pipeline: Any) -> bool:
+    """Whether it has several stages, all of which run in this version."""
+    stages = api.pipelines.chains()[pipeline.id]
+    return len(stages) > 1 and set(stages) <= set(api.specs())
+
+
+def pipelines_html() -> str:
+    """The documentation's pipelines as pictures, each a way to all its stages; then a chain of one's own."""
+    running = set(api.specs())
+    cards = "".join(_chain_card(p) for p in api.pipelines.pictures() if set(api.pipelines.chains()[p.id]) <= running)
+    return f'<div class="chains">{cards}</div>'
+
+
+def _chain_card(pipeline: Any) -> str:
+    stages = "".join(f"<li{' class=runs' if stage.trainer else ''}>{escape(stage.label)}</li>" for stage in pipeline.stages)
+    ours = '<span class="tree-ours">added</span>' if pipeline.ours else ""
+    link = f"/new-pipeline?chain={pipeline.id}"
+    return (
+        f'<section class="st-card chain-card" aria-label="{escape(pipeline.title)}"><h3>{escape(pipeline.title)}{ours}</h3>'
+        f'<ol class="pipe">{stages}</ol><p class="advice-go"><a class="st-button" href="{link}">Set it up</a>'
+        f'<a class="st-button" href="{link}&amp;samples=1">Try it on samples</a></p></section>'
+    )
 
 
 def comparison_html() -> str:

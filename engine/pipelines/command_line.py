@@ -45,6 +45,8 @@ def add_commands(command: AddCommand) -> None:
     each["metavar"] = "STAGE.SETTING=VALUE"
     one.add_argument("--set", **each, help="A setting of a stage: --set sft.epochs=5. Can be given several times.")
     one.add_argument("--resume", action="store_true", help="Go on: keep what is done, resume or retry the rest.")
+    about = "Wait and show the progress; --no-follow leaves it to a process of its own and returns. [default: on]"
+    one.add_argument("--follow", action=argparse.BooleanOptionalAction, default=True, help=about)
     one.add_argument("--dry-run", "--dry_run", action="store_true", help="Check every stage and print the plan; start nothing.")
     one.add_argument("--yaml", action="store_true", help="Print the pipeline as a file to edit; start nothing.")
 
@@ -53,7 +55,7 @@ def add_commands(command: AddCommand) -> None:
 
 
 def _pipeline(args: argparse.Namespace) -> int:
-    from engine.pipelines import drive
+    from engine.pipelines import detached, drive
     from engine.pipelines.course import Course
 
     pipeline, course = _asked(args)
@@ -62,6 +64,10 @@ def _pipeline(args: argparse.Namespace) -> int:
         return 0
     if args.dry_run:
         _print_plan(pipeline, drive.planned(pipeline, course))
+        return 0
+    if not args.follow:
+        detached.go_on(pipeline) if course else detached.start(pipeline)
+        print(f"{pipeline.name}: `aitraining pipelines` shows how far it is.")
         return 0
     try:
         course = drive.resume(pipeline, _tell) if course else drive.begin(pipeline, _tell)

@@ -1,5 +1,6 @@
 """How far a pipeline has come. Its folder under the runs folder's `.pipelines/` holds what cannot be read off the runs:
-pipeline.json (the declaration, and which runs were made for each stage) and alive.lock (held by whoever drives it).
+pipeline.json (the declaration, and which runs were made for each stage), alive.lock (held by whoever drives it), stop (a
+request to end), trouble.json (why a driver ended where no run says so) and driver.log (what it printed).
 
 Where a stage stands is never written there: it is what the stage's newest run says.
 """
@@ -10,7 +11,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +35,22 @@ class StageProgress:
     trainer: str
     run: str
     state: str
-    reason: str
-    step: int
-    total_steps: int
-    gate: str
-    reached: float | None
+    reason: str = ""
+    step: int = 0
+    total_steps: int = 0
+    gate: str = ""
+    reached: float | None = None
+    verdict: str = ""  # what was reached and asked, in words
+    hint: str = ""
+    tries: tuple[str, ...] = ()  # every run that was made for it, oldest first
 
 
 @dataclass(frozen=True)
 class Progress:
     """Where a pipeline stands: `working`, `done`, or the state of the stage at which it ended.
 
-    `driven`: a process is there that starts one stage after the other.
+    `driven`: a process is there that starts one stage after the other. `stop_asked`: it was asked to end. `trouble` is why
+    that process ended where no run says so.
     """
 
     name: str
@@ -53,6 +58,8 @@ class Progress:
     driven: bool
     created: float
     stages: tuple[StageProgress, ...]
+    stop_asked: bool = False
+    trouble: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,6 +74,9 @@ class Course:
         self.folder = _folder(self.root) / name
         self.file = self.folder / "pipeline.json"
         self.lock_file = self.folder / "alive.lock"
+        self.stop_file = self.folder / "stop"
+        self.trouble_file = self.folder / "trouble.json"
+        self.log_file = self.folder / "driver.log"
 
     @classmethod
     def open(cls, name: str, root: Path | None = None) -> Course:
@@ -82,8 +92,8 @@ class Course:
         return course
 
     @contextmanager
-    def driven(self) -> Iterator[None]:
-        """Drive this pipeline: nobody else may, until it is over or the process dies.
+    def driven(self) -> Iterator[FileLock]:
+        """Drive this pipeline: nobody else may, until it is over or the process dies that holds the lock.
 
         Raises:
             RunActive: another process does.
@@ -97,7 +107,7 @@ class Course:
                 hint="Watch it with `aitraining pipelines`, or end that process first; the stage that trains goes on.",
             )
         try:
-            yield
+            yield lock
         finally:
             lock.release()
 
@@ -117,19 +127,37 @@ class Course:
                 hint=f"Go on with it: `aitraining pipeline {self.name} --resume`. Or give another name with --name.",
             )
 
-    def create(self, pipeline: Pipeline) -> None:
-        """Write a new pipeline down; to be called by whoever drives it. Raises as `must_be_new`."""
+    def create(self, pipeline: Pipeline, request: str = "") -> None:
+        """Write a new pipeline down; to be called by whoever drives it. Raises as `must_be_new`.
+
+        `request` tells one wish from another of the same name: see `asked_as`.
+        """
         self.must_be_new()
-        self._write(pipeline, {}, time.time())
+        self._forget_the_end()
+        self._write({"created": time.time(), "request": request, "pipeline": pipeline.to_mapping(), "runs": {}})
 
     def change(self, pipeline: Pipeline) -> None:
-        """Replace the declaration; the runs that were made stay the stages' runs."""
-        self._write(pipeline, self.attempts(), self.created())
+        """Replace the declaration, and forget how it ended; the runs that were made stay the stages' runs."""
+        attempts = self.attempts()  # told first if the file is damaged
+        self._forget_the_end()
+        self._write({**self._read(), "pipeline": pipeline.to_mapping(), "runs": attempts})
 
     def add_run(self, stage: str, run: str) -> None:
         """Write down that `run` is the stage's newest."""
         attempts = self.attempts()
-        self._write(self.pipeline(), {**attempts, stage: [*attempts.get(stage, []), run]}, self.created())
+        self._write({**self._read(), "runs": {**attempts, stage: [*attempts.get(stage, []), run]}})
+
+    def asked_as(self, request: str) -> bool:
+        """Whether this very request made it: the same wish, handed in twice, is one pipeline."""
+        return bool(request) and self.file.is_file() and self._read().get("request") == request
+
+    def ended_by(self, message: str, hint: str) -> None:
+        """Write down why whoever drove it ended, where no run tells it."""
+        write_json(self.trouble_file, {"message": message, "hint": hint})
+
+    def _forget_the_end(self) -> None:
+        self.stop_file.unlink(missing_ok=True)
+        self.trouble_file.unlink(missing_ok=True)
 
     def pipeline(self) -> Pipeline:
         """The declaration as it was written down.
@@ -155,28 +183,39 @@ class Course:
 
     def progress(self) -> Progress:
         """Where it stands, read off the runs."""
-        pipeline, attempts, driven = self.pipeline(), self.attempts(), self.is_driven
+        driven = self.is_driven  # before the runs: else one that ends meanwhile looks as if nobody had gone on
+        pipeline, attempts, stop_asked = self.pipeline(), self.attempts(), self.stop_file.exists()
         stages = tuple(self._stage(stage, attempts.get(stage.name, [])) for stage in pipeline.stages)
-        return Progress(self.name, _state(stages, driven), driven, self.created(), stages)
+        trouble = "" if driven else self._trouble()
+        state = _state(stages, driven, stop_asked, trouble)
+        return Progress(self.name, state, driven, self.created(), stages, stop_asked, trouble)
 
     def _stage(self, stage: Stage, attempts: list[str]) -> StageProgress:
         name = attempts[-1] if attempts else ""
         run = RunDirectory(self.root / name)
-        gate = str(stage.gate or "")
-        if not name or not run.status_file.is_file():
-            reason = f"Its run {name} was deleted or renamed." if name else ""
-            return StageProgress(stage.name, stage.trainer, name, GONE if name else WAITING, reason, 0, 0, gate, None)
+        found = StageProgress(stage.name, stage.trainer, name, WAITING, gate=str(stage.gate or ""), tries=tuple(attempts))
+        if not name:
+            return found
+        if not run.status_file.is_file():
+            return replace(found, state=GONE, reason=f"Its run {name} was deleted or renamed.")
         try:
             status = run.status()
         except RunError as error:
-            return StageProgress(stage.name, stage.trainer, name, DAMAGED, str(error), 0, 0, gate, None)
-        state, reason, reached = status.state.value, status.reason, None
-        if status.state is State.DONE and stage.gate:
-            verdict = judge(stage.gate, run)
-            reached = verdict.value
-            if not verdict.met:
-                state, reason = GATED, verdict.sentence(stage.name)
-        return StageProgress(stage.name, stage.trainer, name, state, reason, status.step, status.total_steps, gate, reached)
+            return replace(found, state=DAMAGED, reason=str(error))
+        found = replace(found, state=status.state.value, reason=status.reason, hint=status.hint)
+        found = replace(found, step=status.step, total_steps=status.total_steps)
+        if status.state is not State.DONE or not stage.gate:
+            return found
+        verdict = judge(stage.gate, run)
+        found = replace(found, reached=verdict.value, verdict=verdict.sentence(stage.name))
+        return found if verdict.met else replace(found, state=GATED, reason=found.verdict)
+
+    def _trouble(self) -> str:
+        try:
+            said = read_json(self.trouble_file) if self.trouble_file.is_file() else {}
+            return f"{said.get('message', '')} {said.get('hint', '')}".strip()
+        except (ValueError, AttributeError):
+            return f"{self.trouble_file} is damaged; {self.log_file} tells what happened."
 
     def _read(self) -> Any:
         try:
@@ -184,8 +223,8 @@ class Course:
         except ValueError as error:
             raise self._damaged(str(error)) from error
 
-    def _write(self, pipeline: Pipeline, attempts: dict[str, list[str]], created: float) -> None:
-        write_json(self.file, {"created": created, "pipeline": pipeline.to_mapping(), "runs": attempts})
+    def _write(self, values: dict[str, Any]) -> None:
+        write_json(self.file, values)
 
     def _damaged(self, why: str) -> RunError:
         return RunError(
@@ -201,8 +240,10 @@ def progress_of_all(root: Path | None = None) -> list[Progress]:
         course = Course(name, root)
         try:
             found.append(course.progress())
+        except FileNotFoundError:
+            continue  # taken off the list while we looked
         except RunError:
-            found.append(Progress(name, DAMAGED, course.is_driven, course.file.stat().st_mtime, ()))
+            found.append(Progress(name, DAMAGED, course.is_driven, 0.0, ()))
     return found
 
 
@@ -224,11 +265,15 @@ def _folder(root: Path) -> Path:
     return root / ".pipelines"
 
 
-def _state(stages: tuple[StageProgress, ...], driven: bool) -> str:
+def _state(stages: tuple[StageProgress, ...], driven: bool, stop_asked: bool, trouble: str) -> str:
     """One word for all of them: what its first unfinished stage says, if nobody is at work on it."""
     left = [stage for stage in stages if stage.state != State.DONE.value]
     if not left:
         return State.DONE.value
     if driven:
         return "working"
-    return left[0].state if left[0].state not in (WAITING, GONE) else State.INTERRUPTED.value
+    if left[0].state not in (WAITING, GONE):
+        return left[0].state
+    if trouble:
+        return State.FAILED.value
+    return State.STOPPED.value if stop_asked else State.INTERRUPTED.value

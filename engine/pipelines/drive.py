@@ -6,7 +6,8 @@ Whoever calls this may be killed at any moment: the run that trains goes on, and
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from engine.errors import StageError
@@ -16,6 +17,7 @@ from engine.pipelines.pipeline import Pipeline
 from engine.pipelines.steps import Move, Step, check, steps
 from engine.runs import queue
 from engine.runs.directory import RunDirectory
+from engine.runs.lock import FileLock
 from engine.runs.status import State
 from engine.watch import watch
 
@@ -45,11 +47,8 @@ def begin(pipeline: Pipeline, tell: Tell) -> Course:
         RunNameTaken: there is a pipeline of this name.
         StageError: a stage failed, was stopped, or did not reach what its gate asks.
     """
-    planned(pipeline)
-    course = Course(pipeline.name)
-    with course.driven():
-        course.create(pipeline)
-        _go_on(course, tell)
+    with begun(pipeline) as (course, _):
+        go_through(course, tell)
     return course
 
 
@@ -63,23 +62,47 @@ def resume(pipeline: Pipeline, tell: Tell) -> Course:
         RunActive: another process goes through it, or a changed stage is at work.
         StageError: a stage failed, was stopped, or did not reach what its gate asks.
     """
-    course = Course.open(pipeline.name)
-    with course.driven():
-        planned(pipeline, course)
-        course.change(pipeline)
-        queue.recover(course.root)  # a run that was queued while the machine went down would be waited for in vain
-        _go_on(course, tell)
+    with taken_up(pipeline) as (course, _):
+        go_through(course, tell)
     return course
 
 
-def _go_on(course: Course, tell: Tell) -> None:
+@contextmanager
+def begun(pipeline: Pipeline, request: str = "") -> Iterator[tuple[Course, FileLock]]:
+    """A new pipeline, checked and written down, and the lock of whoever goes through it. Raises as `begin`."""
+    planned(pipeline)
+    course = Course(pipeline.name)
+    with course.driven() as lock:
+        course.create(pipeline, request)
+        yield course, lock
+
+
+@contextmanager
+def taken_up(pipeline: Pipeline) -> Iterator[tuple[Course, FileLock]]:
+    """A pipeline that was begun, with what changed written down, and the lock. Raises as `resume`."""
+    course = Course.open(pipeline.name)
+    with course.driven() as lock:
+        planned(pipeline, course)
+        course.change(pipeline)
+        queue.recover(course.root)  # a run that was queued while the machine went down would be waited for in vain
+        yield course, lock
+
+
+def go_through(course: Course, tell: Tell, courtesy_s: float = 0.0) -> None:
+    """Train what is left of a pipeline whose lock is held. For `courtesy_s` an open page may start each run instead of us.
+
+    Raises:
+        StageError: a stage failed, was stopped, or did not reach what its gate asks.
+    """
     count = len(course.pipeline().stages)
     for place in range(count):
         # planned anew each time: the runs of the stages before it have their names now
         step = steps(course.pipeline(), course.attempts(), course.root)[place]
+        if step.move is not Move.KEEP:
+            _must_go_on(course, step)
         tell(f"Stage {step.stage.name} ({place + 1} of {count}): {_words(step)}")
         run = _moved(course, step)
-        status = run.status() if step.move is Move.KEEP else watch(run.name)
+        status = run.status() if step.move is Move.KEEP else watch(run.name, courtesy_s)
         _must_be_done(course, step, run, status)
         if step.stage.gate:
             _must_be_good(course, step, run, tell)
@@ -101,11 +124,20 @@ def _moved(course: Course, step: Step) -> RunDirectory:
         request = f"pipeline {course.name} {course.created()!r} {step.stage.name} {tried} {digest}"
         run = queue.enqueue(step.params, request_id=request, root=course.root)
         course.add_run(step.stage.name, run.name)
-        return run
-    run = RunDirectory.open(step.run, course.root)
-    if step.move is Move.RESUME:
-        queue.resume(run)
+    else:
+        run = RunDirectory.open(step.run, course.root)
+        if step.move is Move.RESUME:
+            queue.resume(run)
+    if step.move is not Move.KEEP and course.stop_file.exists():
+        queue.stop(run)  # whoever asked found no run to stop: there was none a moment ago
     return run
+
+
+def _must_go_on(course: Course, step: Step) -> None:
+    if course.stop_file.exists():
+        again = f"Go on: aitraining pipeline {course.name} --resume"
+        told = f"The pipeline was stopped, as asked, before its stage {step.stage.name}."
+        raise StageError(told, stage=step.stage.name, run="", hint=again, cause="stopped")
 
 
 def _must_be_done(course: Course, step: Step, run: RunDirectory, status: Any) -> None:

@@ -102,9 +102,27 @@ def gate_problem(gate: Gate, params: LLMTrainingParams) -> str:
 
 def held_out_metrics(params: LLMTrainingParams) -> list[str]:
     """The held-out curves that the trainer's charts show, the one that it is judged by first."""
-    spec = spec_for(params.trainer)
-    shown = [key for chart in spec.charts for key, _ in chart.series if key.startswith("eval_")]
-    return list(dict.fromkeys([spec.judged_by, *shown]))
+    return list(titles(params.trainer))
+
+
+def titles(trainer: str) -> dict[str, str]:
+    """The held-out metrics of a trainer, the one that it is judged by first, with the words that its charts have for them."""
+    spec, found = spec_for(trainer), dict[str, str]()
+    for chart in spec.charts:
+        for key, label in chart.series:
+            if key.startswith("eval_"):
+                part = label.removesuffix("held-out").rstrip(", ")
+                found.setdefault(key, f"{chart.title}, {part}" if part else chart.title)
+    first = spec.judged_by
+    return {first: found.get(first, first), **found}
+
+
+def in_words(trainer: str, gate: str) -> str:
+    """A gate as the page says it: "Loss less than 2 on held-out rows"; "" for none."""
+    if not gate:
+        return ""
+    asked = read_gate(gate)
+    return f"{titles(trainer).get(asked.metric, asked.metric)} {asked.asked} on held-out rows"
 
 
 def judge(gate: Gate, run: RunDirectory) -> Verdict:

@@ -7,7 +7,7 @@ setting that takes a judge gets the last stage before it that makes one; both fo
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.advice import PIPELINES
@@ -39,14 +39,23 @@ def named(chain: str, name: str, data: Mapping[str, str], model: str = BASE) -> 
         said += [f"The stage {stage} ({spec_for(stage).title}) has no data." for stage in missing]
         example = f"\nGive each stage data, for example the bundled samples:\n  {example_command(chain)}"
         raise ParamError([FieldProblem("data_path", words) for words in said], hint=example)
+    return from_mapping({"pipeline": name, "stages": shaped(trainers, data, model)})
+
+
+def shaped(trainers: Sequence[str], data: Mapping[str, str], model: str = BASE) -> dict[str, dict[str, Any]]:
+    """Stages of these trainers in a row, each called as its trainer; those that `data` leaves out have none yet."""
     stages: dict[str, dict[str, Any]] = {}
     writer, scorer = model, ""
     for trainer in trainers:
-        spec = spec_for(trainer)
-        judged = {field: scorer for field, widget in model_settings(spec.params).items() if widget == "judge" and scorer}
-        stages[trainer] = {"trainer": trainer, "model": writer, "data_path": data[trainer], **judged}
-        writer, scorer = (trainer, scorer) if spec.makes == "text" else (writer, trainer)
-    return from_mapping({"pipeline": name, "stages": stages})
+        stages[trainer] = {"trainer": trainer, "data_path": data.get(trainer), **begins(trainer, writer, scorer)}
+        writer, scorer = (trainer, scorer) if spec_for(trainer).makes == "text" else (writer, trainer)
+    return stages
+
+
+def begins(trainer: str, writer: str, scorer: str) -> dict[str, str]:
+    """The settings of a stage that take models, given the last model that writes and the last that scores ("": none)."""
+    widgets = model_settings(spec_for(trainer).params)
+    return {"model": writer, **{field: scorer for field, widget in widgets.items() if widget == "judge" and scorer}}
 
 
 def sample_data(chain: str) -> dict[str, str]:

@@ -24,6 +24,8 @@ from engine.samples import PREFIX
 STAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 # A run is called <pipeline>-<stage>, and a further try of it <pipeline>-<stage>-12, in at most 80 characters.
 _LONGEST = 76
+# Settings that take a model for a purpose of their own; `with` for any other.
+_FROM = {"model": "on the model of", "model_ref": "held to", "teacher_model": "taught by"}
 _SHAPE = "A pipeline file holds `pipeline: NAME` and, under `stages:`, each stage's name with its settings."
 
 
@@ -106,6 +108,13 @@ def model_settings(cls: type[LLMTrainingParams]) -> dict[str, str]:
     return {name: widget for name, widget in widgets.items() if widget in ("model", "judge")}
 
 
+def builds_on(trainer: str, named: Mapping[str, str]) -> str:
+    """What a stage takes from others, in words: "on the model of sft, scored by reward". `named`: setting -> stage."""
+    widgets = model_settings(spec_for(trainer).params)
+    how = {field: "scored by" if widgets[field] == "judge" else _FROM.get(field, "with") for field in named}
+    return ", ".join(f"{how[field]} {stage}" for field, stage in named.items())
+
+
 def from_yaml(text: str) -> Pipeline:
     """A pipeline from the text of its file.
 
@@ -127,7 +136,8 @@ def from_mapping(values: Mapping[str, Any]) -> Pipeline:
     name, given = values.get("pipeline"), values.get("stages")
     if not isinstance(name, str) or not re.fullmatch(NAME_PATTERN, name):
         which = "The pipeline needs a name, `pipeline: my-town`" if name is None else f"{name!r} cannot be a pipeline's name"
-        raise wrong(f"{which}: letters, digits, dots, dashes and underscores, beginning with a letter or digit.")
+        shape = "letters, digits, dots, dashes and underscores, beginning with a letter or digit"
+        raise wrong(f"{which}: {shape}.", "pipeline")
     if not isinstance(given, Mapping) or not given:
         raise wrong(f"The pipeline {name} has no stages. {_SHAPE}")
     return Pipeline(name, tuple(_stage(name, stage, settings) for stage, settings in given.items()))

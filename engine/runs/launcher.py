@@ -18,6 +18,7 @@ import psutil
 from engine.runs import standby
 from engine.runs.channel import Channel
 from engine.runs.directory import RunDirectory, write_json
+from engine.runs.lock import FileLock
 from engine.runs.status import Status
 
 # How long a worker that was asked to stop may be silent before it is told to end, and then before it is killed. One that
@@ -109,13 +110,28 @@ def _settings() -> dict[str, str]:
 def _cold(
     job: str, args: dict[str, Any], *, output: Any = None, channel: socket.socket | None = None
 ) -> subprocess.Popen[bytes]:
-    argv = [sys.executable, "-m", "engine.worker", job, json.dumps(args)]
+    argv = ["engine.worker", job, json.dumps(args), *([str(channel.fileno())] if channel else [])]
+    return _started(argv, output, [channel.fileno()] if channel else [])
+
+
+def start_detached(module: str, *args: str, log: Path, keep: FileLock) -> int:
+    """Start `python -m module args`, writing to `log`, as a process that outlives us and holds the lock `keep` while it
+    lives; returns its pid.
+
+    The lock goes over by its open file: there is no moment in which nobody holds it.
+    """
+    with log.open("ab") as output:
+        return _started([module, *args], output, [keep.fileno()]).pid
+
+
+def _started(argv: list[str], output: Any, handed_on: list[int]) -> subprocess.Popen[bytes]:
+    """A process of ours in a group of its own, that closing a terminal or ending the page does not end."""
     return subprocess.Popen(
-        argv + ([str(channel.fileno())] if channel else []),
+        [sys.executable, "-m", *argv],
         stdin=subprocess.DEVNULL,
         stdout=output or subprocess.DEVNULL,
         stderr=subprocess.STDOUT if output else None,
-        pass_fds=[channel.fileno()] if channel else [],
+        pass_fds=handed_on,
         env={
             **worker_environment(),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(_PROJECT), os.environ.get("PYTHONPATH")])),

@@ -42,6 +42,12 @@ class FileLock:
             os.close(self._fd)
             self._fd = None
 
+    def fileno(self) -> int:
+        """The open file that is locked. A process that inherits it keeps the lock when we let our copy go."""
+        if self._fd is None:
+            raise ValueError(f"The lock on {self.path} is not held.")
+        return self._fd
+
     def __enter__(self) -> FileLock:
         if not self.acquire(timeout_s=60):
             raise TimeoutError(f"Another process has held {self.path} for a minute.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -52,7 +53,7 @@ def test_a_training_from_the_standby_takes_the_card_by_itself(app: None) -> None
     log = (run.path / "worker.log").read_text()
     assert status.state is State.DONE, log[-3000:]
     assert status.device == torch.cuda.get_device_name(0)
-    chosen = api.run_plan(run.name)["params"]
+    chosen = json.loads((run.path / "plan.json").read_text())["params"]
     assert (chosen["device"], chosen["attention"]) == ("cuda", "documents")
     assert chosen["precision"] == ("bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16")
     assert "Traceback" not in log

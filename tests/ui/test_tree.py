@@ -7,7 +7,7 @@ import re
 from engine import api
 from engine.advisor import leaves, pipelines, recommend, tree, use_cases
 from engine.registry import specs
-from ui.tree import comparison_html, recommendations_html, tree_html
+from ui.tree import comparison_html, pipelines_html, recommendation_html, recommendations_html, tree_html
 
 # The documentation's tree, line by line: depth, then its words.
 DOCUMENTED = """
@@ -88,6 +88,19 @@ def test_the_page_shows_every_question_answer_and_end() -> None:
     hidden = recommendations_html()
     assert hidden.count('class="advice"') == len(list(leaves())) + len(use_cases())
     assert set(re.findall(r'href="/new\?trainer=(\w+)', hidden)) <= set(api.specs()), "only trainers that run are offered"
+
+
+def test_a_chain_is_offered_beside_its_step_and_first_where_the_advice_is_the_chain() -> None:
+    for case, first in (("chat", "Train all stages in a row"), ("safety", "Only this step"), ("code", "Go on with")):
+        found = recommend({"use": case})
+        assert found is not None
+        shown = recommendation_html(found)
+        assert re.findall(r'class="st-button main"[^>]*>([^<]*)<', shown)[0].startswith(first)
+        assert ("/new-pipeline?chain=preference" in shown) == (case != "code")
+        assert ("Only this step: " in shown) == (case != "code")
+    pictures = pipelines_html()
+    for pipeline in pipelines():
+        assert f'href="/new-pipeline?chain={pipeline.id}"' in pictures and pipeline.title in pictures
 
 
 def test_the_comparison_has_the_documented_cells() -> None:

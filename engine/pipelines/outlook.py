@@ -1,0 +1,72 @@
+"""What every stage of a pipeline will take, before anything is started: rows, steps, memory, time.
+
+A stage's model may not be there yet. What can be known of it is what it begins with: training changes a model's weights
+and not its size, so the plan is made with that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.device import device
+from engine.errors import StudioError
+from engine.estimate import Estimate, estimate
+from engine.models import facts
+from engine.params import LLMTrainingParams
+from engine.pipelines.course import Course
+from engine.pipelines.pipeline import Pipeline, Stage, model_settings
+from engine.pipelines.steps import Move, steps
+from engine.plan import Plan, plan
+from engine.registry import parse, spec_for
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """One stage: its run, what is to be done for it, and what that takes; `problem` says why that cannot be told."""
+
+    stage: Stage
+    run: str
+    move: Move
+    plan: Plan | None = None
+    estimate: Estimate | None = None
+    problem: StudioError | None = None
+
+
+def outlook(pipeline: Pipeline, course: Course | None = None) -> list[Foreseen]:
+    """What each stage takes; `course` is what it goes on from. One stage that cannot be planned hides no other.
+
+    Raises:
+        ParamError: some stages' settings cannot be used.
+    """
+    place = course or Course(pipeline.name)
+    made = steps(pipeline, course.attempts() if course else {}, place.root)
+    return [_foreseen(pipeline, step.stage, step.run, step.move) for step in made]
+
+
+def standing_in(pipeline: Pipeline, settings: LLMTrainingParams) -> LLMTrainingParams:
+    """Settings of a stage with the models that are yet to be made replaced by those that they begin with."""
+    names = {stage.name for stage in pipeline.stages}
+    chosen = {field: getattr(settings, field) for field in model_settings(type(settings))}
+    return settings.model_copy(update={field: base_of(pipeline, value) for field, value in chosen.items() if value in names})
+
+
+def base_of(pipeline: Pipeline, reference: str) -> str:
+    """The model that `reference` begins with: itself, unless it names a stage."""
+    seen: set[str] = set()
+    while reference not in seen and any(stage.name == reference for stage in pipeline.stages):
+        seen.add(reference)
+        default = LLMTrainingParams.model_fields["model"].default
+        reference = str(pipeline.stage(reference).settings.get("model") or default)
+    return reference
+
+
+def _foreseen(pipeline: Pipeline, stage: Stage, run: str, move: Move) -> Foreseen:
+    from engine.preview import data_facts
+
+    try:
+        params = standing_in(pipeline, parse(stage.settings))
+        data, model, here = data_facts(params), facts(params.model), device(params.device)
+        chosen = plan(params, data, model, here)
+        return Foreseen(stage, run, move, chosen, estimate(chosen, data, model, here, spec_for(params.trainer)))
+    except StudioError as error:
+        return Foreseen(stage, run, move, problem=error)
