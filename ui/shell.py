@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -19,6 +20,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
+from gradio.routes import App
 from starlette.middleware import Middleware
 
 from engine import api
@@ -66,13 +68,14 @@ PAGES = (
 
 def build() -> tuple[gr.Blocks, dict[str, Any]]:
     """The app with all its pages, and what `launch` has to be told."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False) as app:
-        gr.Navbar(visible=False)
-        _fill(PAGES[0], app)
-    # Gradio writes down all components so far at the end of every page: the pages with the large forms come last
-    for page in reversed(PAGES[1:]):
-        with app.route(page.title, page.path, show_in_navbar=False):
-            _fill(page, app)
+    with _no_web_app_yet():
+        with gr.Blocks(title=TITLE, analytics_enabled=False) as app:
+            gr.Navbar(visible=False)
+            _fill(PAGES[0], app)
+        # Gradio writes down all components so far at the end of every page: the pages with the large forms come last
+        for page in reversed(PAGES[1:]):
+            with app.route(page.title, page.path, show_in_navbar=False):
+                _fill(page, app)
     app.queue(default_concurrency_limit=16, max_size=64)
     # Gradio's queue looks for work a thousand times a second, which costs a twentieth of a core at rest.
     app._queue.sleep_when_free = 0.02
@@ -89,6 +92,19 @@ def build() -> tuple[gr.Blocks, dict[str, Any]]:
         "ssr_mode": False,
         "show_error": True,
     }
+
+
+@contextmanager
+def _no_web_app_yet() -> Iterator[None]:
+    """Gradio makes its whole web application anew at the end of every page, and again when its queue is set and when it is
+    launched. Only the last one is ever served; the others were half of what building the pages cost.
+    """
+    make = App.create_app
+    App.create_app = staticmethod(lambda *_, **__: None)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        App.create_app = staticmethod(make)  # type: ignore[assignment]
 
 
 def head() -> str:
