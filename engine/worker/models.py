@@ -10,7 +10,7 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from engine.errors import ModelError
-from engine.models import ModelSource, resolve
+from engine.models import ModelSource, hub_error, resolve
 from engine.params import LLMTrainingParams
 from engine.runs.directory import read_json
 from engine.worker import attention
@@ -24,14 +24,15 @@ def download(source: ModelSource) -> None:
     Raises:
         ModelError: it cannot be had.
     """
+    import httpx2
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
     wanted = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
     try:
         snapshot_download(source.reference, allow_patterns=wanted, ignore_patterns=["*/*"])
-    except (HfHubHTTPError, OSError) as error:
-        raise _not_loaded(source, "model", error) from error
+    except (HfHubHTTPError, OSError, httpx2.HTTPError) as error:
+        raise hub_error(source.reference, error) from error
 
 
 def load_tokenizer(source: ModelSource) -> Any:
