@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from engine import rewards
 from engine.command import command
 from engine.config_file import from_yaml, to_yaml
+from engine.diagnosis.remedy import remedied, told_findings
 from engine.errors import DataError
 from engine.lifetime import close_app, open_app
 from engine.params import LLMTrainingParams, flag, form_of
@@ -67,6 +68,7 @@ __all__ = [
     "plan",
     "presets",
     "recommend",
+    "remedied",
     "rename_run",
     "resume",
     "rewards",
@@ -86,6 +88,7 @@ __all__ = [
     "store_upload",
     "to_yaml",
     "token_preview",
+    "told_findings",
     "tree",
     "use_cases",
     "validate",

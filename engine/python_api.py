@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.diagnosis import Finding, findings
 from engine.errors import TrainingError
 from engine.params import LLMTrainingParams
 from engine.runs import queue
@@ -67,6 +68,10 @@ class Run:
         curves = live(self._directory, 0, 0)["curves"]
         columns = [pd.Series(values, index=steps, name=key, dtype=float) for key, (steps, values) in curves.items()]
         return (pd.concat(columns, axis=1) if columns else pd.DataFrame()).sort_index().rename_axis("step")
+
+    def findings(self) -> list[Finding]:
+        """What is wrong with it, the weightiest first, each with the one change most likely to help; empty when it is well."""
+        return findings(self.name)
 
     def stop(self, *, force: bool = False) -> None:
         """Ask it to finish its step, save and end; `force` ends the process at once. Returns without waiting."""

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 # The last call counts: one that comes while another is answered waits for it and is not dropped, as Gradio would.
 _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last"}
-REVIEW = 3  # the step's number
 GO_TO_TOP = "() => { scrollTo(0, 0); return []; }"
 GO_TO_OPEN = "() => { window.StudioForm.show(document.querySelector('[data-open-field]')?.dataset.openField); return []; }"
 GO_TO_RUN = "(name) => { if (name) location.assign('/run?id=' + encodeURIComponent(name)); }"
@@ -152,7 +151,8 @@ class Events:
 
     def open(self, request: gr.Request, *kept: Any) -> list[Any]:
         """Fill the page from what the browser kept, or from the address."""
-        stores, note = draft.opened(list(kept), dict(request.query_params), self.form)
+        query = dict(request.query_params)
+        stores, note = draft.opened(list(kept), query, self.form)
         found, _, step, _ = stores
         values = dict(found["values"])
         filled: list[Any] = [values.get(name, "") for name in self.form.names]
@@ -163,13 +163,19 @@ class Events:
         filled[self.form.names.index("data_path")] = gr.update(value=values.get("data_path", ""), interactive=True)
         return [
             *stores,
-            data_view.failure_html(StudioError(note)) if note else "",
+            data_view.failure_html(StudioError(note)) if note else self._remedy(query),
             gr.Tabs(selected=step),
             found.get("everything", False),
             sample_of(values.get("data_path", "")),
             gr.update(interactive=True),
             *filled,
         ]
+
+    def _remedy(self, query: dict[str, str]) -> str:
+        try:
+            return data_view.note_html(draft.remedy(query))
+        except StudioError:  # the run is gone since; what was filled in from it is still here
+            return ""
 
     # ---- model, tokens, plan
 
@@ -272,7 +278,7 @@ class Events:
 
         The widgets themselves are left alone: Gradio may set a widget back that another answer is changing just now.
         """
-        if event.index != REVIEW:
+        if event.index != draft.REVIEW:
             return [event.index, *[gr.skip()] * len(self._seen)]
         return [event.index, *self._reviewed(given)[1]]
 

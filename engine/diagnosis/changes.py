@@ -12,6 +12,10 @@ from engine.plan import usual_lr
 
 # A rate above this does not train a language model, whatever the loss: growing it further is no help.
 _HIGHEST_LR = 0.05
+# Whoever has made so many steps in vain does not lack steps.
+_MOST_STEPS = 100_000
+# A rate so far below the usual one is not what makes steps too large.
+_FAR_BELOW, _LOWEST_LR = 0.01, 1e-9
 # Where no cost holds the model to what it was, the highest that is usual.
 _USUAL_HOLD = 0.2
 
@@ -33,11 +37,13 @@ def less_memory(e: Evidence) -> Iterator[Wish]:
 
 
 def smaller_steps(e: Evidence, divide: float) -> Iterator[Wish]:
-    """The usual rate for a model of this size, or a fraction of the run's where that is smaller."""
-    if e.chosen.lr is not None:
-        parameters = e.plan.get("model_parameters")
-        most = usual_lr(e.params, parameters) if parameters else e.chosen.lr
-        yield {"lr": _short(min(most, e.chosen.lr / divide))}
+    """The usual rate for a model of this size, or a fraction of the run's where that is smaller; then exacter numbers."""
+    lr, parameters = e.chosen.lr, e.plan.get("model_parameters")
+    if lr is not None:
+        usual = usual_lr(e.params, parameters) if parameters else lr
+        if lr > _FAR_BELOW * usual and lr > _LOWEST_LR:
+            yield {"lr": _short(min(usual, lr / divide))}
+    yield {"precision": "fp32"}
 
 
 def larger_steps(e: Evidence) -> Iterator[Wish]:
@@ -48,7 +54,7 @@ def larger_steps(e: Evidence) -> Iterator[Wish]:
         wanted = usual if lr < usual / 3 else 3 * lr
         if wanted <= _HIGHEST_LR:
             yield {"lr": _short(wanted)}
-    if e.params.max_steps:
+    if e.params.max_steps and e.params.max_steps <= _MOST_STEPS:
         yield {"max_steps": 2 * e.params.max_steps}
     yield {"epochs": min(1000.0, 2 * e.params.epochs)}
 
@@ -101,8 +107,9 @@ def more_variety(e: Evidence) -> Iterator[Wish]:
     yield {"rl_num_generations": min(256, 2 * getattr(e.chosen, "rl_num_generations", 0))}
 
 
-def another_template(e: Evidence) -> Iterator[Wish]:
-    yield {"chat_template": "chatml" if e.chosen.chat_template == "plain" else "plain"}
+def another_template(_: Evidence) -> Iterator[Wish]:
+    """Plain lines, which show any conversation."""
+    yield {"chat_template": "plain"}
 
 
 def fewer_files(e: Evidence) -> Iterator[Wish]:

@@ -47,18 +47,14 @@ def no_number(e: Evidence) -> Finding | None:
     if e.status.cause != "nan":
         return None
     change = e.first_valid(changes.smaller_steps(e, 10))
-    lr = e.chosen.lr
-    usual = change[0].becomes if change else None
-    return Finding(
-        "nan",
-        e.status.reason,
-        f"Steps of the learning rate {lr:g} were too large: the weights left the range of numbers."
-        if lr is not None
-        else "The weights left the range of numbers, as they do when steps are too large.",
-        f"Train with the learning rate {usual:g}." if usual is not None else e.status.hint,
-        change,
-        confidence="certain",
-    )
+    to = change[0] if change else None
+    why, advice = "Either the data has rows that no model can learn from, or the numbers are too coarse.", e.status.hint
+    if to and to.setting == "lr":
+        why = f"Steps of the learning rate {to.was:g} were too large: the weights left the range of numbers."
+        advice = f"Train with the learning rate {to.becomes:g}."
+    elif to:
+        advice = "Compute in 32 bits."
+    return Finding("nan", e.status.reason, why, advice, change, confidence="certain")
 
 
 def killed(e: Evidence) -> Finding | None:

@@ -102,7 +102,7 @@ class Evidence:
         return ()
 
     def differs(self, wish: Wish) -> bool:
-        return all(self.has(name) and getattr(self.chosen, name) != value for name, value in wish.items())
+        return bool(wish) and all(self.has(name) and getattr(self.chosen, name) != value for name, value in wish.items())
 
     def _valid(self, wish: Wish) -> bool:
         try:

@@ -17,11 +17,18 @@ _FEWEST = 12
 _FEWEST_MEASURED = 4
 # A loss that ends this much above its start was not noisy but wrong: untrained weights would have been better.
 _WORSE = 1.15
+# Healthy losses never double; those of far too large steps do at once, and a falling rate may bring them back to their start.
+_LEAPT = 2.0
 # Between the median of a few points and a single one, three typical steps of the curve are about two and a half
-# standard deviations: one run in a hundred by chance, on top of the other condition.
+# standard deviations: one run in a hundred by chance, on top of the other condition. A peak is the highest of many, and
+# wants twice as much.
 _NOISY = 3.0
 # A fiftieth of what there was: less is no movement that anybody would see.
 _MOVED = 0.02
+# Of the curve at either end, for its median (whose standard error is 1.25 deviations over the root of the points).
+_FIFTH = 0.2
+# A loss near nothing has nowhere to fall.
+_LOW = 0.2
 # Held-out loss wanders by some percent between measurements; a tenth of its value and of all that was gained is a turn.
 _TURNED = 0.1
 # Nats a token. The samples, whose manner changes altogether, end between 0.6 and 1.3; at 4 the original would have
@@ -34,72 +41,84 @@ _CUT = 0.5
 
 
 def diverging(e: Evidence) -> Finding | None:
-    """The loss ends above where it began, or has given back half of what it had gained."""
+    """The loss ends above where it began, leapt up and came back no further than that, or gave back half of its gain."""
     if e.spec.higher_is_better:
         return None
-    loss, held_out = e.curve("loss"), e.curve(e.spec.judged_by)
-    rise = _risen(loss) or (_risen_measured(held_out) if len(loss) >= _FEWEST else None)
+    rise = _risen(e.curve("loss"), e.curve(e.spec.judged_by))
     if rise is None:
         return None
-    start, end = rise
+    start, top = rise
     change = e.first_valid(changes.smaller_steps(e, 3))
-    to = f"Train with the learning rate {change[0].becomes:g}." if change else "Take smaller steps."
+    by_rate = change and change[0].setting == "lr"
+    to = f"Train with the learning rate {change[0].becomes:g}." if by_rate else "Take smaller steps."
     return Finding(
         "diverging",
-        f"The loss {'rises' if e.working else 'rose'} instead of falling: from {start:.3g} to {end:.3g}.",
+        f"The loss {'rises' if e.working else 'rose'} instead of falling: from {start:.3g} to {top:.3g}.",
         f"Steps of the learning rate {e.chosen.lr:g} throw the model further than they improve it."
         if e.chosen.lr is not None
         else "The steps are too large.",
-        f"Stop it: it does not come back by itself. {to}" if e.working else to,
+        f"Stop it: what is lost rarely comes back. {to}" if e.working else to,
         change,
     )
 
 
-def _risen(loss: Points) -> tuple[float, float] | None:
-    """From where to where the training loss rose."""
+def _risen(loss: Points, held_out: Points) -> tuple[float, float] | None:
+    """From where to where the training loss rose, where the held-out loss agrees or no noise explains it."""
     if len(loss) < _FEWEST:
         return None
-    first, end, wild = loss[0][1], ending(loss), _NOISY * noise(loss)
-    if end > _WORSE * first + 0.1 and end - first > wild:
-        return first, end
-    _, low = lowest(smoothed(loss))
+    first, end, calm = loss[0][1], ending(loss), smoothed(loss)
+    low, peak = lowest(calm)[1], max(values(calm))
     gained, lost = first - low, end - low
-    if gained > 0.2 * first and lost > 0.5 * gained and end > 2 * low and lost > wild:
-        return low, end
+    for from_, to, wild, sign in (
+        (first, end, _NOISY, end > _WORSE * first + 0.1),
+        (first, peak, 2 * _NOISY, peak > _LEAPT * first + 0.1 and end > 0.8 * first),
+        (low, end, _NOISY, gained > 0.2 * first and lost > 0.5 * gained and end > 2 * low),
+    ):
+        if sign and (_agrees(held_out) if len(held_out) >= _FEWEST_MEASURED else to - from_ > wild * noise(loss)):
+            return from_, to
     return None
 
 
-def _risen_measured(held_out: Points) -> tuple[float, float] | None:
-    """The same of the held-out loss, which averages many rows: the last two measurements above the first."""
-    if len(held_out) < _FEWEST_MEASURED:
-        return None
-    first, end = held_out[0][1], min(value for _, value in held_out[-2:])
-    best = lowest(held_out)[1]
-    return (first, end) if end > _WORSE * first + 0.1 and best > 0.8 * first else None
+def _agrees(held_out: Points) -> bool:
+    """Whether the held-out loss, which averages many rows, was or is far above where it could be.
+
+    Where it rises alone, that is over-fitting, and another rule's.
+    """
+    first, low, end = held_out[0][1], lowest(held_out)[1], held_out[-1][1]
+    return max(values(held_out)) > _WORSE * first + 0.1 or end - low > 0.3 * max(0.0, first - low) + 0.1
 
 
 def flat(e: Evidence) -> Finding | None:
-    """The run is over, and neither loss nor held-out loss has moved."""
-    if e.working or e.spec.higher_is_better:
+    """The run is over, and the held-out loss (the training loss where nothing is held out) has not moved."""
+    if e.working or e.spec.higher_is_better or len(e.curve("loss")) < _FEWEST:
         return None
-    loss, held_out = e.curve("loss"), e.curve(e.spec.judged_by)
-    if len(loss) < _FEWEST or beginning(loss) < 0.2:  # a loss near nothing has nowhere to fall
+    moved = _moved(e.curve("loss"), e.curve(e.spec.judged_by))
+    if moved is None:
         return None
-    start = beginning(loss)
-    if abs(start - ending(loss)) > max(_MOVED * start, noise(loss) / 2):
-        return None
-    if len(held_out) >= 2 and held_out[0][1] - lowest(held_out)[1] > _MOVED * held_out[0][1]:
-        return None
+    start, end = moved
     change = e.first_valid(changes.larger_steps(e))
     return Finding(
         "flat",
-        f"The loss hardly moved: {start:.3g} at the start, {ending(loss):.3g} at the end.",
+        f"The loss hardly moved: {start:.3g} at the start, {end:.3g} at the end.",
         f"Steps of the learning rate {e.chosen.lr:g} were too small, or too few, to change the model."
         if e.chosen.lr is not None
         else "The steps were too small or too few to change the model.",
         "Take larger steps." if change and change[0].setting == "lr" else "Train longer, or look at the data once more.",
         change,
     )
+
+
+def _moved(loss: Points, held_out: Points) -> tuple[float, float] | None:
+    """Start and end of a loss that stayed where it was; None for one that moved, or is so low that it has nowhere to go."""
+    if len(held_out) >= _FEWEST_MEASURED:
+        start, end = held_out[0][1], held_out[-1][1]
+        furthest = max(abs(value - start) for value in values(held_out))
+    else:
+        start, end = beginning(loss, _FIFTH), ending(loss, _FIFTH)
+        furthest = abs(start - end)
+        if 1.25 * noise(loss) / (_FIFTH * len(loss)) ** 0.5 > _MOVED * start:
+            return None  # the points are too noisy to tell
+    return (start, end) if start > _LOW and furthest < _MOVED * start else None
 
 
 def same_rewards(e: Evidence) -> Finding | None:
@@ -134,11 +153,11 @@ def overfitting(e: Evidence) -> Finding | None:
         return None
     kept = e.params.keep_best
     change = e.first_valid(changes.shorter_training(e, step))
-    saved = "The best weights were kept, so the model is the one of that step." if kept else "The last weights were saved."
+    saved = " The best weights were kept: the model is the one of that step." if kept else " The last weights were saved."
     return Finding(
         "over-fitting",
         f"Held-out loss {'rises' if e.working else 'rose'} from step {step} on: from {best:.3g} to {after[-1]:.3g}.",
-        f"From there on the model learns its rows by heart instead of what they have in common. {saved if not e.working else ''}".strip(),
+        "From there on the model learns its rows by heart." + ("" if e.working else saved),
         "Keep the best weights." if not kept else "Train no longer than that; more and more varied rows help most.",
         change,
     )

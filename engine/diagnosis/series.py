@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import median
 
 Points = list[tuple[int, float]]
@@ -25,7 +26,7 @@ def beginning(points: Points, share: float = 0.1, least: int = 5) -> float:
 def noise(points: Points) -> float:
     """How much neighbouring points differ: the median step. About one standard deviation where steps are independent."""
     found = values(points)
-    return median(abs(b - a) for a, b in zip(found, found[1:], strict=False)) if len(found) > 1 else 0.0
+    return median(abs(b - a) for a, b in pairwise(found)) if len(found) > 1 else 0.0
 
 
 def smoothed(points: Points, window: int = 5) -> Points:
