@@ -42,14 +42,18 @@ _NO_MEMORY = (
     "std::bad_alloc",
     "Cannot allocate memory",
 )
-# safetensors speaks of the error by its number; PyTorch's writer says only that it failed.
-_NO_ROOM = ("No space left on device", "(os error 28)", "Disk quota exceeded", "PytorchStreamWriter failed writing")
+# safetensors speaks of the error by its number. PyTorch's writer says nothing of a disk at all: then the disk is looked at.
+_NO_ROOM = ("No space left on device", "(os error 28)", "Disk quota exceeded")
 
 
-def explained(error: BaseException) -> TrainingError:
-    """The error as a TrainingError with a cause; our own errors keep their words."""
+def explained(error: BaseException, *, disk_full: bool = False) -> TrainingError:
+    """The error as a TrainingError with a cause; our own errors keep their words.
+
+    `disk_full`: nothing can be written where the run lies, which explains an error that nothing else does.
+    """
     chain = list(_chain(error))
-    if any(_is_full_disk(one) for one in chain):
+    known = isinstance(error, StudioError) or any(_is_memory(one) for one in chain)
+    if any(_is_full_disk(one) for one in chain) or (disk_full and not known):
         return TrainingError("The disk is full.", hint="Delete old runs or checkpoints, then resume.", cause="disk")
     if any(_is_memory(one) for one in chain):
         return TrainingError(
@@ -117,6 +121,11 @@ class LastWords:
             OSError: there is no room, which is then told before any work was done.
         """
         self.file.write_bytes(os.urandom(self._BYTES))
+
+    @property
+    def no_room(self) -> bool:
+        """Whether the disk is full now: what failed to be written has taken the last of it."""
+        return shutil.disk_usage(self.folder).free < self._BYTES
 
     def make_room(self) -> None:
         """Give the room back, and that of what was being written: half a checkpoint is of no use to anybody."""

@@ -67,7 +67,7 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
         reporter.set(state=State.STOPPED, reason=request.message, cause=request.cause, ended=time.time(), phase="")
         code = 0
     except BaseException as error:  # the one broad catch: whatever ended the work must be told
-        told = explained(error)
+        told = explained(error, disk_full=last_words.no_room)
         if told.cause == "disk":
             last_words.make_room()
         with contextlib.suppress(OSError):  # the log may lie on a full disk
