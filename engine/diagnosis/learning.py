@@ -17,7 +17,8 @@ _FEWEST = 12
 _FEWEST_MEASURED = 4
 # A loss that ends this much above its start was not noisy but wrong: untrained weights would have been better.
 _WORSE = 1.15
-# Healthy losses never double; those of far too large steps do at once, and a falling rate may bring them back to their start.
+# Healthy losses never double; those of far too large steps do at once, and a falling rate may bring
+# them back to their start, or a little below it.
 _LEAPT = 2.0
 # Between the median of a few points and a single one, three typical steps of the curve are about two and a half
 # standard deviations: one run in a hundred by chance, on top of the other condition. A peak is the highest of many, and
@@ -71,7 +72,7 @@ def _risen(loss: Points, held_out: Points) -> tuple[float, float] | None:
     gained, lost = first - low, end - low
     for from_, to, wild, sign in (
         (first, end, _NOISY, end > _WORSE * first + 0.1),
-        (first, peak, 2 * _NOISY, peak > _LEAPT * first + 0.1 and end > 0.8 * first),
+        (first, peak, 2 * _NOISY, peak > _LEAPT * first + 0.1 and end > first / 2),
         (low, end, _NOISY, gained > 0.2 * first and lost > 0.5 * gained and end > 2 * low),
     ):
         if sign and (_agrees(held_out) if len(held_out) >= _FEWEST_MEASURED else to - from_ > wild * noise(loss)):
@@ -149,7 +150,7 @@ def overfitting(e: Evidence) -> Finding | None:
     after = [value for at, value in held_out if at > step]
     if len(after) < 2 or not _turned(held_out[0][1], best, after):
         return None
-    if ending(loss) > 0.95 * near(loss, step):  # both rise: that is something else
+    if ending(loss) > 0.95 * near(loss, step) or _risen(loss, held_out):  # both rise: that is something else
         return None
     kept = e.params.keep_best
     change = e.first_valid(changes.shorter_training(e, step))

@@ -70,6 +70,9 @@ def test_a_loss_that_rises_is_told_while_it_does() -> None:
     # a learning rate that falls may bring it back to its start, which is no success
     back = {"loss": line(2, 20, 12, 5, 2.1, noise=0.1), "eval_loss": measured(2, 19, 12, 5, 2)}
     assert only(run(curves=back, lr=0.3)).kind == "diverging"
+    # the training loss leaps and falls again while the held-out loss was best before the first step
+    leapt = {"loss": line(6, 30, 16, 9, 7, 5, noise=0.3), "eval_loss": measured(5.5, 27, 13, 9, 7, 6.6)}
+    assert only(run(curves=leapt, lr=0.3)).kind == "diverging"
     # fallen first, lost again; nothing is held out
     assert only(run(curves={"loss": line(4, 1, 3, 3.5, noise=0.05)}, lr=0.3)).kind == "diverging"
 
