@@ -28,9 +28,9 @@ for finding in Run("sft-starter-1").findings():
 """
 _CLOSING = """
 Curves are judged by medians of many points against the curve's own noise. On the curves of the bundled samples, which the
-guides show, no rule says anything, neither at the end nor at any step on the way; a run about which nothing is said may still be
-better or worse than you wish. What each chart should look like stands in the [guide of its trainer](README.md#trainers), what an
-error means in [errors.md](errors.md).
+guides show, no rule says anything, neither at the end nor at any step on the way; a run about which nothing is said may still
+be better or worse than you wish. What each chart should look like stands in the [guide of its trainer](README.md#trainers),
+what an error means in [errors.md](errors.md).
 """
 
 
