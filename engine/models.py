@@ -161,14 +161,13 @@ def _local_facts(source: ModelSource) -> ModelFacts:
 
 
 def _hub_facts(source: ModelSource) -> ModelFacts:
-    import httpx2  # the Hub client's own HTTP library, whose errors it lets through
     from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HTTPError
 
     try:
         info = HfApi().model_info(source.reference, timeout=10, files_metadata=True)
         config = read_json(Path(hf_hub_download(source.reference, "config.json")))
-    except (HfHubHTTPError, OSError, httpx2.HTTPError) as error:
+    except (HTTPError, OSError) as error:  # an answer that says no, or no answer at all
         raise hub_error(source.reference, error) from None
     files = [f for f in info.siblings or [] if f.rfilename.endswith(".safetensors")]
     if not files:

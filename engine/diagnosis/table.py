@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.diagnosis import endings, learning
 from engine.diagnosis.finding import Evidence, Finding, Recogniser
+from engine.errors import ParamError
 from engine.registry import parse
 from engine.runs.directory import RunDirectory
 from engine.runs.live import live
@@ -60,7 +61,10 @@ def findings(name: str) -> list[Finding]:
     Raises:
         RunNotFound: there is none of that name.
     """
-    return recognised(evidence(RunDirectory.open(name)))
+    try:
+        return recognised(evidence(RunDirectory.open(name)))
+    except ParamError:  # settings of another version of this program: nothing can be proposed for them
+        return []
 
 
 def recognised(e: Evidence) -> list[Finding]:

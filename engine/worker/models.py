@@ -24,14 +24,13 @@ def download(source: ModelSource) -> None:
     Raises:
         ModelError: it cannot be had.
     """
-    import httpx2
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HTTPError
 
     wanted = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
     try:
         snapshot_download(source.reference, allow_patterns=wanted, ignore_patterns=["*/*"])
-    except (HfHubHTTPError, OSError, httpx2.HTTPError) as error:
+    except (HTTPError, OSError) as error:  # an answer that says no, or no answer at all
         raise hub_error(source.reference, error) from error
 
 
