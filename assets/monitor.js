@@ -50,6 +50,7 @@
         facts: el("p", { class: "st-soft run-facts" }),
         say: el("p", { class: "run-say", role: "status" }),
         trouble: el("div", {}),
+        findings: el("div", { class: "findings", role: "status" }),
         refused: el("div", {}),
         bar: el("i"),
         progress: el("div", {
@@ -91,6 +92,7 @@
         p.say,
         p.refused,
         p.trouble,
+        p.findings,
         p.progress,
         p.kpis,
         p.warnings,
@@ -192,13 +194,59 @@
         : s.phase || WORDS[s.state] + (s.state === "queued" ? waiting : "");
       p.say.textContent = this.ended ? s.reason || WORDS[s.state] + "." : `${words}…`;
       p.trouble.replaceChildren(
-        ...(s.hint ? [el("div", { class: `st-note ${s.state === "failed" ? "error" : "warning"}` }, s.hint)] : []),
+        ...(s.hint && !this.explained ? [el("div", { class: `st-note ${s.state === "failed" ? "error" : "warning"}` }, s.hint)] : []),
       );
       const share = s.state === "done" ? 100 : s.total_steps ? Math.min(100, (100 * s.step) / s.total_steps) : 0;
       p.bar.style.width = `${share}%`;
       p.progress.setAttribute("aria-valuenow", Math.round(share));
       this.kpis(s);
       this.actions(s);
+      this.diagnose(s);
+    }
+    /** Asks what is wrong once a run has ended, and now and then while it trains. */
+    async diagnose(s) {
+      if (!s.ended_state && s.state !== "training") return this.found([]);
+      const key = s.ended_state ? [s.state, s.ended, s.reason].join() : `training ${Math.floor(s.now / 10)}`;
+      if (key === this.diagnosed || this.diagnosing) return;
+      this.diagnosing = true;
+      try {
+        const found = await get(`${this.address}/findings`);
+        this.diagnosed = key;
+        this.found(found, s);
+      } catch (error) {
+        console.warn("what is wrong could not be asked:", error.message); // asked again with the next status
+      } finally {
+        this.diagnosing = false;
+      }
+    }
+    found(findings, s) {
+      const shown = JSON.stringify(findings);
+      if (shown === this.shown) return;
+      this.shown = shown;
+      // what the card says need not be said twice
+      this.explained = findings.some((f) => f.confidence === "certain" || s.state === "interrupted");
+      if (this.explained) this.parts.trouble.replaceChildren();
+      this.parts.findings.replaceChildren(...findings.map((f) => this.card(f)));
+    }
+    card(f) {
+      const again = `/new?from=${encodeURIComponent(this.name)}&finding=${encodeURIComponent(f.kind)}`;
+      const act =
+        f.action === "resume"
+          ? el("button", { type: "button", class: "st-button main", onclick: () => this.act("resume") }, "Resume")
+          : el("a", { class: "st-button main", href: again }, f.change.length ? "Retry with this change" : "Retry");
+      return el(
+        "section",
+        { class: "finding", "data-kind": f.kind },
+        el("h2", {}, f.what),
+        el("p", {}, f.why),
+        el("p", {}, f.advice),
+        el(
+          "div",
+          { class: "st-actions" },
+          act,
+          f.change.map((one) => el("code", {}, one.words)),
+        ),
+      );
     }
     kpis(s) {
       const { first, last } = this.pace,

@@ -11,6 +11,7 @@ from engine import rewards
 from engine.command import command
 from engine.config_file import read_settings, to_yaml
 from engine.data.parts import without_part
+from engine.diagnosis.remedy import remedied, told_findings
 from engine.errors import DataError
 from engine.lifetime import close_app, open_app
 from engine.params import LLMTrainingParams, flag, form_of
@@ -70,6 +71,7 @@ __all__ = [
     "push",
     "read_settings",
     "recommend",
+    "remedied",
     "rename_run",
     "resume",
     "rewards",
@@ -88,6 +90,7 @@ __all__ = [
     "store_upload",
     "to_yaml",
     "token_preview",
+    "told_findings",
     "tree",
     "use_cases",
     "validate",

@@ -24,7 +24,7 @@ from engine.export.command_line import add_command as add_export_command
 from engine.flag_help import FlagHelp
 from engine.flags import PlainErrors, add_flags, given_values, known_trainer, take_older
 from engine.pipelines.command_line import add_commands as add_pipeline_commands
-from engine.runs.status import State
+from engine.runs.status import ENDED, State
 from engine.terminal_wizard import asked_words
 from engine.watch import watch
 
@@ -194,7 +194,16 @@ def _followed(name: str, args: argparse.Namespace) -> int:
         print(f"Done. {status.reason} The model is in {api.runs_root() / name / 'model'}".replace("  ", " "))
     if code:
         print(f"{status.state.value}: {status.reason} {status.hint}".strip(), file=sys.stderr)
+    _tell_findings(name)
     return code
+
+
+def _tell_findings(name: str) -> None:
+    """What was wrong with a run, and the command that helps."""
+    for found in api.told_findings(name):
+        changes = "; ".join(one["words"] for one in found["change"])
+        said = (f"{name}: {found['what']}", found["why"], f"{found['advice']} ({changes})" if changes else found["advice"])
+        print(" ".join(said), f"  {found['command']}", sep="\n", file=sys.stderr)
 
 
 def _left_alone(name: str, args: argparse.Namespace) -> int:
@@ -212,6 +221,8 @@ def _runs(args: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
         _print_table(rows)
+        if rows and rows[0]["state"] in ENDED:  # the newest, which is what somebody who looks now wants to know about
+            _tell_findings(rows[0]["name"])
     return 0
 
 

@@ -4,6 +4,9 @@ StudioError
 ├── ParamError        a setting is unknown, out of range, or belongs to another trainer
 ├── DataError         a file is not a data set, or no usable row is left
 ├── ModelError        a model cannot be found or loaded
+│   ├── ModelMissing  nothing of that name is here or on the Hub
+│   ├── ModelGated    its owner asks for terms to be accepted first
+│   └── ModelOffline  the Hub, which should have it, gave no answer
 ├── DeviceError       what was asked for does not exist on this machine
 ├── TrainingError     a run went wrong while it was training
 │   └── StageError    a pipeline ended at one of its stages
@@ -52,6 +55,18 @@ class DataError(StudioError):
 
 class ModelError(StudioError):
     """A model cannot be found, loaded or used for this."""
+
+
+class ModelMissing(ModelError):
+    """There is no model of this name, here or on the Hub, or none that may be seen."""
+
+
+class ModelGated(ModelError):
+    """The Hub has the model and gives it only to those who accepted its terms."""
+
+
+class ModelOffline(ModelError):
+    """The Hub gave no answer."""
 
 
 class DeviceError(StudioError):

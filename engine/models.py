@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.errors import ModelError
+from engine.errors import ModelError, ModelGated, ModelMissing, ModelOffline
 from engine.runs.directory import read_json, runs_root
 from engine.samples import ASSETS
 
@@ -162,27 +162,13 @@ def _local_facts(source: ModelSource) -> ModelFacts:
 
 def _hub_facts(source: ModelSource) -> ModelFacts:
     from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import HTTPError
 
     try:
         info = HfApi().model_info(source.reference, timeout=10, files_metadata=True)
         config = read_json(Path(hf_hub_download(source.reference, "config.json")))
-    except GatedRepoError:
-        raise ModelError(
-            f"{source.reference} is gated: its owner asks you to accept terms first.",
-            hint=f"Open https://huggingface.co/{source.reference}, accept, and set HF_TOKEN.",
-        ) from None
-    except RepositoryNotFoundError:
-        raise ModelError(
-            f"There is no model {source.reference!r}: no folder, no finished run, and none on the Hub by that name.",
-            hint="Check the spelling; a private model needs HF_TOKEN.",
-        ) from None
     except (HTTPError, OSError) as error:  # an answer that says no, or no answer at all
-        raise ModelError(
-            f"{source.reference} is no folder and no finished run, and the Hugging Face Hub cannot be reached "
-            f"({type(error).__name__}).",
-            hint="Use the starter model or a local folder, or check the network.",
-        ) from None
+        raise hub_error(source.reference, error) from None
     files = [f for f in info.siblings or [] if f.rfilename.endswith(".safetensors")]
     if not files:
         raise ModelError(f"{source.reference} has no safetensors weights.", hint="Choose a version that has.")
@@ -193,6 +179,26 @@ def _hub_facts(source: ModelSource) -> ModelFacts:
     template = bool(((info.config or {}).get("tokenizer_config") or {}).get("chat_template"))
     licence = str((info.card_data or {}).get("license") or "")
     return _shaped(source, config, counted, dtype, size, template, licence)
+
+
+def hub_error(reference: str, error: Exception) -> ModelError:
+    """What a failure of the Hub's client means for whoever wanted the model."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    if isinstance(error, GatedRepoError):
+        return ModelGated(
+            f"{reference} is gated: its owner asks you to accept terms first.",
+            hint=f"Open https://huggingface.co/{reference}, accept, and set HF_TOKEN.",
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return ModelMissing(
+            f"There is no model {reference!r}: no folder, no finished run, and none on the Hub by that name.",
+            hint="Check the spelling; a private model needs HF_TOKEN.",
+        )
+    return ModelOffline(
+        f"{reference} is no folder and no finished run, and the Hugging Face Hub cannot be reached ({type(error).__name__}).",
+        hint="Use the starter model or a local folder, or check the network.",
+    )
 
 
 def _shaped(

@@ -259,12 +259,15 @@ def _batch_size(params: LLMTrainingParams, places: int, room: int) -> tuple[int,
     return batch, made + (f"; {wanted} would not fit into the free memory." if batch < wanted else ".")
 
 
-def _learning_rate(params: LLMTrainingParams, model: ModelFacts) -> tuple[float, str]:
+def usual_lr(params: LLMTrainingParams, parameters: int) -> float:
     """About 2e-5 at one billion weights and larger for smaller models, as practice has it; ten times that for LoRA."""
-    scale = spec_for(params.trainer).lr_scale
-    full = min(1e-3, 2e-5 * math.sqrt(1e9 / max(model.parameters, 1)))
-    rate = (min(2e-3, 10 * full) if params.peft else full) * scale
-    rate = float(f"{rate:.1e}")
+    full = min(1e-3, 2e-5 * math.sqrt(1e9 / max(parameters, 1)))
+    rate = (min(2e-3, 10 * full) if params.peft else full) * spec_for(params.trainer).lr_scale
+    return float(f"{rate:.1e}")
+
+
+def _learning_rate(params: LLMTrainingParams, model: ModelFacts) -> tuple[float, str]:
+    rate = usual_lr(params, model.parameters)
     what = "a LoRA adapter on" if params.peft else "all weights of"
     return (
         rate,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.diagnosis import Finding, findings
 from engine.errors import TrainingError
 from engine.params import LLMTrainingParams
 from engine.runs import queue
@@ -85,6 +86,10 @@ class Run:
         from engine.export.bundle import export, folder_for
 
         return export(self._directory).write(Path(folder) if folder is not None else folder_for(self.name))
+
+    def findings(self) -> list[Finding]:
+        """What is wrong with it, the weightiest first, each with the one change most likely to help; empty when it is well."""
+        return findings(self.name)
 
     def stop(self, *, force: bool = False) -> None:
         """Ask it to finish its step, save and end; `force` ends the process at once. Returns without waiting."""

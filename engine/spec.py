@@ -164,6 +164,14 @@ class TrainerSpec:
     higher_is_better: bool = False
     # Rows a step must average over to learn anything but noise, when nobody chose and the memory allows.
     least_batch: int = 1
+    # The setting that holds the model to what it was; raised where a run drifts too far.
+    held_by: str = ""
+    # How far that is for one token, in nats: the metric, and one that it is divided by ("" where it counts one token already).
+    drift: tuple[str, str] | None = None
+    # The metric that says which share of the model's own answers was cut (or came to an end: then it begins with "!").
+    cut_answers: str = ""
+    # Settings that keep good answers likely while bad ones are pushed away.
+    keeps_good: Mapping[str, Any] = field(default_factory=dict)
     pipelines: tuple[str, ...] = ()
     # Whether a step's rows lie end to end; a trainer that pads them needs an attention that knows padding.
     end_to_end: bool = True

@@ -39,6 +39,11 @@ def failure_html(error: StudioError) -> str:
     return _sound(f'<div class="st-note error" role="alert"><strong>{escape(error.message)}</strong>{hint}</div>')
 
 
+def note_html(sentence: str) -> str:
+    """Something to know that is no trouble; nothing for no sentence."""
+    return f'<p class="st-note" role="status">{escape(sentence)}</p>' if sentence else ""
+
+
 def file_html(seen: Any, sentence: str = "") -> str:
     """What a sample is about, the file in one line, how its rows are read and why, and the first rows as they stand in it."""
     about = f"{'' if seen.rows_exact else 'about '}{count(seen.rows, 'row')}"

@@ -13,6 +13,7 @@ from ui.fields import to_widget
 from ui.form import SettingsForm
 
 AUTO = "auto"
+REVIEW = 3  # the step's number
 
 
 def browser_state(name: str, begin: Any) -> Any:
@@ -44,21 +45,38 @@ class Stores:
 def opened(kept: list[Any], query: dict[str, str], form: SettingsForm) -> tuple[list[Any], str]:
     """The stores as they are when the page opens, and a sentence if something asked for could not be had.
 
-    An address with wishes in it (`trainer`, `data`, `model`, or `from`, a run's name) begins anew, except when the draft
-    came from that very address, which means that the page was only reloaded.
+    An address with wishes in it (`trainer`, `data`, `model`, or `from`, a run's name, with a `finding` of that run) begins
+    anew, except when the draft came from that very address, which means that the page was only reloaded.
     """
     draft, seen, step, ticket = dict(kept[0] or {}), dict(kept[1] or {}), int(kept[2] or 0), dict(kept[3] or {})
-    wishes = {k: v for k, v in sorted(query.items()) if k in ("trainer", "data", "model", "from")}
+    wishes = {k: v for k, v in sorted(query.items()) if k in ("trainer", "data", "model", "from", "finding")}
     asked = repr(wishes)
     note = ""
     if (wishes and draft.get("asked") != asked) or not draft.get("values"):
         values, auto, note = _begun(wishes, form)
         draft, seen, step, ticket = {"values": values, "asked": asked, "everything": False}, {"auto": auto}, 0, {}
+        if "finding" in wishes and not note:
+            step = REVIEW  # what is changed stands above all steps, and Start is here
     elif ticket.get("started"):
         draft["values"] = {**draft["values"], "project_name": ""}
     if ticket.get("started") or "id" not in ticket:
         ticket = {"id": uuid.uuid4().hex}
     return [draft, seen, step, ticket], note
+
+
+def remedy(query: dict[str, str]) -> str:
+    """What an address that asks for a change to a run changes, in a sentence; "" for any other address."""
+    if "from" not in query or "finding" not in query:
+        return ""
+    _, found = api.remedied(query["from"], query["finding"])
+    changes = ", ".join(map(str, found.change)) or "nothing; what else is to be done stands on the run's page"
+    return f"These are the settings of {query['from']} with one change: {changes}."
+
+
+def _params_of(wishes: dict[str, str]) -> api.LLMTrainingParams:
+    if "finding" in wishes:
+        return api.remedied(wishes["from"], wishes["finding"])[0]
+    return api.run_params(wishes["from"])
 
 
 def _begun(wishes: dict[str, str], form: SettingsForm) -> tuple[dict[str, Any], bool, str]:
@@ -68,7 +86,7 @@ def _begun(wishes: dict[str, str], form: SettingsForm) -> tuple[dict[str, Any], 
     note = ""
     if "from" in wishes:
         try:
-            settings = {**api.run_params(wishes["from"]).model_dump(), "project_name": None}
+            settings = {**_params_of(wishes).model_dump(), "project_name": None}
         except StudioError as error:
             note = str(error)
     trainer = wishes.get("trainer", settings.get("trainer", AUTO))

@@ -10,9 +10,10 @@ import gradio as gr
 from engine import api
 from engine.errors import ParamError, RunNameTaken, StudioError
 from ui import data_view, pipeline_draft, pipeline_review, review_view
+from ui.draft import REVIEW
 from ui.fields import Field, models_for
 from ui.new_run_data import sample_of
-from ui.new_run_handlers import REVIEW, Handlers
+from ui.new_run_handlers import Handlers
 from ui.pipeline_data import StageData
 from ui.reach import refuse_foreign
 from ui.reward_picker import rules_html

@@ -6,7 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from ui.new_run_handlers import REVIEW, Handlers
+from ui.draft import REVIEW
+from ui.new_run_handlers import Handlers
 
 # The last call counts: one that comes while another is answered waits for it and is not dropped, as Gradio would.
 _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last"}

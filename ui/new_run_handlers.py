@@ -20,8 +20,6 @@ from ui.words import count
 if TYPE_CHECKING:
     from ui.new_run import Page
 
-REVIEW = 3  # the step's number
-
 
 class Handlers:
     """Answers to everything that happens on the page; new_run_events.py connects them."""
@@ -53,18 +51,25 @@ class Handlers:
 
     def open(self, request: gr.Request, *kept: Any) -> list[Any]:
         """Fill the page from what the browser kept, or from the address."""
-        stores, note = draft.opened(list(kept), dict(request.query_params), self.form)
+        query = dict(request.query_params)
+        stores, note = draft.opened(list(kept), query, self.form)
         found, _, step, _ = stores
         values = dict(found["values"])
         return [
             *stores,
-            data_view.failure_html(StudioError(note)) if note else "",
+            data_view.failure_html(StudioError(note)) if note else self._remedy(query),
             gr.Tabs(selected=step),
             found.get("everything", False),
             sample_of(values.get("data_path", "")),
             gr.update(interactive=True),
             *self.fill(values),
         ]
+
+    def _remedy(self, query: dict[str, str]) -> str:
+        try:
+            return data_view.note_html(draft.remedy(query))
+        except StudioError:  # the run is gone since; what was filled in from it is still here
+            return ""
 
     def fill(self, values: dict[str, Any]) -> list[Any]:
         """Every widget with its value, open for input; those that name a model with the models there are."""
@@ -187,7 +192,7 @@ class Handlers:
 
         The widgets themselves are left alone: Gradio may set a widget back that another answer is changing just now.
         """
-        if event.index != REVIEW:
+        if event.index != draft.REVIEW:
             return [event.index, *[gr.skip()] * len(self._seen)]
         return [event.index, *self._reviewed(given)[1]]
 

@@ -37,6 +37,7 @@ def routes() -> list[BaseRoute]:
         Route("/studio/static/{name}", static),
         Route("/studio/runs", run_list),
         Route("/studio/runs/{name}/about", about),
+        Route("/studio/runs/{name}/findings", findings),
         Route("/studio/runs/{name}/live", live),
         Route("/studio/runs/{name}/export.zip", exported),
         Route("/studio/runs/{name}/settings.yaml", exported_settings),
@@ -87,6 +88,11 @@ def _listed(run: Any, pipelines: dict[str, str]) -> dict[str, Any]:
 def live(request: Request) -> Response:
     """What is new in a run since the byte offsets that the watcher has."""
     return answered(lambda: api.live(request.path_params["name"], _offset(request, "events"), _offset(request, "log")))
+
+
+def findings(request: Request) -> Response:
+    """What is wrong with a run, and the one change most likely to help."""
+    return answered(lambda: api.told_findings(request.path_params["name"]))
 
 
 def about(request: Request) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.reference import commands, errors, guides, index, python_names, settings
+from engine.reference import commands, errors, guides, index, python_names, settings, troubleshooting
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 _MADE = "<!-- Made from the code by `make docs`; change it there. -->\n"
@@ -18,6 +18,7 @@ def pages() -> dict[str, str]:
         "cli.md": commands.page(),
         "api.md": python_names.page(),
         "errors.md": errors.page(),
+        "troubleshooting.md": troubleshooting.page(),
         **{f"trainers/{name}.md": text for name, text in guides.pages().items()},
     }
     return {place: _MADE + text.rstrip("\n") + "\n" for place, text in made.items()}

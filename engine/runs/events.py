@@ -6,7 +6,7 @@ and none of them holds anything that could be lost. Every event has `t` (seconds
 - metric  {step, values: {key: number}}     numbers that are not finite are written as null
 - phase   {phase, detail, done, total}      what the worker is doing; done/total may be missing
 - sample  {step, prompt, answer}            one fixed prompt answered at a step
-- warning {message, hint}
+- warning {message, hint}                 and for some: about, rows, of, longest (see engine/worker/rows.py)
 - best    {step, value}                     a new best held-out measurement
 - saved   {step, path}                      a checkpoint, or the model
 - resumed {step}                            the run goes on from this step

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from engine.diagnosis.remedy import told_findings
 from engine.errors import RunError, RunNotFound
 from engine.runs import events
 from engine.runs.directory import RunDirectory
@@ -14,13 +15,17 @@ from engine.runs.listing import summary
 def run_report(name: str) -> dict[str, Any]:
     """One run as the list has it, with what to do about its reason, whether it has ended, and where its model lies.
 
+    Once it has ended, `findings` says what was wrong with it and which change would help (see engine/diagnosis/finding.py).
+
     Raises:
         RunNotFound: there is none of that name.
     """
     run = RunDirectory.open(name)
     status = run.status()
     model = str(run.model_dir) if run.model_dir.is_dir() else None
-    return {**summary(run).to_dict(), "hint": status.hint, "ended": status.ended_state, "model_path": model}
+    found = told_findings(name) if status.ended_state else []
+    told = {"hint": status.hint, "ended": status.ended_state, "model_path": model, "findings": found}
+    return {**summary(run).to_dict(), **told}
 
 
 def run_events(name: str, after: int = 0) -> dict[str, Any]:

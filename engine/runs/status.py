@@ -30,7 +30,7 @@ ENDED = frozenset({State.DONE, State.FAILED, State.STOPPED, State.INTERRUPTED})
 LAUNCH_GRACE_S = 120.0
 
 
-_NUMBERS = ("created", "launched", "started", "ended", "step", "total_steps", "best_step", "best_value", "pid")
+_NUMBERS = ("created", "launched", "started", "ended", "step", "total_steps", "best_step", "best_value", "pid", "memory_kills")
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Status:
     pid: int | None = None
     pid_started: float | None = None
     device: str = ""
+    memory_kills: int | None = None  # by the system, of any process, when the run began; see engine/runs/mishaps.py
     resumable: bool = False
     metrics: dict[str, float] = field(default_factory=dict)
 

@@ -219,5 +219,6 @@ SPEC = TrainerSpec(
     copies=copies,
     learns="It learns to write the marked tokens of the better answer rather than those of the worse one.",
     lr_scale=0.1,
+    keeps_good={"sft_weight": 1.0},
     pipelines=("preference",),
 )

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from engine.errors import ModelError
-from engine.models import ModelSource, resolve
+from engine.models import ModelSource, hub_error, resolve
 from engine.params import LLMTrainingParams
 from engine.runs.directory import read_json
 from engine.worker import attention
@@ -31,7 +31,7 @@ def download(source: ModelSource) -> None:
     try:
         snapshot_download(source.reference, allow_patterns=wanted, ignore_patterns=["*/*"])
     except (HTTPError, OSError) as error:  # an answer that says no, or no answer at all
-        raise _not_loaded(source, "model", error) from error
+        raise hub_error(source.reference, error) from error
 
 
 def load_tokenizer(source: ModelSource) -> Any:

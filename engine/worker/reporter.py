@@ -49,9 +49,10 @@ class Reporter:
         self.set(state=state, phase=phase)
         self.run.log_event("phase", phase=phase, state=state.value, **detail)
 
-    def warn(self, message: str, hint: str = "") -> None:
+    def warn(self, message: str, hint: str = "", **facts: Any) -> None:
+        """Tell of something that does not end the run; `facts` are for whoever looks for causes (engine/diagnosis/)."""
         print(f"Warning: {message} {hint}".rstrip(), flush=True)
-        self.run.log_event("warning", message=message, hint=hint)
+        self.run.log_event("warning", message=message, hint=hint, **facts)
 
     def metrics(self, step: int, values: dict[str, float]) -> None:
         """Add a point to the charts, and keep the latest of each for the list of runs."""

@@ -9,6 +9,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,15 @@ from engine.runs.status import State
 from engine.spec import TrainerSpec
 from engine.worker.reporter import Reporter
 from engine.worker.token_rows import RowWriter, TokenRows
-from engine.worker.tokens import Tokens, chat_tokens, pair_tokens, prompt_tokens, spelt_control_tokens, text_tokens
+from engine.worker.tokens import (
+    RENDERS_NOTHING,
+    Tokens,
+    chat_tokens,
+    pair_tokens,
+    prompt_tokens,
+    spelt_control_tokens,
+    text_tokens,
+)
 
 Row = dict[str, Any]
 Make = Callable[[Row], Sequence[Tokens]]
@@ -119,37 +128,75 @@ class _File(NamedTuple):
 
     def tokenise(self, part: str) -> TokenRows:
         writer = RowWriter(self.run.data_dir / f"{part}.tokens")
-        empty, refused = 0, list[str]()
-        spelt = Counter[str]()
-        for number, row in enumerate(self.source(self.run.data_dir / f"{part}.jsonl")):
-            if number % _BETWEEN_STOPS == 0:
+        seen = _Seen("held-out" if part == "valid" else "training", self.max_length, self.whole)
+        for row in self.source(self.run.data_dir / f"{part}.jsonl"):
+            if seen.rows % _BETWEEN_STOPS == 0:
                 self.reporter.heed_stop()
-            spelt.update(spelt_control_tokens(row, self.tokenizer))
+            seen.rows += 1
+            seen.spelt.update(spelt_control_tokens(row, self.tokenizer))
             try:
                 made = self.make(row)
             except DataError as error:
-                refused.append(str(error))
+                seen.refuse(error)
                 continue
             cut = [tokens.cut(self.max_length) for tokens in made]
+            lost = seen.look(made, cut)
             if not all(tokens.trained for tokens in cut) or (self.whole and cut != list(made)):
-                empty += 1
+                seen.empty += 1
                 continue
+            seen.shortened += lost
             for tokens in cut:
                 writer.add(tokens, float(row.get("label", row.get("margin")) or 0.0))
-        self._tell("held-out" if part == "valid" else "training", empty, refused, spelt)
+        seen.tell(self.reporter)
         return writer.close()
 
-    def _tell(self, which: str, empty: int, refused: list[str], spelt: Counter[str]) -> None:
-        if empty:
+
+@dataclass
+class _Seen:
+    """What is to be told of one file's rows."""
+
+    which: str
+    max_length: int | None
+    whole: bool
+    rows: int = 0
+    empty: int = 0
+    shortened: int = 0
+    longest: int = 0
+    nothing: int = 0
+    refused: list[str] = field(default_factory=list)
+    spelt: Counter[str] = field(default_factory=Counter)
+
+    def refuse(self, error: DataError) -> None:
+        self.refused.append(str(error))
+        self.nothing += error.message == RENDERS_NOTHING
+
+    def look(self, made: Sequence[Tokens], cut: Sequence[Tokens]) -> bool:
+        """Whether the row loses something of what is trained."""
+        self.longest = max(self.longest, *(len(tokens.input_ids) for tokens in made))
+        return any(after.trained < before.trained for after, before in zip(cut, made, strict=True))
+
+    def tell(self, reporter: Reporter) -> None:
+        facts = {"about": "cut", "of": self.rows, "longest": self.longest}
+        if self.empty:
             why = "are longer than" if self.whole else "have no token to train on within"
-            self.reporter.warn(
-                f"{empty} {which} rows {why} {self.max_length} tokens and were left out.",
+            reporter.warn(
+                f"{self.empty} {self.which} rows {why} {self.max_length} tokens and were left out.",
                 "A greater longest length keeps them.",
+                rows=self.empty,
+                **facts,
             )
-        for token, count in spelt.most_common(3):
-            self.reporter.warn(
-                f"{count} {which} rows spell {token}, which the model takes for the real control token.",
+        if self.shortened:
+            reporter.warn(
+                f"{self.shortened} {self.which} rows are longer than {self.max_length} tokens and lose their end.",
+                "A model learns from the end of an answer where to stop.",
+                rows=self.shortened,
+                **facts,
+            )
+        for token, count in self.spelt.most_common(3):
+            reporter.warn(
+                f"{count} {self.which} rows spell {token}, which the model takes for the real control token.",
                 "Delete it from the text, unless it was put there on purpose.",
             )
-        if refused:
-            self.reporter.warn(f"{len(refused)} rows were left out. The first of them: {refused[0]}")
+        if self.refused:
+            about = {"about": "template", "rows": self.nothing, "of": self.rows} if self.nothing else {}
+            reporter.warn(f"{len(self.refused)} rows were left out. The first of them: {self.refused[0]}", **about)

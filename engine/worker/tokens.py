@@ -18,6 +18,7 @@ import numpy as np
 from engine.errors import DataError
 
 IGNORED = -100
+RENDERS_NOTHING = "The model's chat template renders this conversation as nothing."
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def chat_tokens(row: dict[str, Any], tokenizer: Any, *, train_on_prompt: bool = 
     mark = _marked if _marks_answers(tokenizer) else _by_prefix
     made = mark(messages, tools, tokenizer, first)
     if not made.input_ids:
-        raise DataError("The model's chat template renders this conversation as nothing.", hint="Choose another template.")
+        raise DataError(RENDERS_NOTHING, hint="Choose another template.")
     return Tokens(made.input_ids, list(made.input_ids)) if train_on_prompt else made
 
 

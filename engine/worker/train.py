@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import os
 import signal
 import sys
@@ -27,12 +29,13 @@ from engine.registry import parse, spec_for
 from engine.runs import queue
 from engine.runs.channel import Channel
 from engine.runs.directory import RunDirectory, write_json
+from engine.runs.mishaps import out_of_memory_kills
 from engine.runs.status import State
 from engine.samples import data_file
 from engine.worker.best import BestWeights, fingerprint
 from engine.worker.callbacks import RunCallback
 from engine.worker.card import model_card
-from engine.worker.failures import explained
+from engine.worker.failures import LastWords, explained
 from engine.worker.kit import Kit
 from engine.worker.models import download, load_tokenizer
 from engine.worker.reporter import Reporter, StopRequested
@@ -55,20 +58,28 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: run.request_stop())
     transformers.logging.set_verbosity_warning()
     transformers.logging.disable_progress_bar()  # bars are for terminals; this output is a file
+    faulthandler.enable()  # a crash inside a library leaves its place in the log
     reporter = Reporter(run)
+    last_words = LastWords(run.path)
     try:
+        last_words.keep_room()
         _Work(run, reporter).do()
         code = 0
     except StopRequested as request:
         reporter.set(state=State.STOPPED, reason=request.message, cause=request.cause, ended=time.time(), phase="")
         code = 0
     except BaseException as error:  # the one broad catch: whatever ended the work must be told
-        traceback.print_exc()
-        told = explained(error)
+        told = explained(error, disk_full=last_words.no_room)
+        if told.cause == "disk":
+            last_words.make_room()
+        with contextlib.suppress(OSError):  # the log may lie on a full disk
+            traceback.print_exc()
         reporter.set(state=State.FAILED, reason=told.message, hint=told.hint, cause=told.cause, ended=time.time(), phase="")
         code = 1
     finally:
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        last_words.end()
         lock.release()
     queue.dispatch(run.path.parent)
     return code
@@ -91,6 +102,7 @@ class _Work:
             pid=pid,
             pid_started=psutil.Process(pid).create_time(),
             device=found.name,
+            memory_kills=out_of_memory_kills(),
         )
         _check_usable(found)
         if self.params.push_to_hub and not logged_in():  # said while there is time to log in
@@ -110,7 +122,8 @@ class _Work:
         # said by name: what PyTorch would take by itself need not be what was looked at and planned for
         params = self.params.model_copy(update={"device": found.kind})
         chosen = plan(params, self._count(tokenizer), known, found)
-        write_json(self.run.plan_file, {**chosen.to_dict(), "model_parameters": known.parameters})
+        of_model = {"model_parameters": known.parameters, "model_context": known.context}
+        write_json(self.run.plan_file, {**chosen.to_dict(), **of_model})
         if why := chosen.reasons.get("merge_adapter"):
             self.reporter.warn(why)
         torch.manual_seed(chosen.params.seed)

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from engine import api
+from engine.diagnosis import findings
 from engine.runs import events, launcher, queue, standby
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
@@ -89,7 +90,7 @@ def test_a_killed_training_is_interrupted_and_its_lock_free(
     run = start("killed")
     second = start("second", max_steps=2)
     assert second.status().state is State.QUEUED
-    wait_until(lambda: len(steps_of(run)) >= 3 or run.status().ended_state, START_S)
+    wait_until(lambda: queue.has_progress(run) or run.status().ended_state, START_S)
     assert run.status().state in (State.TRAINING, State.EVALUATING), told(run)
     assert queue.position("second", runs_root) == 0
 
@@ -102,6 +103,9 @@ def test_a_killed_training_is_interrupted_and_its_lock_free(
     assert f"step {status.step} of 30000" in status.reason
     assert "memory" in status.hint
     assert status.cause == "killed"
+    (found,) = findings("killed")
+    assert "killed by the system (SIGKILL)" in found.what and found.action == "resume" and not found.change
+    assert api.told_findings("killed")[0]["command"] == "aitraining resume killed"
     assert api.runs()[-1].state == "interrupted"
     # what was written is whole, and the log can be followed to its end
     assert api.live("killed")["status"]["state"] == "interrupted"
