@@ -58,7 +58,7 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: run.request_stop())
     transformers.logging.set_verbosity_warning()
     transformers.logging.disable_progress_bar()  # bars are for terminals; this output is a file
-    faulthandler.enable()  # a crash inside a library leaves its place in the log
+    faulthandler.enable(2)  # a crash inside a library leaves its place in the log, wherever Python's own stderr goes
     reporter = Reporter(run)
     last_words = LastWords(run.path)
     try:

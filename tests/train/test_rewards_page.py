@@ -90,7 +90,7 @@ def test_the_commands_train_one_after_the_other(train_shortly: Callable[..., Run
     for line in "".join(blocks("People's preferences", "bash")).splitlines():
         program, *words = shlex.split(line)
         assert program == "aitraining"
-        params = LLMTrainingParams(**given_values(_parser(words).parse_args(words)))
+        params = LLMTrainingParams(**given_values(_parser(words).parse_args(words)).values)
         made.append(train_shortly(params, f"{params.trainer}-run"))
     first, scorer, learner, _ = made
     assert (first.name, scorer.name) == ("polite", "cheer")
