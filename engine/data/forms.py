@@ -189,19 +189,21 @@ def detect(rows: list[dict[str, Any]]) -> Detection | None:
     return _by_content(columns, rows)
 
 
-def detect_mapped(rows: list[dict[str, Any]], mapping: dict[str, str], likely: str) -> Detection | None:
+def detect_mapped(rows: list[dict[str, Any]], mapping: dict[str, str], likely: Detection | None) -> Detection | None:
     """The form in which a person's columns play the roles that they were given; None when there is none.
 
-    `likely` is the form that the columns' names speak for. The role `text` stands for a conversation as well, as a list of
-    turns or written out, since who names a column of text need not know which of these it holds.
+    `likely` is what was detected without them; its columns go on playing the roles that nobody has given away. The role `text`
+    stands for a conversation as well, as a list of turns or written out, since who names a column of text need not know which
+    of these it holds.
     """
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    first = [likely] if likely in FORMS and "text" not in mapping else []
+    first = [likely.form] if likely and likely.form in FORMS and "text" not in mapping else []
     for form in dict.fromkeys([*first, *FORMS]):
+        found = likely.mapping if likely and form == likely.form else {}
         roles = {role.name: role.required for role in FORMS[form].roles}
         given = {"messages" if role == "text" and "messages" in roles else role: column for role, column in mapping.items()}
         left = [name for name in columns if name not in given.values()]
-        whole = {**guess_mapping(form, left), **given}
+        whole = {**found, **guess_mapping(form, left), **given}
         whole = {role: column for role, column in whole.items() if column}
         complete = given.keys() <= roles.keys() and all(role in whole for role, needed in roles.items() if needed)
         if complete and _fits(form, whole, rows):

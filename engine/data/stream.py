@@ -56,7 +56,7 @@ def layout(path: str | Path, form: str | None, mapping: dict[str, str] | None) -
     rows = [record.values for record in first]
     _refuse_unknown(mapping or {}, columns)
     found = detect(rows)
-    if form is None and mapping and (mapped := detect_mapped(rows, mapping, found.form if found else "")):
+    if form is None and mapping and (mapped := detect_mapped(rows, mapping, found)):
         return Layout(train, valid, columns, mapped, mapped.form, mapped.mapping)
     if form is not None and form not in FORMS:
         raise DataError(f"There is no row format {form!r}.", hint=f"Choose one of: {', '.join(FORMS)}.")

@@ -175,3 +175,13 @@ def test_a_form_for_which_there_is_another_trainer_names_it(tmp_path: Path) -> N
     with pytest.raises(DataError, match="needs questions with answers") as told:
         prepare(tmp_path / "x.jsonl", "chat", tmp_path / "out")
     assert "Trainers that read it: default." in told.value.hint
+
+
+def test_one_column_that_is_named_leaves_the_others_their_roles(tmp_path: Path) -> None:
+    """On the page columns are chosen one after the other: the second box must not vanish with the first choice."""
+    file = tmp_path / "odd.csv"
+    file.write_text("n,foo,bar,baz\n" + "".join(f"{n},Ask {n}?,Say {n}.,x{n}\n" for n in range(25)), encoding="utf-8")
+    first = inspect(str(file), "chat", mapping={"prompt": "bar"})
+    assert (first.form, first.mapping["prompt"]) == (inspect(str(file), "chat").form, "bar")
+    second = inspect(str(file), "chat", mapping={"prompt": "bar", "completion": "baz"})
+    assert (second.mapping["prompt"], second.mapping["completion"]) == ("bar", "baz") and second.usable == 25
