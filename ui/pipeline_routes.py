@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from engine import api
-from ui.routes import answered, refuse
+from ui.routes import answered, asked_with, refuse
 
 _AT_WORK = ("queued", "preparing", "training", "evaluating", "saving")
 
@@ -67,10 +66,7 @@ async def act(request: Request) -> Response:
     if refused is not None:
         return refused
     name, action = request.path_params["name"], request.path_params["action"]
-    try:
-        body = json.loads(await request.body() or b"{}")
-    except ValueError:
-        body = {}
+    body = await asked_with(request)
     work: dict[str, Callable[[], Any]] = {
         "stop": lambda: api.pipelines.stop(name, force=bool(body.get("force"))),
         "resume": lambda: api.pipelines.go_on(name),

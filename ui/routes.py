@@ -151,16 +151,22 @@ def refuse(request: Request) -> Response | None:
     return None
 
 
+async def asked_with(request: Request) -> dict[str, Any]:
+    """What a page sends along with a wish, as a mapping; empty when it is nothing of the kind."""
+    try:
+        body = json.loads(await request.body() or b"{}")
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
 async def act(request: Request) -> Response:
     """Stop, resume, rename or delete a run."""
     refused = refuse(request)
     if refused is not None:
         return refused
     name, action = request.path_params["name"], request.path_params["action"]
-    try:
-        body = json.loads(await request.body() or b"{}")
-    except ValueError:
-        body = {}
+    body = await asked_with(request)
     work: dict[str, Callable[[], Any]] = {
         "stop": lambda: api.stop(name, force=bool(body.get("force"))),
         "resume": lambda: api.resume(name),
