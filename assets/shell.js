@@ -23,6 +23,8 @@
     if (header && header.dataset.title !== "Start") document.title = `${header.dataset.title} · AITraining Studio`;
     return Boolean(header);
   };
+  // Gradio fetches this file while it draws the page: the switch shows once it is heard (style.css)
+  document.documentElement.dataset.shell = "ready";
   const start = () => {
     apply();
     document.documentElement.lang ||= "en";

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Server
 from tests.browser.steps import typed
@@ -136,6 +136,17 @@ def test_why_something_was_refused_stays_on_the_screen(page: Page, server: Serve
     page.evaluate("document.querySelector('.monitor').monitor.soon()")
     expect(page.locator(".monitor")).to_contain_text("a later word")
     expect(page.locator("[role=alert]")).to_contain_text("is done")
+
+
+def test_the_light_switch_is_not_there_before_it_is_heard(page: Page, server: Server) -> None:
+    waiting: list[Route] = []
+    page.route("**/shell.js*", lambda route: waiting.append(route))  # a slow line: the script stays away until we let it through
+    page.goto(f"{server.url}/runs?__theme=dark")
+    expect(page.locator(".st-header")).to_be_visible()
+    expect(page.locator("[data-theme-toggle]")).to_be_hidden()
+    waiting[0].continue_()
+    page.click("[data-theme-toggle]")
+    expect(page.locator("body.dark")).to_have_count(0)
 
 
 def test_the_light_switch_wins_over_the_address(page: Page, server: Server) -> None:
