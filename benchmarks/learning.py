@@ -1,6 +1,6 @@
 """What every trainer teaches the starter, with three seeds: held-out behaviour before and after, as a table.
 
-    python benchmarks/learning.py [trainer ...]
+    python benchmarks/learning.py [trainer ...] [full | lora]
 
 The samples are trained as the page fills them in, full and LoRA. What is measured was in no training row: preference
 accuracy, the mean reward of new answers, or the share of answers that are as they should be. The tests of tests/train hold
@@ -31,6 +31,7 @@ from tests.train.test_preference_learning import polite_share, rude_pairs  # noq
 from tests.train.toys import series  # noqa: E402
 
 SEEDS = (1, 2, 3)
+WAYS = ("full", "lora")
 # A run's name, to what is measured of it and of the model that it began with.
 Measure = Callable[[str], tuple[float, float]]
 
@@ -127,7 +128,8 @@ def _once(name: str, trainer: str, sample: str, settings: dict[str, Any]) -> str
 
 
 def main() -> None:
-    wanted = sys.argv[1:]
+    wanted = {word for word in sys.argv[1:] if word not in WAYS}
+    ways = {word for word in sys.argv[1:] if word in WAYS} or set(WAYS)
     rows = [
         "| trainer | | measured | before | seed 1 | seed 2 | seed 3 | the test asks for | seconds a run |",
         "|---" * 9 + "|",
@@ -137,7 +139,7 @@ def main() -> None:
         for behaviour in BEHAVIOURS:
             if wanted and behaviour.trainer not in wanted:
                 continue
-            for peft in (False, True):
+            for peft in (way == "lora" for way in WAYS if way in ways):
                 began = time.monotonic()
                 found = [behaviour.measure(trained(behaviour, peft, seed)) for seed in SEEDS]
                 rows.append(_row(behaviour, peft, found, (time.monotonic() - began) / len(SEEDS)))
