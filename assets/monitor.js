@@ -65,7 +65,7 @@
         machine: el("div", { class: "charts" }),
         asked: el("h2", {}, "The same questions, answered as it learns"),
         samples: el("div", { class: "answers" }),
-        log: el("pre", { class: "log", tabindex: "0", "aria-label": "Training log" }),
+        log: el("pre", { class: "log", role: "region", tabindex: "0", "aria-label": "Training log" }),
         actions: el("div", { class: "st-actions" }),
         warnings: el("div", {}),
         command: el("div", {}),

@@ -44,7 +44,7 @@ class SettingsForm:
             if not names:
                 continue
             with gr.Column(elem_classes="group") as column:
-                gr.HTML(f"<h3>{escape(TITLES.get(group, group))}</h3>", apply_default_css=False)
+                gr.HTML(f'<h2 class="sub">{escape(TITLES.get(group, group))}</h2>', apply_default_css=False)
                 if any(self.fields[name].form.widget == "rewards" for name in names):
                     self.picker = RewardPicker()
                 with gr.Row(elem_classes="fields"):

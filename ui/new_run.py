@@ -43,6 +43,7 @@ class Page:
                     build()
         self._below()
         self.command = gr.Code(
+            "aitraining",  # what Gradio draws for an empty box has a name where screen readers allow none
             language="shell",
             label="The same from the command line",
             interactive=False,
@@ -50,6 +51,7 @@ class Page:
             lines=1,
             wrap_lines=True,
             show_line_numbers=False,
+            buttons=["copy"],
         )
         self.started = gr.Textbox(visible=False)
 
