@@ -107,7 +107,8 @@ def tokens_html(preview: dict[str, Any]) -> str:
     shown = "".join(made[:_AT_ONCE]) + _more(made[_AT_ONCE:])
     note = f'<p class="st-soft">{escape(preview["note"])}</p>' if preview["note"] else ""
     return _sound(
-        f'<h2 class="sub">What the model sees</h2><p class="st-soft">{_marking(preview["learns"])}</p>{note}{shown}{_histogram(preview)}'
+        '<h2 class="sub">What the model sees</h2>'
+        f'<p class="st-soft">{_marking(preview["learns"])}</p>{note}{shown}{_histogram(preview)}'
     )
 
 

@@ -43,7 +43,8 @@ class Page(new_run.Page):
     def _after_groups(self) -> None:
         with gr.Column(elem_classes="group", elem_id="gate"):
             gr.HTML(
-                "<h2 class='sub'>Before the next stage</h2><p class='st-soft group-note'>The stage is tested on its held-out rows. "
+                "<h2 class='sub'>Before the next stage</h2>"
+                "<p class='st-soft group-note'>The stage is tested on its held-out rows. "
                 "If it does not reach this, no later stage is started, and you can change something and go on.</p>",
                 apply_default_css=False,
             )

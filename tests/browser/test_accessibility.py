@@ -1,4 +1,4 @@
-"""For people who see little, use no mouse or listen to the page: axe finds nothing serious, and the whole way goes by keyboard."""
+"""For people without a mouse and for those who listen: axe finds nothing serious, and the whole way goes by keyboard."""
 
 from __future__ import annotations
 
