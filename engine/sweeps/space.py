@@ -41,8 +41,10 @@ class Choices:
 
     def __str__(self) -> str:
         plain = [written(value) for value in self.values]
-        readable = all(isinstance(value, (int, float, str)) and word.strip() == word for value, word in zip(self.values, plain))
-        if readable and not any("," in word or _RANGE.fullmatch(word) or word.startswith("[") for word in plain):
+        readable = all(isinstance(value, (int, float, str)) for value in self.values)
+        if readable and not any(
+            "," in word or _RANGE.fullmatch(word) or word.startswith("[") or word.strip() != word for word in plain
+        ):
             return ", ".join(plain)
         return json.dumps(list(self.values), ensure_ascii=False)
 
@@ -137,8 +139,9 @@ def _typed(cls: type[LLMTrainingParams], name: str, value: Any) -> Any:
     """A value of the setting's type, where it can be read as one; the trainer's settings judge it."""
     if isinstance(value, bool) or value is None:
         return value
+    kind: Any = cls.model_fields[name].annotation
     try:
-        return TypeAdapter(cls.model_fields[name].annotation).validate_python(value)
+        return TypeAdapter(kind).validate_python(value)
     except ValidationError:
         return value
 
@@ -151,7 +154,9 @@ def _from_mapping(cls: type[LLMTrainingParams], name: str, given: Mapping[str, A
     low, high, log = given.get("from"), given.get("to"), given.get("log")
     numbers = all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in (low, high))
     if not numbers or given.keys() - {"from", "to", "log"} or not isinstance(log, (bool, type(None))):
-        raise _wrong(name, f"{name}: a range is written as {{from: 1e-5, to: 1e-3}}, with `log: true` or not; got {dict(given)}.")
+        raise _wrong(
+            name, f"{name}: a range is written as {{from: 1e-5, to: 1e-3}}, with `log: true` or not; got {dict(given)}."
+        )
     if not _numeric(cls, name):
         raise _wrong(name, f"{name} takes no numbers, so it has no range. List its values.")
     assert isinstance(low, (int, float)) and isinstance(high, (int, float))
