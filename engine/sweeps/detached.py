@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from engine.errors import RunActive, RunNameTaken, StudioError
+from engine.errors import RunActive, RunError, RunNameTaken, StudioError
 from engine.runs import launcher
 from engine.runs.lock import FileLock
 from engine.sweeps import drive
@@ -29,13 +29,27 @@ def start(sweep: Sweep, request: str = "") -> str:
         ParamError: some combination cannot be used; nothing was queued.
         RunNameTaken: there is a sweep, or a run, of such a name.
     """
+    known = _asked_before(request)
+    if known is not None:
+        return known
     try:
         with drive.begun(sweep, request) as (group, lock):
             _leave(group, lock)
-    except (RunNameTaken, RunActive):
+    except (RunNameTaken, RunActive):  # the same wish, asked at the same moment
         if not Group(sweep.name).asked_as(request):
             raise
     return sweep.name
+
+
+def _asked_before(request: str) -> str | None:
+    """The sweep that this request made; its name may have been chosen for it, so it is looked for among all."""
+    for name in Group.names() if request else []:
+        try:
+            if Group(name).asked_as(request):
+                return name
+        except RunError:  # damaged; told where sweeps are listed
+            continue
+    return None
 
 
 def go_on(name: str) -> None:

@@ -202,7 +202,8 @@ class Group(Errand):
             return replace(found, state=DAMAGED, reason=str(error))
         found = replace(found, state=status.state.value, reason=status.reason, hint=status.hint, seconds=about.seconds)
         found = replace(found, step=status.step, total_steps=status.total_steps)
-        kept_best = status.best_step is not None and run.params().get("keep_best")
+        # a model that never got better than it was at the start is saved as it was at the end
+        kept_best = bool(status.best_step) and run.params().get("keep_best")
         value = status.best_value if kept_best else status.metrics.get(spec.judged_by)
         return replace(found, value=value if value is not None and math.isfinite(value) else None)
 
