@@ -132,6 +132,10 @@
     about(found) {
       this.parts.facts.textContent = `${found.trainer} · ${found.model} · ${found.data}`;
       if (found.pipeline) window.Chain.strip(this.parts.chain, found.pipeline, this.name);
+      if (found.sweep)
+        this.parts.chain.replaceChildren(
+          el("p", { class: "st-soft" }, "One of several: ", el("a", { href: `/sweep?id=${encodeURIComponent(found.sweep)}` }, found.sweep)),
+        );
       this.board.judgedBy = found.judged_by;
       this.headline = found.headline;
       this.plain = found.exports_plain;

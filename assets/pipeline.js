@@ -168,7 +168,7 @@
       if (key === this.key || this.list.contains(document.activeElement)) return;
       this.key = key;
       this.list.replaceChildren(...found.map((p) => this.line(p)));
-      this.element.replaceChildren(...(found.length ? [el("h2", {}, "Pipelines"), this.list, el("h2", {}, "All runs")] : []));
+      this.element.replaceChildren(...(found.length ? [el("h2", {}, "Pipelines"), this.list] : []));
     }
     line(p) {
       const stages = p.stages.map((s) => el("li", { "data-state": s.state, title: s.reason || false }, s.stage, ": ", s.state));

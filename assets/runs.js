@@ -106,7 +106,7 @@
       return el(
         "tr",
         { "data-run": r.name },
-        el("th", { scope: "row" }, el("a", { href: `/run?id=${encodeURIComponent(r.name)}` }, r.name), this.pipeline(r)),
+        el("th", { scope: "row" }, el("a", { href: `/run?id=${encodeURIComponent(r.name)}` }, r.name), this.pipeline(r), this.sweep(r)),
         el("td", { title: r.reason || false }, pill(r.state), steps),
         cell("Trainer", r.trainer),
         cell("Model", r.model),
@@ -130,6 +130,11 @@
       if (!r.pipeline) return "";
       const link = el("a", { href: `/pipeline?id=${encodeURIComponent(r.pipeline)}` }, r.pipeline);
       return el("small", { class: "of-pipeline" }, "in pipeline ", link);
+    }
+    sweep(r) {
+      if (!r.sweep) return "";
+      const link = el("a", { href: `/sweep?id=${encodeURIComponent(r.sweep)}` }, r.sweep);
+      return el("small", { class: "of-pipeline" }, "in sweep ", link);
     }
     async rename(r) {
       const to = await ask(

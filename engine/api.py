@@ -23,6 +23,7 @@ from engine.runs.report import model_file, model_files, run_events, run_report
 from engine.samples import PREFIX as SAMPLE_PREFIX
 from engine.samples import Sample, data_file, samples
 from engine.spec import Chart, Form, RowKind, TrainerSpec
+from engine.sweeps import door as sweeps
 from engine.uploads import store_upload
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ __all__ = [
     "start",
     "stop",
     "store_upload",
+    "sweeps",
     "to_yaml",
     "token_preview",
     "told_findings",

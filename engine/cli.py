@@ -25,6 +25,7 @@ from engine.flag_help import FlagHelp
 from engine.flags import PlainErrors, add_flags, given_values, known_trainer, take_older
 from engine.pipelines.command_line import add_commands as add_pipeline_commands
 from engine.runs.status import ENDED, State
+from engine.sweeps.command_line import add_commands as add_sweep_commands
 from engine.terminal_wizard import asked_words
 from engine.watch import watch
 
@@ -66,7 +67,7 @@ def _read(words: Sequence[str]) -> argparse.Namespace:
     """
     parser = _parser(words)
     args, unknown = parser.parse_known_args(words)
-    if args.command == "llm":
+    if args.command in ("llm", "sweep"):
         take_older(args, unknown)
     elif unknown:
         message = f"`aitraining {args.command}` knows nothing of {' '.join(unknown)}."
@@ -126,6 +127,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     push.add_argument("--json", action="store_true", help=_JSON)
 
     add_pipeline_commands(command)
+    add_sweep_commands(command, words)
     if words and not words[0].startswith("-") and words[0] not in commands.choices:
         near = difflib.get_close_matches(words[0], commands.choices, n=1)
         guess = f" Did you mean {near[0]!r}?" if near else ""

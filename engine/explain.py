@@ -25,7 +25,7 @@ def explain(cls: type[LLMTrainingParams], error: ValidationError) -> ParamError:
 
 def _sentence(cls: type[LLMTrainingParams], name: str, detail: ErrorDetails) -> str:
     if detail["type"] == "extra_forbidden":
-        return _unknown(cls, name)
+        return unknown_setting(cls, name)
     given: Any = detail.get("input")
     if name not in cls.model_fields:
         return detail["msg"].removeprefix("Value error, ")
@@ -46,7 +46,8 @@ def _sentence(cls: type[LLMTrainingParams], name: str, detail: ErrorDetails) -> 
     return f"{name}: {detail['msg'].removeprefix('Value error, ')} ({flag(name)})"
 
 
-def _unknown(cls: type[LLMTrainingParams], name: str) -> str:
+def unknown_setting(cls: type[LLMTrainingParams], name: str) -> str:
+    """A sentence about a name that is no setting of `cls`: whose it is, or the nearest right one."""
     from engine.registry import specs  # params → explain → registry → params: only when something is wrong
 
     owners = [s.id for s in specs().values() if name in s.params.model_fields]

@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Route
 
 from engine import api
 from engine.errors import DataError, ModelError, ParamError, RunError, RunNotFound, StudioError
-from ui.reach import refuse_foreign
+from ui.reach import refuse_foreign, refuse_foreign_sweep
 
 # Far above any real settings; keeps a request from filling the memory. Data is streamed and may be as large as the disk.
 _LARGEST = 1_000_000
@@ -58,6 +58,11 @@ def routes() -> list[BaseRoute]:
         Route("/studio/api/runs/{name}/resume", resume, methods=["POST"]),
         Route("/studio/api/runs/{name}/model", model),
         Route("/studio/api/runs/{name}/model/{file:path}", model_file),
+        Route("/studio/api/sweeps", list_sweeps, methods=["GET"]),
+        Route("/studio/api/sweeps", start_sweep, methods=["POST"]),
+        Route("/studio/api/sweeps/{name}", sweep, methods=["GET"]),
+        Route("/studio/api/sweeps/{name}/stop", stop_sweep, methods=["POST"]),
+        Route("/studio/api/sweeps/{name}/resume", resume_sweep, methods=["POST"]),
     ]
 
 
@@ -176,6 +181,53 @@ async def model(request: Request) -> Response:
 async def model_file(request: Request) -> Response:
     """One file of the finished model; a part of it where the request asks for a range."""
     return await _answer(request, lambda: FileResponse(api.model_file(_name(request), request.path_params["file"])))
+
+
+# ---- sweeps --------------------------------------------------------------------------------------------------------------
+
+
+async def list_sweeps(request: Request) -> Response:
+    """Every sweep, newest first."""
+    return await _answer(request, lambda: [one.to_dict() for one in api.sweeps.listed()])
+
+
+async def start_sweep(request: Request) -> Response:
+    """Queue a run for each combination of the body, which is a sweep file's. The same Idempotency-Key gives the same sweep."""
+    key = request.headers.get("idempotency-key")
+
+    def work(values: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(values.get("settings"), dict):
+            _refuse_places(values["settings"])
+        asked = api.sweeps.from_mapping(values)
+        refuse_foreign_sweep(asked)
+        return api.sweeps.progress(api.sweeps.start(asked, f"api {key}" if key else "")).to_dict()
+
+    return await _answer_body(request, work, status=201)
+
+
+async def sweep(request: Request) -> Response:
+    """One sweep: where it stands, and its runs best first."""
+    return await _answer(request, lambda: api.sweeps.progress(_name(request)).to_dict())
+
+
+async def stop_sweep(request: Request) -> Response:
+    """Take out of the queue what waits, and end the run that trains; `{"force": true}` ends it at once."""
+
+    def work(values: dict[str, Any]) -> dict[str, Any]:
+        api.sweeps.stop(_name(request), force=values.get("force") is True)
+        return api.sweeps.progress(_name(request)).to_dict()
+
+    return await _answer_body(request, work)
+
+
+async def resume_sweep(request: Request) -> Response:
+    """Queue again what was stopped or cut off."""
+
+    def work(_: dict[str, Any]) -> dict[str, Any]:
+        api.sweeps.go_on(_name(request))
+        return api.sweeps.progress(_name(request)).to_dict()
+
+    return await _answer_body(request, work)
 
 
 # ---- how requests are answered -------------------------------------------------------------------------------------------

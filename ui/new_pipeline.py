@@ -22,6 +22,7 @@ class Page(new_run.Page):
     about = "Several trainings in a row, each on the models before it. Choose a stage; what belongs to it is below."
     file_chooses = False  # each stage has its training
     start_words = "Start all stages"
+    tries_several = False
 
     def __init__(self) -> None:
         self.form = SettingsForm(hidden=("project_name",))

@@ -9,6 +9,7 @@ from ui import draft as drafts
 from ui.data_view import NOTHING_HTML
 from ui.form import SettingsForm
 from ui.new_run_events import Events
+from ui.sweep_panel import SweepPanel
 
 STEPS = ("1 · Data", "2 · Model", "3 · Settings", "4 · Review and start")
 # No form has more roles than this.
@@ -25,6 +26,7 @@ class Page:
     about = ""  # a sentence under the title
     file_chooses = True  # whether there is a training to choose, by the person or by the file
     start_words = "Start training"
+    tries_several = True  # whether several values can be tried
 
     def __init__(self) -> None:
         self.form = SettingsForm()
@@ -156,6 +158,7 @@ class Page:
     def _review(self) -> None:
         self.review = gr.HTML("", apply_default_css=False, elem_id="review-view")
         self.choose_now = gr.Button("Choose it now", variant="primary", visible=False, elem_id="choose-now", size="md")
+        self.several = SweepPanel(self.form) if self.tries_several else None
         with gr.Row(elem_classes="onward"):
             self.back_to_settings = gr.Button("Back", size="lg")
             self.start = gr.Button(self.start_words, variant="primary", elem_id="start", size="lg")
@@ -165,3 +168,5 @@ def build(app: gr.Blocks) -> None:
     """Put the page's components in the current route."""
     page = Page()
     Events(page).connect(app)
+    if page.several is not None:
+        page.several.connect(app, page.steps, page.stores.ticket)

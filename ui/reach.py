@@ -80,6 +80,14 @@ def refuse_foreign(values: dict[str, Any]) -> None:
         raise ParamError([FieldProblem(name, sentence) for name in afar], hint="Start such a run from the command line.")
 
 
+def refuse_foreign_sweep(sweep: api.sweeps.Sweep) -> None:
+    """The same for everything that a sweep would try. Raises as `refuse_foreign`."""
+    refuse_foreign(sweep.settings)
+    for name, axis in sweep.axes.items():
+        for value in axis.plain() if isinstance(axis.plain(), list) else []:
+            refuse_foreign({name: [value] if name == "rl_rewards" and isinstance(value, str) else value})
+
+
 def _refuse_programs(values: dict[str, Any]) -> None:
     """A program is run for the command line and for Python; for a browser only if whoever started the app said so."""
     if api.rewards.python_lines(values.get("rl_rewards") or []) and not programs_allowed():

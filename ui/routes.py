@@ -72,8 +72,8 @@ def run_list(request: Request) -> Response:
     """Every run, newest first."""
 
     def found() -> list[dict[str, Any]]:
-        pipelines = api.pipelines.of_runs()
-        return [_listed(run, pipelines) for run in api.runs()]
+        pipelines, sweeps = api.pipelines.of_runs(), api.sweeps.of_runs()
+        return [{**_listed(run, pipelines), "sweep": sweeps.get(run.name)} for run in api.runs()]
 
     return answered(found)
 
@@ -106,6 +106,7 @@ def _about(name: str) -> dict[str, Any]:
     return {
         "name": name,
         "pipeline": api.pipelines.of_runs().get(name),
+        "sweep": api.sweeps.of_runs().get(name),
         "trainer": spec.title,
         "model": params.model,
         "data": params.data_path,

@@ -35,6 +35,8 @@ from ui import (
     routes,
     run_page,
     runs_page,
+    sweep_page,
+    sweep_routes,
 )
 from ui.reach import KnownHosts
 from ui.theme import theme
@@ -62,6 +64,7 @@ PAGES = (
     Page("/runs", "Runs", "Runs", runs_page.build),
     Page("/run", "", "Run", run_page.build),
     Page("/pipeline", "", "Pipeline", pipeline_page.build),
+    Page("/sweep", "", "Sweep", sweep_page.build),
     Page("/playground", "Playground", "Playground", playground_page.build),
 )
 
@@ -83,7 +86,10 @@ def build() -> tuple[gr.Blocks, dict[str, Any]]:
         "theme": theme(),
         "head": head(),
         "app_kwargs": {
-            "routes": [*routes.routes(), *http_api.routes(), *pipeline_routes.routes(), *playground_page.routes()],
+            "routes": [
+                *(*routes.routes(), *http_api.routes(), *pipeline_routes.routes(), *sweep_routes.routes()),
+                *playground_page.routes(),
+            ],
             "middleware": [Middleware(KnownHosts)],
         },
         "favicon_path": ASSETS / "logo.svg",

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from engine.errors import ParamError, RunActive, RunError, RunNameTaken, RunNotFound
+from engine.errors import ParamError, RunError, RunNameTaken, RunNotFound
 from engine.params import NAME_PATTERN
 from engine.pipelines.gate import judge
 from engine.pipelines.pipeline import Pipeline, Stage, from_mapping
-from engine.runs.directory import RunDirectory, make_root, read_json, runs_root, write_json
-from engine.runs.lock import FileLock, is_held
+from engine.runs.directory import RunDirectory
+from engine.runs.errand import Errand
 from engine.runs.status import State
 
 WAITING, GONE, GATED, DAMAGED = "waiting", "gone", "gate not met", "damaged"
@@ -65,18 +63,11 @@ class Progress:
         return asdict(self)
 
 
-class Course:
+class Course(Errand):
     """The folder of one pipeline. Holds no state of its own: two objects of the same name are the same pipeline."""
 
-    def __init__(self, name: str, root: Path | None = None) -> None:
-        self.name = name
-        self.root = root or runs_root()
-        self.folder = _folder(self.root) / name
-        self.file = self.folder / "pipeline.json"
-        self.lock_file = self.folder / "alive.lock"
-        self.stop_file = self.folder / "stop"
-        self.trouble_file = self.folder / "trouble.json"
-        self.log_file = self.folder / "driver.log"
+    kind = "pipeline"
+    goes_on = "the stage that trains goes on"
 
     @classmethod
     def open(cls, name: str, root: Path | None = None) -> Course:
@@ -87,33 +78,9 @@ class Course:
         """
         course = cls(name, root)
         if not re.fullmatch(NAME_PATTERN, name) or not course.file.is_file():
-            known = ", ".join(names(root)) or "none yet"
+            known = ", ".join(cls.names(root)) or "none yet"
             raise RunNotFound(f"There is no pipeline called {name!r} here.", hint=f"There are: {known}.")
         return course
-
-    @contextmanager
-    def driven(self) -> Iterator[FileLock]:
-        """Drive this pipeline: nobody else may, until it is over or the process dies that holds the lock.
-
-        Raises:
-            RunActive: another process does.
-        """
-        make_root(self.root)
-        make_root(self.folder)
-        lock = FileLock(self.lock_file)
-        if not lock.acquire():
-            raise RunActive(
-                f"Another process goes through the pipeline {self.name!r}.",
-                hint="Watch it with `aitraining pipelines`, or end that process first; the stage that trains goes on.",
-            )
-        try:
-            yield lock
-        finally:
-            lock.release()
-
-    @property
-    def is_driven(self) -> bool:
-        return is_held(self.lock_file)
 
     def must_be_new(self) -> None:
         """Refuse a name that is in use.
@@ -133,31 +100,19 @@ class Course:
         `request` tells one wish from another of the same name: see `asked_as`.
         """
         self.must_be_new()
-        self._forget_the_end()
-        self._write({"created": time.time(), "request": request, "pipeline": pipeline.to_mapping(), "runs": {}})
+        self.forget_the_end()
+        self.write({"created": time.time(), "request": request, "pipeline": pipeline.to_mapping(), "runs": {}})
 
     def change(self, pipeline: Pipeline) -> None:
         """Replace the declaration, and forget how it ended; the runs that were made stay the stages' runs."""
         attempts = self.attempts()  # told first if the file is damaged
-        self._forget_the_end()
-        self._write({**self._read(), "pipeline": pipeline.to_mapping(), "runs": attempts})
+        self.forget_the_end()
+        self.write({**self.read(), "pipeline": pipeline.to_mapping(), "runs": attempts})
 
     def add_run(self, stage: str, run: str) -> None:
         """Write down that `run` is the stage's newest."""
         attempts = self.attempts()
-        self._write({**self._read(), "runs": {**attempts, stage: [*attempts.get(stage, []), run]}})
-
-    def asked_as(self, request: str) -> bool:
-        """Whether this very request made it: the same wish, handed in twice, is one pipeline."""
-        return bool(request) and self.file.is_file() and self._read().get("request") == request
-
-    def ended_by(self, message: str, hint: str) -> None:
-        """Write down why whoever drove it ended, where no run tells it."""
-        write_json(self.trouble_file, {"message": message, "hint": hint})
-
-    def _forget_the_end(self) -> None:
-        self.stop_file.unlink(missing_ok=True)
-        self.trouble_file.unlink(missing_ok=True)
+        self.write({**self.read(), "runs": {**attempts, stage: [*attempts.get(stage, []), run]}})
 
     def pipeline(self) -> Pipeline:
         """The declaration as it was written down.
@@ -166,27 +121,23 @@ class Course:
             RunError: the file was damaged, or a trainer that it names is gone.
         """
         try:
-            return from_mapping(self._read()["pipeline"])
+            return from_mapping(self.read()["pipeline"])
         except (ParamError, TypeError, KeyError, AttributeError) as error:
-            raise self._damaged(str(error)) from error
+            raise self.damaged(str(error)) from error
 
     def attempts(self) -> dict[str, list[str]]:
         """The names of the runs that were made for each stage, oldest first."""
         try:
-            return {str(stage): [str(run) for run in runs] for stage, runs in self._read()["runs"].items()}
+            return {str(stage): [str(run) for run in runs] for stage, runs in self.read()["runs"].items()}
         except (TypeError, KeyError, AttributeError) as error:
-            raise self._damaged(str(error)) from error
-
-    def created(self) -> float:
-        """When it was begun, in seconds since 1970."""
-        return float(self._read().get("created") or 0.0)
+            raise self.damaged(str(error)) from error
 
     def progress(self) -> Progress:
         """Where it stands, read off the runs."""
         driven = self.is_driven  # before the runs: else one that ends meanwhile looks as if nobody had gone on
         pipeline, attempts, stop_asked = self.pipeline(), self.attempts(), self.stop_file.exists()
         stages = tuple(self._stage(stage, attempts.get(stage.name, [])) for stage in pipeline.stages)
-        trouble = "" if driven else self._trouble()
+        trouble = "" if driven else self.trouble()
         state = _state(stages, driven, stop_asked, trouble)
         return Progress(self.name, state, driven, self.created(), stages, stop_asked, trouble)
 
@@ -210,33 +161,11 @@ class Course:
         found = replace(found, reached=verdict.value, verdict=verdict.sentence(stage.name))
         return found if verdict.met else replace(found, state=GATED, reason=found.verdict)
 
-    def _trouble(self) -> str:
-        try:
-            said = read_json(self.trouble_file) if self.trouble_file.is_file() else {}
-            return f"{said.get('message', '')} {said.get('hint', '')}".strip()
-        except (ValueError, AttributeError):
-            return f"{self.trouble_file} is damaged; {self.log_file} tells what happened."
-
-    def _read(self) -> Any:
-        try:
-            return read_json(self.file)
-        except ValueError as error:
-            raise self._damaged(str(error)) from error
-
-    def _write(self, values: dict[str, Any]) -> None:
-        write_json(self.file, values)
-
-    def _damaged(self, why: str) -> RunError:
-        return RunError(
-            f"What is written down of the pipeline {self.name!r} cannot be used ({self.file}): {why}",
-            hint="Its stages are ordinary runs and are still there; start it again under another name.",
-        )
-
 
 def progress_of_all(root: Path | None = None) -> list[Progress]:
     """Where every pipeline stands, newest first; one that is damaged is told and hides no other."""
     found = []
-    for name in names(root):
+    for name in Course.names(root):
         course = Course(name, root)
         try:
             found.append(course.progress())
@@ -247,22 +176,9 @@ def progress_of_all(root: Path | None = None) -> list[Progress]:
     return found
 
 
-def names(root: Path | None = None) -> list[str]:
-    """The names of all pipelines, newest first."""
-    files = list(_folder(root or runs_root()).glob("*/pipeline.json"))
-    return [path.parent.name for path in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)]
-
-
 def free_name(wish: str, root: Path | None = None) -> str:
     """`rlhf-1`, `rlhf-2`, …: the first that no pipeline has."""
-    number = 1
-    while Course(f"{wish}-{number}", root).folder.exists():
-        number += 1
-    return f"{wish}-{number}"
-
-
-def _folder(root: Path) -> Path:
-    return root / ".pipelines"
+    return Course.free_name(wish, root)
 
 
 def _state(stages: tuple[StageProgress, ...], driven: bool, stop_asked: bool, trouble: str) -> str:

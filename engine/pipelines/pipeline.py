@@ -166,18 +166,20 @@ def _stage(pipeline: str, name: Any, settings: Any) -> Stage:
     if settings.get("project_name"):
         raise wrong(f"stage {name}: leave project_name out; the stage's run is called {pipeline}-{name}.")
     _of_stage(name, spec_for, settings["trainer"])
-    models = model_settings(spec_for(settings["trainer"]).params)
-    kept = {
-        key: _from_here(value, folder=key in models) if key in models or key in ("data_path", "valid_path") else value
-        for key, value in settings.items()
-        if key not in ("gate", "project_name")
-    }
+    given = {key: value for key, value in settings.items() if key not in ("gate", "project_name")}
+    kept = from_here(spec_for(settings["trainer"]).params, given)
     gate = settings.get("gate")
     return Stage(name, kept, None if gate is None else _of_stage(name, read_gate, gate))
 
 
-def _from_here(value: Any, *, folder: bool) -> Any:
-    """A relative path as a full one, since a pipeline may be resumed from elsewhere; names of models stay names."""
+def from_here(cls: type[LLMTrainingParams], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings whose relative paths are full ones, since what they are for may go on elsewhere; names of models stay names."""
+    models = model_settings(cls)
+    paths = {*models, "data_path", "valid_path"}
+    return {key: _full(value, folder=key in models) if key in paths else value for key, value in settings.items()}
+
+
+def _full(value: Any, *, folder: bool) -> Any:
     if not isinstance(value, str) or not value.strip() or value.startswith(PREFIX) or (folder and "/" not in value):
         return value
     here, source = Path(value).expanduser(), without_part(value)

@@ -90,7 +90,10 @@ def check(pipeline: Pipeline, planned: Sequence[Step]) -> None:
     problems: list[FieldProblem] = []
     for step in planned:
         if step.move is Move.START:
-            wrong = [*_model_problems(pipeline, step), *_data_problems(step.params, gated=step.stage.gate is not None)]
+            wrong = [
+                *_model_problems(pipeline, step),
+                *data_problems(step.params, measured_for="gate" if step.stage.gate else ""),
+            ]
             problems += stage_problems(step.stage.name, wrong)
     if problems:
         raise ParamError(problems)
@@ -176,9 +179,9 @@ def _model_problems(pipeline: Pipeline, step: Step) -> list[FieldProblem]:
     return found
 
 
-def _data_problems(params: LLMTrainingParams, *, gated: bool) -> list[FieldProblem]:
+def data_problems(params: LLMTrainingParams, *, measured_for: str = "") -> list[FieldProblem]:
     """What can be seen of the data without reading all of it: that it is there, of the right kind, and has usable rows,
-    and with a gate, enough of them that some are held out."""
+    and where something is measured for (a "gate", a "sweep"), enough of them that some are held out."""
     from engine.data import held_out_fraction, inspect
 
     kind, found = spec_for(params.trainer).rows, list[FieldProblem]()
@@ -195,7 +198,7 @@ def _data_problems(params: LLMTrainingParams, *, gated: bool) -> list[FieldProbl
             first = f" The first problem: {seen.problems[0].message}" if seen.problems else ""
             found.append(FieldProblem(field, f"{field}: none of the first {seen.looked_at} rows can be used.{first}"))
         rows, own = min(seen.rows, params.max_samples or seen.rows), params.valid_path or seen.held_out
-        if gated and not own and params.valid_fraction is None and not held_out_fraction(rows):
-            words = f"gate: of {rows} rows none would be held out to measure with. Set valid_fraction, such as 0.2."
-            found.append(FieldProblem("gate", words))
+        if measured_for and not own and params.valid_fraction is None and not held_out_fraction(rows):
+            words = f"{measured_for}: of {rows} rows none would be held out to measure with. Set valid_fraction, such as 0.2."
+            found.append(FieldProblem(measured_for, words))
     return found

@@ -18,6 +18,7 @@ _OPENING = """# Documentation
 | change a setting | [settings.md](settings.md): every setting, its range and its default |
 | let rules score answers | [rewards.md](rewards.md) |
 | train several times in a row | [pipelines.md](pipelines.md) |
+| try several values and see which is best | [sweeps.md](sweeps.md) |
 | type commands | [cli.md](cli.md): every command and flag |
 | program in Python | [api.md](api.md): every public name |
 | take a run along as a program without us | [export.md](export.md) |

@@ -13,11 +13,14 @@ from engine import errors
 from engine.field_words import choices_of, range_of
 from engine.registry import specs
 
-NAMES = ["LLMTrainingParams", "Run", "StudioError", "TrainedModel", "TrainedPipeline", "run_pipeline", "start", "train"]
-FUNCTIONS = [engine.start, engine.train, engine.run_pipeline]
+NAMES = [
+    *("LLMTrainingParams", "Run", "StudioError", "SweepRuns", "TrainedModel", "TrainedPipeline"),
+    *("run_pipeline", "run_sweep", "start", "start_sweep", "train"),
+]
+FUNCTIONS = [engine.start, engine.train, engine.run_pipeline, engine.run_sweep, engine.start_sweep]
 METHODS = [
     member
-    for cls in (engine.Run, engine.TrainedModel, engine.TrainedPipeline)
+    for cls in (engine.Run, engine.SweepRuns, engine.TrainedModel, engine.TrainedPipeline)
     for name, member in vars(cls).items()
     if not name.startswith("_") and (inspect.isfunction(member) or isinstance(member, property))
 ]
@@ -44,7 +47,7 @@ def test_a_function_says_types_and_what_it_does(member: Any) -> None:
     assert all(issubclass(getattr(errors, name), errors.StudioError) for name in named)
 
 
-@pytest.mark.parametrize("function", [*FUNCTIONS, engine.Run, engine.Run.wait, engine.LLMTrainingParams])
+@pytest.mark.parametrize("function", [*FUNCTIONS, engine.Run, engine.Run.wait, engine.SweepRuns.wait, engine.LLMTrainingParams])
 def test_what_can_fail_names_its_errors(function: Any) -> None:
     raised = (inspect.getdoc(function) or "").partition("Raises:")[2]
     assert re.search(r"^ *\w+: \w", raised, re.MULTILINE), function

@@ -15,7 +15,7 @@ from engine.pipelines import drive
 from engine.pipelines.course import Course
 from engine.pipelines.pipeline import Pipeline
 from engine.registry import spec_for
-from engine.runs import queue, standby
+from engine.runs import launcher, queue, standby
 from engine.runs.directory import RunDirectory
 from tests.train.toys import jsonl, qa
 
@@ -65,6 +65,8 @@ def world(warm: None, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(queue, "enqueue", shortened)
     monkeypatch.setattr(drive, "begin", shortened_pipeline)
+    # whoever waits for a sweep starts its runs, from the warm process
+    monkeypatch.setattr(launcher, "start_detached", lambda *_, **__: None)
     return tmp_path
 
 
