@@ -26,6 +26,7 @@ from starlette.middleware import Middleware
 from engine import api
 from ui import (
     home,
+    hosted,
     http_api,
     new_pipeline,
     new_run,
@@ -136,10 +137,11 @@ def _header(page: Page) -> str:
     return (
         f'<header class="st-header" data-title="{escape(page.title)}"><a class="st-brand" href="/">'
         f"{(ASSETS / 'logo.svg').read_text(encoding='utf-8')}<span>{TITLE}</span></a>"
-        f'<nav aria-label="Pages">{links}</nav>'
+        f'<nav aria-label="Pages">{links}</nav>{hosted.duplicate_button()}'
         '<button type="button" class="st-theme" data-theme-toggle aria-label="Switch between light and dark">'
         '<svg viewBox="0 0 20 20" aria-hidden="true"><circle cx="10" cy="10" r="7" fill="none" stroke="currentColor" '
         'stroke-width="1.6"/><path d="M10 3a7 7 0 0 1 0 14z" fill="currentColor"/></svg></button></header>'
+        f"{hosted.storage_notice()}"
     )
 
 
