@@ -16,6 +16,7 @@ from engine.runs.lock import FileLock, is_held
 
 SPACE_STORAGE = "/data"
 _HUB = "https://huggingface.co"
+_GPU = Path("/dev/nvidiactl")
 # Variables that name folders, and the folders of the storage that they name on a Space.
 _FOLDERS = {"AITRAINING_HOME": "runs", "HF_HOME": "huggingface"}
 
@@ -24,13 +25,15 @@ _FOLDERS = {"AITRAINING_HOME": "runs", "HF_HOME": "huggingface"}
 class Host:
     """What is known of the place. `space` is `owner/name`, "" elsewhere; `storage` what outlives a Space, None without it.
 
-    `trouble` says why a storage that is there cannot be used.
+    `trouble` says why a storage that is there cannot be used; `idle_gpu` whether there is a GPU and a PyTorch that cannot use
+    it, as in a Space that was moved to other hardware.
     """
 
     space: str = ""
     contained: bool = False
     storage: Path | None = None
     trouble: str = ""
+    idle_gpu: bool = False
 
     @property
     def forgets(self) -> bool:
@@ -55,13 +58,12 @@ def here(env: MutableMapping[str, str] | None = None) -> Host:
     env = os.environ if env is None else env
     space = env.get("SPACE_ID", "")
     contained = bool(space) or env.get("AITRAINING_CONTAINER") == "1"
-    if not space:
-        return Host(contained=contained)
+    idle_gpu = env.get("AITRAINING_TORCH") == "cpu" and _GPU.exists()
     storage = Path(env.get("AITRAINING_STORAGE") or SPACE_STORAGE)
-    if not storage.is_dir():
-        return Host(space, contained)
+    if not space or not storage.is_dir():
+        return Host(space, contained, idle_gpu=idle_gpu)
     trouble = _unfit(storage)
-    return Host(space, contained, None if trouble else storage, trouble)
+    return Host(space, contained, None if trouble else storage, trouble, idle_gpu)
 
 
 def settle(env: MutableMapping[str, str] | None = None) -> Host:

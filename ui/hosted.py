@@ -1,4 +1,4 @@
-"""What a page says on a Hugging Face Space: how to have one of one's own, and that nothing stays where nothing stays."""
+"""What a page says on a Space and in a container: how to have one of one's own, and what is not as it should be."""
 
 from __future__ import annotations
 
@@ -18,15 +18,28 @@ def duplicate_button() -> str:
     )
 
 
-def storage_notice() -> str:
-    """What a Space without storage must say on every page, and what to do about it; nothing elsewhere."""
+def notices() -> str:
+    """What a place has to say on every page, and what to do about it; nothing where all is well."""
     host = api.hosting.here()
-    if not host.forgets:
-        return ""
-    why = f" There is a storage, but it cannot be used. {host.trouble}" if host.trouble else ""
-    settings = f'<a href="{escape(host.settings_address)}" target="_blank" rel="noopener">this Space’s settings</a>'
-    return (
-        '<aside class="st-note warning st-forgets" role="note" aria-label="Storage"><strong>Runs are not kept here.</strong> '
-        f"When this Space sleeps or restarts, runs, models and uploads are gone.{escape(why)} To keep them, mount a storage "
-        f"at {api.hosting.SPACE_STORAGE} in {settings}; otherwise take a model along as soon as it is done.</aside>"
+    said = [_forgets(host)] if host.forgets else []
+    if host.idle_gpu:
+        where = f" in {_settings(host)}" if host.space else ""
+        do = f"Set the variable TORCH to cuda{where}; it is then built anew." if host.space else "Build it with TORCH=cuda."
+        said.append(("The GPU lies idle.", f"This image holds PyTorch for the processor. {do}"))
+    return "".join(
+        f'<aside class="st-note warning st-notice" role="note"><strong>{title}</strong> {text}</aside>' for title, text in said
     )
+
+
+def _forgets(host: api.hosting.Host) -> tuple[str, str]:
+    why = f" There is a storage, but it cannot be used. {escape(host.trouble)}" if host.trouble else ""
+    return (
+        "Runs are not kept here.",
+        f"When this Space sleeps or restarts, runs, models and uploads are gone.{why} To keep them, mount a storage at "
+        f"{api.hosting.SPACE_STORAGE} in {_settings(host)}; otherwise take a model along as soon as it is done.",
+    )
+
+
+def _settings(host: api.hosting.Host) -> str:
+    address = escape(host.settings_address)
+    return f'<a href="{address}" target="_blank" rel="noopener">this Space’s settings</a>'

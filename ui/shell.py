@@ -141,7 +141,7 @@ def _header(page: Page) -> str:
         '<button type="button" class="st-theme" data-theme-toggle aria-label="Switch between light and dark">'
         '<svg viewBox="0 0 20 20" aria-hidden="true"><circle cx="10" cy="10" r="7" fill="none" stroke="currentColor" '
         'stroke-width="1.6"/><path d="M10 3a7 7 0 0 1 0 14z" fill="currentColor"/></svg></button></header>'
-        f"{hosted.storage_notice()}"
+        f"{hosted.notices()}"
     )
 
 

@@ -73,13 +73,13 @@ def test_a_storage_that_cannot_be_written_is_not_used() -> None:
 
 def test_the_page_says_nothing_of_it_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SPACE_ID", raising=False)
-    assert hosted.duplicate_button() == hosted.storage_notice() == ""
+    assert hosted.duplicate_button() == hosted.notices() == ""
 
 
 def test_a_space_without_storage_warns_and_says_how_to_add_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPACE_ID", "ada/studio")
     monkeypatch.setenv("AITRAINING_STORAGE", str(tmp_path / "nothing"))
-    notice = hosted.storage_notice()
+    notice = hosted.notices()
     assert "Runs are not kept here" in notice and "sleeps or restarts" in notice and " /data " in notice
     assert "https://huggingface.co/spaces/ada/studio/settings" in notice
     assert "https://huggingface.co/spaces/ada/studio?duplicate=true" in hosted.duplicate_button()
@@ -88,10 +88,21 @@ def test_a_space_without_storage_warns_and_says_how_to_add_some(tmp_path: Path, 
 def test_a_space_with_storage_does_not_warn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPACE_ID", "ada/studio")
     monkeypatch.setenv("AITRAINING_STORAGE", str(tmp_path))
-    assert hosted.storage_notice() == "" and "Duplicate this Space" in hosted.duplicate_button()
+    assert hosted.notices() == "" and "Duplicate this Space" in hosted.duplicate_button()
+
+
+@pytest.mark.parametrize("built_for", ["cpu", "cuda", ""])
+def test_a_gpu_without_a_pytorch_for_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, built_for: str) -> None:
+    monkeypatch.setenv("SPACE_ID", "ada/studio")
+    monkeypatch.setenv("AITRAINING_STORAGE", str(tmp_path))
+    monkeypatch.setenv("AITRAINING_TORCH", built_for)
+    assert hosted.notices() == ""
+    monkeypatch.setattr(hosting, "_GPU", tmp_path)
+    assert ("The GPU lies idle" in hosted.notices()) == (built_for == "cpu")
+    assert "TORCH to cuda" in hosted.notices() or built_for != "cpu"
 
 
 def test_a_name_from_the_environment_is_no_markup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPACE_ID", 'a/"><script>')
     monkeypatch.setenv("AITRAINING_STORAGE", str(tmp_path / "nothing"))
-    assert "<script>" not in hosted.storage_notice() + hosted.duplicate_button()
+    assert "<script>" not in hosted.notices() + hosted.duplicate_button()
