@@ -76,7 +76,7 @@ def settle(env: MutableMapping[str, str] | None = None) -> Host:
     env = os.environ if env is None else env
     host = here(env)
     if host.space:
-        env.setdefault("AITRAINING_HOST", "0.0.0.0")
+        env.setdefault("AITRAINING_HOST", "0.0.0.0")  # noqa: S104 - the host's proxy is not on this machine
     if host.storage is not None:
         for variable, folder in _FOLDERS.items():
             chosen = env.get(variable)

@@ -37,6 +37,7 @@ from ui import (
     run_page,
     runs_page,
 )
+from ui.compression import CompressedPages
 from ui.reach import KnownHosts
 from ui.theme import theme
 
@@ -85,7 +86,7 @@ def build() -> tuple[gr.Blocks, dict[str, Any]]:
         "head": head(),
         "app_kwargs": {
             "routes": [*routes.routes(), *http_api.routes(), *pipeline_routes.routes(), *playground_page.routes()],
-            "middleware": [Middleware(KnownHosts)],
+            "middleware": [Middleware(KnownHosts), Middleware(CompressedPages)],
         },
         "favicon_path": ASSETS / "logo.svg",
         "footer_links": [],
@@ -163,7 +164,7 @@ def serve() -> int:
         )
         return 1
     api.open_app()
-    print(f"{TITLE} is at http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}  (Ctrl-C ends it)", flush=True)
+    print(f"{TITLE} is at http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}  (Ctrl-C ends it)", flush=True)  # noqa: S104 - words
     _wait_for_end()
     api.close_app()
     app.close(verbose=False)

@@ -3,7 +3,7 @@
     python -m tests.hosting.image FOLDER [--torch cpu|cuda] [--bind PATH]...
 
 Wants root on Linux, debootstrap, and room in FOLDER; takes minutes. FOLDER/base is a Debian of the release that the image's
-base is made of, with Debian's own Python 3.11 in place of the one in `python:3.11-slim-bookworm`; FOLDER/root becomes the image.
+base is made of, with Debian's own Python 3.11 in place of the one in `python:3.11-slim-bookworm`; the image is FOLDER/root.
 Every RUN, COPY, USER, ENV, ARG and WORKDIR is carried out there in order. Then what ENTRYPOINT and CMD say is started as
 process 1 of namespaces of its own, and what a person does is done: the HEALTHCHECK answers, a run trains, a stop lets a run at
 work save, a second start finds it and resumes it. `--bind` shows a folder of this machine inside, for packages that pip finds
