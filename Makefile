@@ -7,7 +7,7 @@ READY_DEV := $(VENV)/.ready-dev
 # Two processes of one thread each: small models gain little from a second thread. Whoever is done takes over from the other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: app test setup check fast docs curves clean chromium
+.PHONY: app test setup check fast docs curves audit clean chromium
 
 app: $(READY)
 	$(BIN)/python app.py
@@ -37,6 +37,10 @@ docs: $(READY)
 # Trains the samples and draws their curves for the guides: about a quarter of an hour.
 curves: $(READY)
 	$(BIN)/python docs/draw_curves.py
+
+# Known holes in the pinned versions. Asks the package index, so it is no part of the tests.
+audit:
+	$(PYTHON) scripts/audit.py
 
 # torch first and by itself: its CPU build is 10 times smaller than the CUDA build that a plain install fetches.
 $(READY): pyproject.toml constraints.txt scripts/install_torch.sh

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine import rewards
+from engine import hosting, rewards
 from engine.command import command
 from engine.config_file import read_settings, to_yaml
 from engine.data.parts import without_part
@@ -58,6 +58,7 @@ __all__ = [
     "export_run",
     "flag",
     "form_of",
+    "hosting",
     "inspect_data",
     "leaves",
     "live",

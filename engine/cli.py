@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from engine import api
+from engine import api, hosting
+from engine.deploy.command_line import add_command as add_deploy_command
 from engine.dry_run import dry_run, told
 from engine.errors import FieldProblem, ParamError, RunError, StudioError
 from engine.export.command_line import add_command as add_export_command
@@ -41,6 +42,7 @@ _OTHER_SPELLINGS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    hosting.settle()  # a terminal in a Space sees the runs of its page
     try:
         if not words and sys.stdin.isatty():
             words = asked_words()
@@ -128,6 +130,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
     add_pipeline_commands(command)
     add_sweep_commands(command, words)
+    add_deploy_command(command)
     if words and not words[0].startswith("-") and words[0] not in commands.choices:
         near = difflib.get_close_matches(words[0], commands.choices, n=1)
         guess = f" Did you mean {near[0]!r}?" if near else ""

@@ -61,7 +61,7 @@ def read_mapping(text: str, shape: str = _SHAPE) -> dict[str, Any]:
         message = f"This is {len(text):,} characters long; a settings file has a few dozen lines."
         raise ParamError([FieldProblem("", message)])
     try:
-        values = yaml.load(text, Loader=_Loader)
+        values = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader that also reads 1e-4
     except (yaml.YAMLError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" (line {where.line + 1})" if where else ""

@@ -8,6 +8,7 @@ StudioError
 │   ├── ModelGated    its owner asks for terms to be accepted first
 │   └── ModelOffline  the Hub, which should have it, gave no answer
 ├── DeviceError       what was asked for does not exist on this machine
+├── DeployError       the studio cannot be put on a Space
 ├── TrainingError     a run went wrong while it was training
 │   └── StageError    a pipeline ended at one of its stages
 └── RunError
@@ -71,6 +72,10 @@ class ModelOffline(ModelError):
 
 class DeviceError(StudioError):
     """The machine lacks what was asked for."""
+
+
+class DeployError(StudioError):
+    """The studio cannot be put on a Hugging Face Space."""
 
 
 class TrainingError(StudioError):

@@ -6,9 +6,11 @@ import os
 import threading
 import traceback
 
+from engine import hosting
 from engine.preview import close_preview
 from engine.runs import queue, standby
 from engine.runs.directory import runs_root
+from engine.runs.shutdown import shut_down
 
 _closing = threading.Event()
 
@@ -22,9 +24,16 @@ def open_app() -> None:
     threading.Thread(target=_dispatch_forever, name="dispatch", daemon=True).start()
 
 
+# What is killed for not having ended gets half a minute on most hosts; the rest is for our own end.
+_SAVING_S = 22.0
+
+
 def close_app() -> None:
-    """Stop dispatching and let the standby go; runs go on."""
+    """Stop dispatching and let the standby go; runs go on, except in a container, which ends with us: there they save."""
     _closing.set()
+    if hosting.here().contained:
+        for name in shut_down(runs_root(), _SAVING_S):
+            print(f"{name} is interrupted; Resume goes on from its last checkpoint.", flush=True)
     close_preview()
     standby.close_standby()
 

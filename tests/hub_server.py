@@ -1,4 +1,7 @@
-"""A small server that speaks as much of the Hugging Face Hub's protocol as the real client needs, in memory."""
+"""A small server that speaks as much of the Hugging Face Hub's protocol as the real client needs, in memory.
+
+What it knows of Spaces is in tests/space_server.py.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
+from tests.space_server import Space, answer_space
+
 COMMIT = "0" * 39 + "1"
 
 
@@ -19,6 +24,7 @@ class Hub:
     def __init__(self) -> None:
         self.datasets: dict[str, dict[str, str]] = {}
         self.models: dict[str, dict[str, bytes]] = {}
+        self.spaces: dict[str, Space] = {}
         self.private: dict[str, bool] = {}
         self.downloaded: list[str] = []
         self.tokens: set[str] = set()
@@ -71,7 +77,10 @@ class _Answers(BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         self._note_token()
         if path == "/api/whoami-v2":
-            self._send(200, {"type": "user", "name": "me", "orgs": [], "auth": {"accessToken": {"role": "write"}}})
+            orgs = [{"name": "club", "type": "org"}]
+            self._send(200, {"type": "user", "name": "me", "orgs": orgs, "auth": {"accessToken": {"role": "write"}}})
+        elif told := answer_space(self.hub.spaces, self.command, self.path, b""):
+            self._missing("RepoNotFound") if told[0] == 404 else self._send(*told)
         elif found := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)(/revision/.+)?", path):
             self._about(found[1])
         elif found := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/tree/[^/]+/?.*", path):
@@ -110,6 +119,10 @@ class _Answers(BaseHTTPRequestHandler):
         self._note_token()
         if not self.headers.get("Authorization"):
             self._send(401, {"error": "Invalid username or password."})
+        elif self.hub.refuses and "/api/spaces/" in self.path:
+            self._send(self.hub.refuses, {"error": "refused"})
+        elif told := answer_space(self.hub.spaces, self.command, self.path, body):
+            self._missing("RepoNotFound") if told[0] == 404 else self._send(*told)
         elif self.path == "/api/repos/create":
             self._create(json.loads(body))
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/.+", self.path):
@@ -123,8 +136,15 @@ class _Answers(BaseHTTPRequestHandler):
         else:
             self._missing("EntryNotFound")
 
+    do_PUT = do_POST
+
     def _create(self, wanted: dict[str, Any]) -> None:
         name = f"{wanted.get('organization') or 'me'}/{wanted['name']}"
+        if wanted.get("type") == "space":
+            self.hub.spaces[name] = Space(private=wanted.get("visibility") == "private" or bool(wanted.get("private")))
+            self.hub.spaces[name].sdk, self.hub.spaces[name].address = wanted["sdk"], f"{self.hub.address}/spaces/{name}"
+            self._send(200, {"url": f"{self.hub.address}/spaces/{name}", "name": name})
+            return
         if name in self.hub.models:
             self._send(409, {"error": "exists", "url": f"{self.hub.address}/{name}"})
             return

@@ -26,6 +26,7 @@ from starlette.middleware import Middleware
 from engine import api
 from ui import (
     home,
+    hosted,
     http_api,
     new_pipeline,
     new_run,
@@ -38,6 +39,7 @@ from ui import (
     sweep_page,
     sweep_routes,
 )
+from ui.compression import CompressedPages
 from ui.reach import KnownHosts
 from ui.theme import theme
 
@@ -90,7 +92,7 @@ def build() -> tuple[gr.Blocks, dict[str, Any]]:
                 *(*routes.routes(), *http_api.routes(), *pipeline_routes.routes(), *sweep_routes.routes()),
                 *playground_page.routes(),
             ],
-            "middleware": [Middleware(KnownHosts)],
+            "middleware": [Middleware(KnownHosts), Middleware(CompressedPages)],
         },
         "favicon_path": ASSETS / "logo.svg",
         "footer_links": [],
@@ -142,10 +144,11 @@ def _header(page: Page) -> str:
     return (
         f'<header class="st-header" data-title="{escape(page.title)}"><a class="st-brand" href="/">'
         f"{(ASSETS / 'logo.svg').read_text(encoding='utf-8')}<span>{TITLE}</span></a>"
-        f'<nav aria-label="Pages">{links}</nav>'
+        f'<nav aria-label="Pages">{links}</nav>{hosted.duplicate_button()}'
         '<button type="button" class="st-theme" data-theme-toggle aria-label="Switch between light and dark">'
         '<svg viewBox="0 0 20 20" aria-hidden="true"><circle cx="10" cy="10" r="7" fill="none" stroke="currentColor" '
         'stroke-width="1.6"/><path d="M10 3a7 7 0 0 1 0 14z" fill="currentColor"/></svg></button></header>'
+        f"{hosted.notices()}"
     )
 
 
@@ -167,7 +170,7 @@ def serve() -> int:
         )
         return 1
     api.open_app()
-    print(f"{TITLE} is at http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}  (Ctrl-C ends it)", flush=True)
+    print(f"{TITLE} is at http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}  (Ctrl-C ends it)", flush=True)  # noqa: S104 - words
     _wait_for_end()
     api.close_app()
     app.close(verbose=False)

@@ -134,7 +134,7 @@ class RunDirectory:
         alive = self.alive  # asked first: a worker writes its last state before it lets go of the lock
         written = self.written_status()
         launching = not alive and self._launching(written)
-        return truth(written, alive=alive, launching=launching, stop_requested=self.stop_requested)
+        return truth(written, alive=alive, launching=launching, stop_requested=self.stop_requested and not self.shut_down)
 
     def _launching(self, written: Status) -> bool:
         """Whether a worker was started that may yet take its lock; a cold one imports torch first."""
@@ -174,9 +174,17 @@ class RunDirectory:
     def log_event(self, kind: str, /, **values: Any) -> None:
         events.append(self.events_file, kind, **values)
 
-    def request_stop(self) -> None:
-        """Ask the worker to finish its step, save and end."""
-        self.stop_file.touch()
+    def request_stop(self, cause: str = "stopped") -> None:
+        """Ask the worker to finish its step, save and end; `cause` is "shutdown" if the machine ends and nobody wants it to."""
+        self.stop_file.write_text(cause, encoding="ascii")
+
+    @property
+    def shut_down(self) -> bool:
+        """Whether it was asked to end only because the machine does."""
+        try:
+            return self.stop_file.read_text(encoding="ascii") == "shutdown"
+        except FileNotFoundError:
+            return False
 
     @property
     def stop_requested(self) -> bool:

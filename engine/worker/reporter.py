@@ -13,6 +13,8 @@ from engine.runs.status import State, Status
 # The rest is in the charts.
 _IN_LOG = ("reward", "eval_reward", "kl", "loss", "eval_loss", "learning_rate", "token_accuracy", "eval_token_accuracy")
 
+SHUT_DOWN = "The machine was shut down"
+
 
 class StopRequested(TrainingError):
     """Not an error: the way out of work that is not worth finishing."""
@@ -40,6 +42,8 @@ class Reporter:
             StopRequested: somebody did.
         """
         self.beat()
+        if self.run.shut_down:
+            raise StopRequested(f"{SHUT_DOWN} before the first step.", hint="Start it again.", cause="shutdown")
         if self.run.stop_requested:
             raise StopRequested("Stopped on request before the first step.", cause="stopped")
 

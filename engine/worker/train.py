@@ -38,7 +38,7 @@ from engine.worker.card import model_card
 from engine.worker.failures import LastWords, explained
 from engine.worker.kit import Kit
 from engine.worker.models import download, load_tokenizer
-from engine.worker.reporter import Reporter, StopRequested
+from engine.worker.reporter import SHUT_DOWN, Reporter, StopRequested
 from engine.worker.rows import parts_of, read_rows
 from engine.worker.sample_prompts import sample_answers
 from engine.worker.saving import Cards, save_model
@@ -55,7 +55,8 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
     if not lock.acquire(timeout_s=10):
         print(f"Another process works on {run.name} already.", file=sys.stderr)
         return 1
-    signal.signal(signal.SIGTERM, lambda *_: run.request_stop())
+    # the system's own word that everything ends, unless somebody asked for the stop before
+    signal.signal(signal.SIGTERM, lambda *_: None if run.stop_requested else run.request_stop("shutdown"))
     transformers.logging.set_verbosity_warning()
     transformers.logging.disable_progress_bar()  # bars are for terminals; this output is a file
     faulthandler.enable(2)  # a crash inside a library leaves its place in the log, wherever Python's own stderr goes
@@ -66,7 +67,8 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
         _Work(run, reporter).do()
         code = 0
     except StopRequested as request:
-        reporter.set(state=State.STOPPED, reason=request.message, cause=request.cause, ended=time.time(), phase="")
+        state, told = State.INTERRUPTED if request.cause == "shutdown" else State.STOPPED, {"hint": request.hint}
+        reporter.set(state=state, reason=request.message, cause=request.cause, ended=time.time(), phase="", **told)
         code = 0
     except BaseException as error:  # the one broad catch: whatever ended the work must be told
         told = explained(error, disk_full=last_words.no_room)
@@ -81,7 +83,8 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
             sys.stdout.flush()
         last_words.end()
         lock.release()
-    queue.dispatch(run.path.parent)
+    if not run.shut_down:
+        queue.dispatch(run.path.parent)
     return code
 
 
@@ -187,6 +190,9 @@ class _Work:
         job: Any = self.spec.build(chosen.params, kit)
         before = fingerprint(job.model)
         job.train(resume_from_checkpoint=self._checkpoint())
+        if callback.stopped and self.run.shut_down:  # there is time for the checkpoint, and perhaps for nothing else
+            at = f"at step {job.state.global_step} of {job.state.max_steps}, which is saved"
+            raise StopRequested(f"{SHUT_DOWN} {at}.", hint="Resume goes on from there.", cause="shutdown")
         self._measure_last(job, callback)
         self._check_learned(job, callback, before)
         saved_step = job.state.global_step

@@ -1,0 +1,1 @@
+"""The studio itself, put on a Hugging Face Space."""

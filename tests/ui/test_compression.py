@@ -1,0 +1,41 @@
+"""What goes over the line: pages and answers compressed, files of a model by byte and as they are, statics kept for good."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from engine.runs.directory import RunDirectory
+from engine.runs.status import State
+
+
+def asked(address: str, **headers: str) -> httpx.Response:
+    with httpx.Client() as client, client.stream("GET", address, headers={"Accept-Encoding": "gzip", **headers}) as answer:
+        answer.extensions["raw"] = b"".join(answer.iter_raw())
+        return answer
+
+
+@pytest.mark.parametrize("page", ["/", "/new", "/new-pipeline", "/runs"])
+def test_pages_are_a_quarter_of_their_size_on_the_line(served: str, page: str) -> None:
+    small, whole = asked(served + page), asked(served + page, **{"Accept-Encoding": "identity"})
+    assert small.headers["content-encoding"] == "gzip" and "content-encoding" not in whole.headers
+    assert len(small.extensions["raw"]) < len(whole.extensions["raw"]) / 3
+
+
+def test_our_own_files_are_compressed_and_kept_by_the_browser(served: str) -> None:
+    answer = asked(f"{served}/studio/static/monitor.js?v=1")
+    assert answer.headers["content-encoding"] == "gzip" and "immutable" in answer.headers["cache-control"]
+
+
+def test_files_of_a_model_come_as_they_are_and_by_byte(served: str, runs_root: Path) -> None:
+    run = RunDirectory.create({"trainer": "sft", "data_path": "x.csv"}, "made", runs_root)
+    run.update_status(state=State.DONE)
+    run.model_dir.mkdir()
+    (run.model_dir / "model.safetensors").write_bytes(b"0123456789" * 500)
+    (run.model_dir / "LICENSE").write_bytes(b"0123456789" * 500)  # no ending, and yet a file
+    for name in ("model.safetensors", "LICENSE"):
+        answer = asked(f"{served}/studio/api/runs/made/model/{name}", Range="bytes=10-19")
+        assert answer.status_code == 206 and answer.extensions["raw"] == b"0123456789"
+        assert "content-encoding" not in answer.headers
