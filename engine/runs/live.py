@@ -5,7 +5,8 @@ appended since. `live` returns a dict:
 
 - events, log: byte offsets to ask from next time · reset: forget what you have, this is the whole history · more: ask again
 - curves: {metric: [[steps], [values]]} · first, last: [seconds, step] of the first and last point · samples, phases,
-  warnings, best: events in order · text: new lines of the log · status: the state that is true now
+  warnings, best: events in order · resumed: the steps from which the run went on, in order · text: new lines of the log
+- status: the state that is true now
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def live(run: RunDirectory, events_offset: int, log_offset: int) -> dict[str, An
         "log": log_reached,
         "reset": offset == 0,
         "more": bool(found) and reached < size,  # a torn last line is no more to come
-        **_shaped(_after_resume(found), thin=offset == 0),
+        **_shaped(events.after_resumes(found), thin=offset == 0),
         "text": text,
         "status": _status(run, status),
     }
@@ -72,16 +73,6 @@ def _status(run: RunDirectory, status: Any) -> dict[str, Any]:
     }
 
 
-def _after_resume(found: list[events.Event]) -> list[events.Event]:
-    """Events without the steps that were thrown away when the run went back to a checkpoint."""
-    kept: list[events.Event] = []
-    for event in found:
-        if event["type"] == "resumed":
-            kept = [e for e in kept if e.get("step", 0) <= event["step"]]
-        kept.append(event)
-    return kept
-
-
 def _shaped(found: list[events.Event], *, thin: bool) -> dict[str, Any]:
     curves: defaultdict[str, Curve] = defaultdict(lambda: ([], []))
     by_type: defaultdict[str, list[events.Event]] = defaultdict(list)
@@ -102,6 +93,7 @@ def _shaped(found: list[events.Event], *, thin: bool) -> dict[str, Any]:
         "phases": by_type["phase"],
         "warnings": by_type["warning"],
         "best": by_type["best"],
+        "resumed": [event["step"] for event in by_type["resumed"]],
     }
 
 
