@@ -18,6 +18,10 @@ from engine.worker.reporter import Reporter
 _NOT_POINTS = {"train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss", "total_flos"}
 
 
+class TrainedAlready(Exception):
+    """The checkpoint is that of the last step: the run was cut off after it, while it was saving."""
+
+
 class Answers(Protocol):
     """What is asked again and again while a model trains."""
 
@@ -51,6 +55,8 @@ class RunCallback(TrainerCallback):
             # every training begins with a measurement: one that the checkpoint has already would be a second point
             if state.global_step in self.measured_before:
                 args.eval_on_start, self.last_measured = False, state.global_step
+        if state.global_step >= state.max_steps:
+            raise TrainedAlready  # transformers looks after each step whether it was the last: it would train one more
         if not state.global_step and args.eval_strategy == "no":
             self._sample(0, model)
 

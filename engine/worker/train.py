@@ -33,7 +33,7 @@ from engine.runs.mishaps import out_of_memory_kills
 from engine.runs.status import State
 from engine.samples import data_file
 from engine.worker.best import BestWeights, fingerprint
-from engine.worker.callbacks import RunCallback
+from engine.worker.callbacks import RunCallback, TrainedAlready
 from engine.worker.card import model_card
 from engine.worker.failures import LastWords, explained
 from engine.worker.kit import Kit
@@ -186,7 +186,8 @@ class _Work:
         kit.callback = callback = RunCallback(chosen.params, self.reporter, answers, best)
         job: Any = self.spec.build(chosen.params, kit)
         before = fingerprint(job.model)
-        job.train(resume_from_checkpoint=self._checkpoint())
+        with contextlib.suppress(TrainedAlready):
+            job.train(resume_from_checkpoint=self._checkpoint())
         self._measure_last(job, callback)
         self._check_learned(job, callback, before)
         saved_step = job.state.global_step

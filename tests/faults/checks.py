@@ -140,9 +140,9 @@ def broken_curves(curves: dict[str, Any], headline: str, steps: int) -> Iterator
             yield f"{key} has steps twice or out of order: {at}"
         if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in values):
             yield f"{key} is not always a number: {values}"
-    drawn = [step for step in curves.get(headline, [[]])[0] if step]
+    drawn = [step for step in curves.get("loss", curves.get(headline, [[]]))[0] if step]
     if drawn != list(range(1, steps + 1)):
-        yield f"{headline} has points at {drawn}, not at 1 to {steps}"
+        yield f"the loss has points at {drawn}, not at 1 to {steps}"
 
 
 def lost_points(folder: Path) -> int:

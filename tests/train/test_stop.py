@@ -216,3 +216,26 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(
     ours, theirs = (live(one, 0, 0)["curves"] for one in (run, whole))
     for key in ("loss", "eval_loss"):
         assert ours[key] == theirs[key]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
+@pytest.mark.parametrize("eval_steps", [2, 3], ids=["measured", "not measured"])
+def test_a_run_that_was_killed_after_its_last_step_makes_no_further_one(
+    new_run: Callable[..., RunDirectory], work: Callable[..., int], tmp_path: Path, peft: bool, eval_steps: int
+) -> None:
+    """Its last checkpoint has all steps; only the model was not saved yet, or not all of it."""
+    run = new_run(
+        jsonl(tmp_path / "qa.jsonl", qa(40)), max_steps=4, save_steps=2, eval_steps=eval_steps, batch_size=2, peft=peft
+    )
+    assert work(run) == 0
+    whole, curves = (run.model_dir / "model.safetensors").read_bytes(), live(run, 0, 0)["curves"]
+    run.model_dir.rename(run.path / ".model.part")
+    run.update_status(state=State.SAVING, ended=None)
+    assert run.status().state is State.INTERRUPTED
+    queue.resume(run)
+    assert work(run) == 0, run.status()
+    assert (run.status().state, run.status().step) == (State.DONE, 4)
+    seen = live(run, 0, 0)["curves"]
+    assert seen["loss"] == curves["loss"] and seen["eval_loss"] == curves["eval_loss"]
+    assert (run.model_dir / "model.safetensors").read_bytes() == whole
