@@ -36,7 +36,7 @@ def work(root: Path, numbers: Iterator[int], seed: str, tally: Tally, longest_st
     finally:
         if studio.alive:
             studio.end(signal.SIGTERM)
-    if not within(40, lambda: not list(ours(root))):
+    if not within(120, lambda: not list(ours(root))):
         left = [(process.pid, process.cmdline()) for process in ours(root)]
         tally.defect("orphans", f"{left} live on after the last server")
     litter = [path.name for path in studio.temporary.glob("aitraining-*")]

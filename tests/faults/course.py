@@ -27,7 +27,7 @@ STEPS = 6
 # Longer than a worker that was launched may take to show itself (engine/runs/status.py), and then to train.
 END_S = 240.0
 # No run may stand still for longer than this once everything around it lives again.
-SLOW_S = 90.0
+SLOW_S = 180.0
 _SHORT = {
     "max_steps": STEPS,
     "epochs": 50,
@@ -226,8 +226,8 @@ class Course:
     def truthful(self, after: str) -> None:
         """What the API says of the run must fit its process, within the moments that telling takes."""
         self.remember()
-        if within(1.0, lambda: self.state() not in WORKING or checks.worker_of(self.folder) is not None):
-            if not within(30, lambda: self.state() not in ENDED or checks.worker_of(self.folder) is None):
+        if within(5.0, lambda: self.state() not in WORKING or checks.worker_of(self.folder) is not None):
+            if not within(60, lambda: self.state() not in ENDED or checks.worker_of(self.folder) is None):
                 self.tally.defect("wrong states", f"{self.told()}: {self.state()}, and its process lives; after {after}")
         else:
             self.tally.defect("wrong states", f"{self.told()}: {self.state()}, and its process is gone; after {after}")
@@ -246,7 +246,7 @@ class Course:
         """No process of the run is left once it has ended."""
         self.remember()
         for pid in self.pids:
-            if not within(20, lambda pid=pid: not checks.left_of_group(pid)):
+            if not within(60, lambda pid=pid: not checks.left_of_group(pid)):
                 self.tally.defect("orphans", f"{self.told()} is {self.state()}: {checks.left_of_group(pid)} live on")
 
     def follow(self) -> None:
@@ -273,7 +273,7 @@ class Course:
             self.second.end(signal.SIGTERM)
         for process, sentence in self.to_go:
             # one that is still importing its libraries ends when it has
-            if not within(60, lambda process=process: not process.is_running()):
+            if not within(300, lambda process=process: not process.is_running()):
                 self.tally.defect("orphans", sentence)
         self._known_once()
 
