@@ -289,7 +289,7 @@
             ? button("End at once", false, () => this.force(), "force")
             : button("Stop", false, () => this.act("stop"), "stop"),
         );
-      if (["stopped", "interrupted", "failed"].includes(s.state) && s.resumable)
+      if (["stopped", "interrupted"].includes(s.state) || (s.state === "failed" && s.resumable))
         made.push(button("Resume", true, () => this.act("resume"), "resume"));
       const mine = encodeURIComponent(this.name);
       if (s.has_model && this.scores) made.push(link("Score answers with it", true, `/playground?a=${mine}&b=`, "talk"));

@@ -13,6 +13,7 @@ from engine.runs.directory import runs_root
 from engine.runs.shutdown import shut_down
 
 _closing = threading.Event()
+_LOOK_S = 2.0
 
 
 def open_app() -> None:
@@ -20,7 +21,7 @@ def open_app() -> None:
     _closing.clear()
     queue.recover(runs_root())
     if os.environ.get("AITRAINING_STANDBY", "1") != "0":
-        threading.Thread(target=standby.ensure_standby, name="standby", daemon=True).start()
+        threading.Thread(target=_keep_standby, name="standby", daemon=True).start()
     threading.Thread(target=_dispatch_forever, name="dispatch", daemon=True).start()
 
 
@@ -36,6 +37,14 @@ def close_app() -> None:
             print(f"{name} is interrupted; Resume goes on from its last checkpoint.", flush=True)
     close_preview()
     standby.close_standby()
+
+
+def _keep_standby() -> None:
+    """Have a standby there: one that was killed is replaced, one that cannot start is tried again less and less often."""
+    pause = _LOOK_S
+    while not _closing.is_set():
+        pause = _LOOK_S if standby.ensure_standby() else min(2 * pause, 600.0)
+        _closing.wait(pause)
 
 
 def _dispatch_forever() -> None:

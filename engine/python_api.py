@@ -14,7 +14,7 @@ from engine.errors import TrainingError
 from engine.params import LLMTrainingParams
 from engine.runs import queue
 from engine.runs.directory import RunDirectory
-from engine.runs.live import live
+from engine.runs.live import everything
 from engine.runs.status import State, Status
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Run:
         """Every curve that the run page draws: a row for each logged step, a column for each metric, NaN where none is."""
         import pandas as pd
 
-        curves = live(self._directory, 0, 0)["curves"]
+        curves = everything(self._directory)["curves"]
         columns = [pd.Series(values, index=steps, name=key, dtype=float) for key, (steps, values) in curves.items()]
         return (pd.concat(columns, axis=1) if columns else pd.DataFrame()).sort_index().rename_axis("step")
 

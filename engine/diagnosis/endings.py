@@ -75,8 +75,8 @@ def killed(e: Evidence) -> Finding | None:
         "killed",
         what,
         why,
-        go_on if e.resumable else "It had no checkpoint yet: start it again.",
-        action="resume" if e.resumable else "retry",
+        go_on if e.resumable else "It had no checkpoint yet: Resume begins it again.",
+        action="resume",
         confidence="certain" if e.restarted or crashed else "likely",
     )
 

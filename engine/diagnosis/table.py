@@ -10,7 +10,7 @@ from engine.diagnosis.finding import Evidence, Finding, Recogniser
 from engine.errors import ParamError
 from engine.registry import parse
 from engine.runs.directory import RunDirectory
-from engine.runs.live import live
+from engine.runs.live import everything
 from engine.runs.mishaps import out_of_memory_kills, restarted_since
 from engine.runs.queue import has_progress
 from engine.runs.status import State
@@ -79,7 +79,7 @@ def recognised(e: Evidence) -> list[Finding]:
 
 def evidence(run: RunDirectory) -> Evidence:
     """What a run's folder tells."""
-    seen, status, plan = live(run, 0, 0), run.status(), run.plan()
+    seen, status, plan = everything(run), run.status(), run.plan()
     params = parse(run.params())
     curves = {key: _numbers(*curve) for key, curve in seen["curves"].items()}
     died = status.cause == "killed"

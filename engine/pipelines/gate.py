@@ -142,7 +142,7 @@ def _points(run: RunDirectory, metric: str) -> dict[int, float | None]:
     while found:
         for event in found:
             if event["type"] == "resumed":
-                points = {step: value for step, value in points.items() if step <= event["step"]}
+                points = {step: value for step, value in points.items() if step <= (event["step"] or -1)}
             elif event["type"] == "metric" and metric in event["values"]:
                 points[event["step"]] = event["values"][metric]
         found, offset = events.read(run.events_file, offset)

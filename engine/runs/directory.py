@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +26,9 @@ from engine.params import NAME_PATTERN
 from engine.runs import events
 from engine.runs.lock import FileLock, is_held
 from engine.runs.status import ENDED, LAUNCH_GRACE_S, State, Status, truth
+
+# What a run's folder is called while it is being made.
+DRAFT = ".new-"
 
 
 def runs_root() -> Path:
@@ -78,8 +82,10 @@ class RunDirectory:
         return run
 
     @classmethod
-    def create(cls, params: dict[str, Any], name: str, root: Path | None = None) -> RunDirectory:
+    def create(cls, params: dict[str, Any], name: str, root: Path | None = None, created: float | None = None) -> RunDirectory:
         """Make a queued run; the directory's creation is the lock, so two people cannot take one name.
+
+        It appears in one step with all its files: whoever is killed while making it leaves nothing under its name.
 
         Raises:
             RunNameTaken: the name is in use.
@@ -87,15 +93,27 @@ class RunDirectory:
         """
         run = cls((root or runs_root()) / name)
         make_root(run.path.parent)
+        run.refuse_taken()
+        draft = cls(run.path.with_name(f"{DRAFT}{name}.{os.getpid()}.{threading.get_ident()}"))
         try:
-            run.path.mkdir()
-        except FileExistsError:
-            raise RunNameTaken(f"A run called {name!r} exists.", hint="Choose another name.") from None
+            shutil.rmtree(draft.path, ignore_errors=True)
+            draft.path.mkdir()
+            write_json(draft.params_file, params)
+            draft.write_status(Status(State.QUEUED, created=created or time.time()))
+            draft.path.rename(run.path)
         except OSError as error:
+            shutil.rmtree(draft.path, ignore_errors=True)
+            run.refuse_taken()  # by somebody in the same moment
             raise RunError(f"The folder {run.path.parent} cannot be written: {error.strerror}.") from error
-        write_json(run.params_file, params)
-        run.write_status(Status(State.QUEUED, created=time.time()))
         return run
+
+    def refuse_taken(self) -> None:
+        """
+        Raises:
+            RunNameTaken: there is something of this name.
+        """
+        if os.path.lexists(self.path):
+            raise RunNameTaken(f"A run called {self.name!r} exists.", hint="Choose another name.")
 
     def params(self) -> dict[str, Any]:
         return read_json(self.params_file)

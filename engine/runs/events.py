@@ -9,7 +9,7 @@ and none of them holds anything that could be lost. Every event has `t` (seconds
 - warning {message, hint}                 and for some: about, rows, of, longest (see engine/worker/rows.py)
 - best    {step, value}                     a new best held-out measurement
 - saved   {step, path}                      a checkpoint, or the model
-- resumed {step}                            the run goes on from this step
+- resumed {step}                            the run goes on from this step; from 0, it was begun again
 """
 
 from __future__ import annotations
@@ -41,6 +41,28 @@ def read(path: Path, offset: int = 0, limit_bytes: int = 8_000_000) -> tuple[lis
         return [], 0
     end = data.rfind(b"\n") + 1
     return list(_parsed(data[:end].splitlines())), offset + end
+
+
+def after_resumes(found: Iterable[Event]) -> list[Event]:
+    """Events without those of the steps that were thrown away when the run went back to a checkpoint, or to its beginning."""
+    kept: list[Event] = []
+    for event in found:
+        if event["type"] == "resumed":
+            last = event["step"] or -1  # what was measured before the first step is measured anew as well
+            kept = [e for e in kept if e.get("step", -1) <= last]
+        kept.append(event)
+    return kept
+
+
+def mend(path: Path) -> None:
+    """Cut off a last line that was torn when its writer was killed, so that the next event is not joined to half of it."""
+    try:
+        with path.open("r+b") as file:
+            data = file.read()
+            if data and not data.endswith(b"\n"):
+                file.truncate(data.rfind(b"\n") + 1)
+    except FileNotFoundError:
+        return
 
 
 def _parsed(lines: Iterable[bytes]) -> Iterable[Event]:

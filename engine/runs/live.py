@@ -5,26 +5,22 @@ appended since. `live` returns a dict:
 
 - events, log: byte offsets to ask from next time · reset: forget what you have, this is the whole history · more: ask again
 - curves: {metric: [[steps], [values]]} · first, last: [seconds, step] of the first and last point · samples, phases,
-  warnings, best: events in order · text: new lines of the log · status: the state that is true now
+  warnings, best: events in order · resumed: the steps from which the run went on, in order · text: new lines of the log
+- status: the state that is true now
 """
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from engine.runs import events, queue
+from engine.runs import events, history, queue
 from engine.runs.directory import RunDirectory
 from engine.runs.status import WORKING
 
-# Points a curve keeps in the first answer: more than a screen has columns, twice for highs and lows.
-_POINTS = 4000
 _LOG_TAIL = 64_000
 _LOG_PIECE = 256_000
-
-Curve = tuple[list[int], list[float | None]]
 
 
 def live(run: RunDirectory, events_offset: int, log_offset: int) -> dict[str, Any]:
@@ -32,32 +28,43 @@ def live(run: RunDirectory, events_offset: int, log_offset: int) -> dict[str, An
     status = run.status()  # before the events: what it says has happened is then among them
     size = run.events_file.stat().st_size if run.events_file.is_file() else 0
     offset = events_offset if 0 <= events_offset <= size else 0
-    found, reached = events.read(run.events_file, offset)
-    if offset and any(event["type"] == "resumed" for event in found):
+    found, reached = events.read(run.events_file, offset) if offset else ([], 0)
+    if any(event["type"] == "resumed" for event in found):
         offset = 0  # the run went back to a checkpoint, so points after it are no longer true
-        found, reached = events.read(run.events_file, 0)
-    if offset == 0:
-        found, reached = _all(run.events_file, found, reached)
+    if offset:
+        shaped = history.shaped(found, thin=False)
+    else:
+        shaped, reached = history.whole(run, status.created, at_least=reached)
     anew = bool(events_offset) and not offset  # what the watcher has is of another history
     text, log_reached = _log(run.log_file, 0 if anew else log_offset)
     return {
         "events": reached,
         "log": log_reached,
         "reset": offset == 0,
-        "more": bool(found) and reached < size,  # a torn last line is no more to come
-        **_shaped(_after_resume(found), thin=offset == 0),
+        "more": bool(found or not offset) and reached < size,  # a torn last line is no more to come
+        **shaped,
         "text": text,
         "status": _status(run, status),
     }
 
 
-def _all(path: Path, found: list[events.Event], reached: int) -> tuple[list[events.Event], int]:
-    """The rest of a history that is too long for one read."""
-    while True:
-        further, end = events.read(path, reached)
-        if end <= reached:
-            return found, reached
-        found, reached = found + further, end
+def everything(run: RunDirectory) -> dict[str, Any]:
+    """What `live` tells in its first answer and in those that a page asks for at once."""
+    seen = live(run, 0, 0)
+    while seen["more"]:
+        further = live(run, seen["events"], seen["log"])
+        seen = further if further["reset"] else _joined(seen, further)
+    return seen
+
+
+def _joined(seen: dict[str, Any], further: dict[str, Any]) -> dict[str, Any]:
+    curves = dict(seen["curves"])
+    for key, (steps, values) in further["curves"].items():
+        before = curves.get(key, ([], []))
+        curves[key] = ([*before[0], *steps], [*before[1], *values])
+    lists = {key: [*seen[key], *further[key]] for key in ("samples", "phases", "warnings", "best", "resumed")}
+    pace = {"first": seen["first"] or further["first"], "last": further["last"] or seen["last"]}
+    return {**further, **lists, **pace, "curves": curves, "text": seen["text"] + further["text"], "reset": True}
 
 
 def _status(run: RunDirectory, status: Any) -> dict[str, Any]:
@@ -70,54 +77,6 @@ def _status(run: RunDirectory, status: Any) -> dict[str, Any]:
         "has_model": run.model_dir.is_dir(),
         "now": time.time(),
     }
-
-
-def _after_resume(found: list[events.Event]) -> list[events.Event]:
-    """Events without the steps that were thrown away when the run went back to a checkpoint."""
-    kept: list[events.Event] = []
-    for event in found:
-        if event["type"] == "resumed":
-            kept = [e for e in kept if e.get("step", 0) <= event["step"]]
-        kept.append(event)
-    return kept
-
-
-def _shaped(found: list[events.Event], *, thin: bool) -> dict[str, Any]:
-    curves: defaultdict[str, Curve] = defaultdict(lambda: ([], []))
-    by_type: defaultdict[str, list[events.Event]] = defaultdict(list)
-    for event in found:
-        by_type[event["type"]].append(event)
-        if event["type"] == "metric":
-            for key, value in event["values"].items():
-                curves[key][0].append(event["step"])
-                curves[key][1].append(value)
-    points = by_type["metric"]
-    resumed = max((event["t"] for event in by_type["resumed"]), default=0.0)
-    paced = [event for event in points if event["t"] >= resumed and "loss" in event["values"]]
-    return {
-        "curves": {key: _thinned(curve) if thin else curve for key, curve in curves.items() if key != "epoch"},
-        "first": [paced[0]["t"], paced[0]["step"]] if paced else None,
-        "last": [paced[-1]["t"], paced[-1]["step"]] if paced else None,
-        "samples": by_type["sample"],
-        "phases": by_type["phase"],
-        "warnings": by_type["warning"],
-        "best": by_type["best"],
-    }
-
-
-def _thinned(curve: Curve) -> Curve:
-    """A curve of at most `_POINTS` points that keeps the lowest and the highest of every stretch."""
-    steps, values = curve
-    if len(steps) <= _POINTS:
-        return curve
-    width = -(-len(steps) * 2 // _POINTS)
-    kept: list[int] = []
-    for start in range(0, len(steps), width):
-        stretch = [i for i in range(start, min(start + width, len(steps))) if values[i] is not None]
-        if stretch:
-            ends = min(stretch, key=lambda i: values[i] or 0.0), max(stretch, key=lambda i: values[i] or 0.0)
-            kept += sorted(set(ends))
-    return [steps[i] for i in kept], [values[i] for i in kept]
 
 
 def _log(path: Path, offset: int) -> tuple[str, int]:

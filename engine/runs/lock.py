@@ -12,6 +12,9 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+# How much longer than asked for somebody is waited who only looks.
+_LOOKER_S = 120.0
+
 
 class FileLock:
     """An exclusive lock on one file; a context manager. The file stays, only the lock comes and goes."""
@@ -21,14 +24,19 @@ class FileLock:
         self._fd: int | None = None
 
     def acquire(self, timeout_s: float = 0.0) -> bool:
-        """Take the lock, waiting up to `timeout_s` seconds; False when somebody else keeps it."""
+        """Take the lock, waiting up to `timeout_s` seconds; False when somebody else keeps it.
+
+        Whoever only looks (`is_held`) has it for a moment. One that is stopped in that moment (a debugger, a suspended
+        machine) is waited for beyond that time: the lock is nobody's.
+        """
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         deadline = time.monotonic() + timeout_s
         while True:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if time.monotonic() >= deadline:
+                late = time.monotonic() - deadline
+                if late >= 0 and (not timeout_s or late >= _LOOKER_S or is_held(self.path)):
                     os.close(fd)
                     return False
                 time.sleep(0.02)

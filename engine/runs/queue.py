@@ -7,16 +7,18 @@ there are; the run's own status is the truth, and a marker that contradicts it i
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import shutil
 import time
 from pathlib import Path
 
 from engine.errors import RunActive, RunError
 from engine.params import LLMTrainingParams
 from engine.runs import launcher
-from engine.runs.directory import RunDirectory, make_root, runs_root
+from engine.runs.directory import DRAFT, RunDirectory, make_root, runs_root
 from engine.runs.lock import FileLock
-from engine.runs.status import ENDED, State
+from engine.runs.status import ENDED, State, Status
 
 
 def enqueue(params: LLMTrainingParams, *, request_id: str | None = None, root: Path | None = None) -> RunDirectory:
@@ -34,33 +36,37 @@ def enqueue(params: LLMTrainingParams, *, request_id: str | None = None, root: P
             if born and _created(same) == float(born):  # else it was deleted or renamed, and the name may be another's now
                 return same
         name = params.project_name or _free_name(root, params)
-        run = RunDirectory.create(params.model_dump(mode="json"), name, root)
+        run, born = RunDirectory(root / name), time.time()
+        run.refuse_taken()
+        # the run comes last: whoever is killed before has promised nothing, and what lies about is no run and is dropped
         if request_id:
-            request.write_text(f"{name}\n{_created(run)!r}")
+            _replace(request, f"{name}\n{born!r}")
         _mark_waiting(run)
-    return run
+        return RunDirectory.create(params.model_dump(mode="json"), name, root, born)
 
 
 def resume(run: RunDirectory) -> None:
     """Put a run that was stopped or interrupted back in the queue; its worker goes on from the last checkpoint, or from
-    what a teacher has answered so far.
+    what a teacher has answered so far. One that was cut off before it had either begins again.
 
     Raises:
         RunActive: it is still working.
-        RunError: it has no checkpoint, or it is done.
+        RunError: it failed before its first checkpoint, or it is done.
     """
     with _lock(run.path.parent):
-        state = run.status().state
+        status = run.status()
+        state = status.state
         if state not in ENDED:
             raise RunActive(f"The run {run.name!r} is {state.value}; it needs no resuming.")
         if state is State.DONE:
             raise RunError(f"The run {run.name!r} is done.", hint="Start a new run from its model to train it further.")
-        if not has_progress(run):
+        if not (has_progress(run) or begins_again(status)):
             raise RunError(
                 f"The run {run.name!r} ended before its first checkpoint.",
                 hint="Start it again with the same settings.",
             )
         run.stop_file.unlink(missing_ok=True)
+        _mark_waiting(run)  # before its state says that it waits: one that waits has a marker, whoever is killed
         run.update_status(
             state=State.QUEUED,
             phase="",
@@ -73,13 +79,19 @@ def resume(run: RunDirectory) -> None:
             pid=None,
             pid_started=None,
         )
-        _mark_waiting(run)
 
 
 def has_progress(run: RunDirectory) -> bool:
     """Whether an ended run left something to go on from: a checkpoint, or what a teacher has written."""
     answered = any(run.data_dir.glob("*.answers.jsonl"))
     return answered or any(run.checkpoints_dir.glob("checkpoint-*/trainer_state.json"))
+
+
+def begins_again(status: Status) -> bool:
+    """Whether an ended run that has nothing to go on from is simply begun again: one that was cut off from outside before
+    its first checkpoint. One that failed there would fail there again.
+    """
+    return status.state in (State.STOPPED, State.INTERRUPTED) and not status.resumable
 
 
 def dispatch(root: Path) -> list[str]:
@@ -144,6 +156,8 @@ def recover(root: Path) -> None:
     with _lock(root):
         marked = {marker.name.split("-", 1)[1] for marker in _waiting(root)}
         for path in root.iterdir():
+            if path.name.startswith(DRAFT):
+                shutil.rmtree(path, ignore_errors=True)  # whoever made it was killed: nobody else makes runs now
             run = RunDirectory(path)
             if path.name.startswith(".") or path.name in marked or not run.status_file.is_file():
                 continue
@@ -191,6 +205,12 @@ def _still_queued(run: RunDirectory) -> bool:
 
 def _mark_waiting(run: RunDirectory) -> None:
     (_folder(run.path.parent, ".queue") / f"{time.time_ns():020d}-{run.name}").touch()
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    os.replace(part, path)
 
 
 def _waiting(root: Path) -> list[Path]:

@@ -85,6 +85,8 @@ def ensure_standby() -> bool:
     with _lock:
         if _server is not None and _server.process.poll() is None:
             return _server.ready
+        if _server is not None:
+            _server.close()  # it was killed, or could not start
         _server = server = _Standby()
     server.wait_until_ready()
     if not server.ready and server is _server:

@@ -18,6 +18,10 @@ from engine.worker.reporter import Reporter
 _NOT_POINTS = {"train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss", "total_flos"}
 
 
+class TrainedAlready(Exception):
+    """The checkpoint is that of the last step: the run was cut off after it, while it was saving."""
+
+
 class Answers(Protocol):
     """What is asked again and again while a model trains."""
 
@@ -44,13 +48,16 @@ class RunCallback(TrainerCallback):
         self.reporter.phase(State.TRAINING, "Training")
         self.reporter.set(total_steps=state.max_steps, step=state.global_step)
         self.resumed_at = state.global_step
-        if state.global_step:
+        begun_before = bool(state.global_step) or self.reporter.has_points
+        if begun_before:
             self.reporter.run.log_event("resumed", step=state.global_step)
             self._remember(state)
             # every training begins with a measurement: one that the checkpoint has already would be a second point
             if state.global_step in self.measured_before:
                 args.eval_on_start, self.last_measured = False, state.global_step
-        elif args.eval_strategy == "no":
+        if state.global_step >= state.max_steps:
+            raise TrainedAlready  # transformers looks after each step whether it was the last: it would train one more
+        if not state.global_step and args.eval_strategy == "no":
             self._sample(0, model)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
@@ -79,7 +86,7 @@ class RunCallback(TrainerCallback):
         if measured:
             best = (max if self.spec.higher_is_better else min)(measured)
             self.without_gain = len(measured) - 1 - measured.index(best)
-        if (self.reporter.status.best_step or 0) > state.global_step:
+        if (self.reporter.status.best_step or 0) > state.global_step or not state.global_step:
             self.reporter.set(best_step=None, best_value=None)
             self.best.forget()
             self.without_gain = 0

@@ -9,7 +9,8 @@ from engine.config_file import to_yaml
 from engine.models import ModelFacts
 from engine.plan import Plan
 from engine.runs.directory import RunDirectory
-from engine.runs.live import Curve, live
+from engine.runs.history import Curve
+from engine.runs.live import everything
 from engine.runs.status import Status
 from engine.sparkline import sparkline
 from engine.spec import TrainerSpec
@@ -141,7 +142,7 @@ def _licence(base: ModelFacts) -> str:
 
 def _curves(run: RunDirectory, status: Status, spec: TrainerSpec) -> str:
     """Every curve that the run page draws: its first and its last point, and its course."""
-    found: dict[str, Curve] = live(run, 0, 0)["curves"]
+    found: dict[str, Curve] = everything(run)["curves"]
     drawn = {key: f"{chart.title}, {label}" for chart in spec.charts for key, label in chart.series if key in found}
     lines = [f"| {words} (`{key}`) | {_course(found[key])} |" for key, words in drawn.items()]
     if not lines:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from engine.errors import TrainingError
+from engine.runs import events
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State, Status
 
@@ -26,6 +27,12 @@ class Reporter:
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
         self.status: Status = run.written_status()
+        events.mend(run.events_file)
+
+    @property
+    def has_points(self) -> bool:
+        """Whether this run's curves have points: it was begun before, and cut off before its first checkpoint."""
+        return any(event["type"] == "metric" for event in events.read(self.run.events_file)[0])
 
     def set(self, **changes: Any) -> None:
         """Change the status."""

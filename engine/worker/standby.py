@@ -11,6 +11,7 @@ import gc
 import importlib
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -118,9 +119,9 @@ def _job(request: dict[str, Any], channel: Channel) -> int:
     os.chdir(request["cwd"])
     nothing = os.open(os.devnull, os.O_RDWR)
     output = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644) if request["log"] else nothing
+    channel.send({"pid": os.getpid()})  # whoever has given up waiting has found another way: this process ends here
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
-    channel.send({"pid": os.getpid()})
     if request["job"] == "train":
         channel.close()
     return run_job(request["job"], request["args"], channel)
@@ -129,3 +130,4 @@ def _job(request: dict[str, Any], channel: Channel) -> int:
 if __name__ == "__main__":
     preload()
     serve(sys.argv[1])
+    shutil.rmtree(os.path.dirname(sys.argv[1]), ignore_errors=True)  # an owner that was killed leaves it lying

@@ -33,7 +33,7 @@ from engine.runs.mishaps import out_of_memory_kills
 from engine.runs.status import State
 from engine.samples import data_file
 from engine.worker.best import BestWeights, fingerprint
-from engine.worker.callbacks import RunCallback
+from engine.worker.callbacks import RunCallback, TrainedAlready
 from engine.worker.card import model_card
 from engine.worker.failures import LastWords, explained
 from engine.worker.kit import Kit
@@ -189,7 +189,8 @@ class _Work:
         kit.callback = callback = RunCallback(chosen.params, self.reporter, answers, best)
         job: Any = self.spec.build(chosen.params, kit)
         before = fingerprint(job.model)
-        job.train(resume_from_checkpoint=self._checkpoint())
+        with contextlib.suppress(TrainedAlready):
+            job.train(resume_from_checkpoint=self._checkpoint())
         if callback.stopped and self.run.shut_down:  # there is time for the checkpoint, and perhaps for nothing else
             at = f"at step {job.state.global_step} of {job.state.max_steps}, which is saved"
             raise StopRequested(f"{SHUT_DOWN} {at}.", hint="Resume goes on from there.", cause="shutdown")

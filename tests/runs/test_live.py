@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from engine.runs import history
 from engine.runs.directory import RunDirectory
-from engine.runs.live import live
+from engine.runs.live import everything, live
 from engine.runs.status import State
 
 
@@ -183,3 +185,60 @@ def test_the_status_is_the_one_that_is_true(run: RunDirectory) -> None:
         status = live(run, 0, 0)["status"]
         assert (status["state"], status["working"], status["stop_asked"]) == ("training", True, True)
     assert not live(run, 0, 0)["status"]["has_model"]
+
+
+# ---- a long history, read once for all who watch ---------------------------------------------------------------------------
+
+
+def long(run: RunDirectory, first: int, last: int) -> None:
+    """Some 100 bytes a point, written at once."""
+    lines = (
+        json.dumps({"t": step, "type": "metric", "step": step, "values": {"loss": 1.0 / step}}) for step in range(first, last)
+    )
+    with run.events_file.open("a") as file:
+        file.write("".join(line + " " * 40 + "\n" for line in lines))
+
+
+def followed(run: RunDirectory) -> list[int]:
+    """The steps that a page has which is opened now and asks until there is no more."""
+    steps: list[int] = []
+    events = 0
+    while True:
+        seen = live(run, events, 0)
+        steps = ([] if seen["reset"] else steps) + seen["curves"].get("loss", ([], []))[0]
+        events = seen["events"]
+        if not seen["more"]:
+            return steps
+
+
+def test_twenty_who_open_a_long_run_read_it_once(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    long(run, 1, 20_000)
+    reads: list[int] = []
+    read = history._read
+    monkeypatch.setattr(history, "_read", lambda run: reads.append(1) or read(run))
+    first = followed(run)
+    with ThreadPoolExecutor(8) as pool:
+        assert all(steps == first for steps in pool.map(lambda _: followed(run), range(20)))
+    assert len(reads) == 1
+    # what was added since is told to those who have it and to those who come
+    long(run, 20_000, 20_010)
+    assert followed(run)[-1] == 20_009 and len(reads) == 1
+    assert everything(run)["curves"]["loss"][0] == followed(run)
+    assert everything(run)["last"] == [20_009, 20_009]
+    long(run, 20_010, 40_000)
+    assert followed(run)[-1] == 39_999 and len(reads) == 2, "and once so much is new, it is read again"
+
+
+def test_a_long_history_is_forgotten_where_it_is_no_longer_true(run: RunDirectory) -> None:
+    long(run, 1, 20_000)
+    before = live(run, 0, 0)
+    run.log_event("resumed", step=10_000)
+    long(run, 10_001, 10_003)
+    steps = followed(run)
+    assert steps == sorted(set(steps)) and steps[-1] == 10_002, "none of the steps that were thrown away"
+    assert live(run, before["events"], 0)["reset"]
+    # another run of the name, and were it in the same place on the disk
+    run.events_file.write_text("")
+    long(run, 1, 30_000)
+    run.update_status(created=1.0)
+    assert followed(run)[-1] == 29_999

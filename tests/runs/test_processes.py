@@ -155,7 +155,11 @@ from engine.runs import standby, queue
 from engine.runs.directory import runs_root
 queue.recover(runs_root())
 assert standby.ensure_standby()
-print(standby._server.process.pid, *queue.dispatch(runs_root()), flush=True)
+first = standby._server
+first.process.kill()
+first.process.wait()
+assert standby.ensure_standby() and standby._server is not first and not first.folder.exists()
+print(standby._server.process.pid, standby._server.folder, *queue.dispatch(runs_root()), flush=True)
 sys.stdin.read()
 """
 
@@ -170,12 +174,13 @@ def test_a_run_outlives_the_process_that_started_it(
     assert owner.stdin is not None
     assert owner.stdout is not None
     with owner.stdin, owner.stdout:
-        server, name = owner.stdout.readline().split()
+        server, folder, name = owner.stdout.readline().split()
         assert name == "orphan"
-        wait_until(lambda: steps_of(run) or run.status().ended_state, 30)
+        wait_until(lambda: steps_of(run) or run.status().ended_state, START_S)
         owner.kill()
         owner.wait()
     wait_until(lambda: not psutil.pid_exists(int(server)), 10)  # the standby goes with its owner
+    assert not Path(folder).exists()
     reached = len(steps_of(run))
     wait_until(lambda: len(steps_of(run)) > reached + 3)
     assert run.alive, told(run)

@@ -248,7 +248,7 @@ def test_a_stopped_run_goes_on_when_it_is_resumed(runs_root: Path, workers: list
     assert run.status().state is State.STOPPED
 
 
-@pytest.mark.parametrize(("state", "checkpoint"), [(State.DONE, True), (State.STOPPED, False)])
+@pytest.mark.parametrize(("state", "checkpoint"), [(State.DONE, True), (State.FAILED, False)])
 def test_what_cannot_be_resumed_says_why(runs_root: Path, state: State, checkpoint: bool) -> None:
     run = queue.enqueue(params("run"))
     run.update_status(state=state)

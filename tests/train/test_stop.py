@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from engine.runs import queue
 from engine.runs.directory import RunDirectory
+from engine.runs.live import live
 from engine.runs.status import State
 from engine.worker.callbacks import RunCallback
 from engine.worker.causal import CausalTrainer
@@ -193,3 +194,48 @@ def test_the_steps_since_the_last_point_are_told_before_it_ends(
     assert list(series(run, "loss")) == [1, 4, 7, 8, 12]
     tokens = list(series(run, "tokens").values())
     assert tokens == sorted(tokens) and tokens[-1] == 3 * tokens[1], "three times all rows"
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(
+    new_run: Callable[..., RunDirectory], work: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if it had never begun before: each step once, and no best measurement but its own."""
+    data = jsonl(tmp_path / "qa.jsonl", qa(20))
+    whole, run = (new_run(data, name=name, max_steps=3, eval_steps=2, batch_size=2) for name in ("whole", "run"))
+    assert work(whole) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(RunCallback, "on_step_end", lambda *_, **__: (_ for _ in ()).throw(SystemExit))
+        assert work(run) == 1
+    assert series(run, "eval_loss") and not queue.has_progress(run)
+    run.update_status(state=State.INTERRUPTED)  # one that is killed has no time to say that it failed
+    queue.resume(run)
+    assert work(run) == 0, run.status()
+    assert [event["step"] for event in all_events(run, "resumed")] == [0]
+    assert run.status().state is State.DONE and run.status().best_step == whole.status().best_step
+    ours, theirs = (live(one, 0, 0)["curves"] for one in (run, whole))
+    for key in ("loss", "eval_loss"):
+        assert ours[key] == theirs[key]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
+@pytest.mark.parametrize("eval_steps", [2, 3], ids=["measured", "not measured"])
+def test_a_run_that_was_killed_after_its_last_step_makes_no_further_one(
+    new_run: Callable[..., RunDirectory], work: Callable[..., int], tmp_path: Path, peft: bool, eval_steps: int
+) -> None:
+    """Its last checkpoint has all steps; only the model was not saved yet, or not all of it."""
+    run = new_run(
+        jsonl(tmp_path / "qa.jsonl", qa(40)), max_steps=4, save_steps=2, eval_steps=eval_steps, batch_size=2, peft=peft
+    )
+    assert work(run) == 0
+    whole, curves = (run.model_dir / "model.safetensors").read_bytes(), live(run, 0, 0)["curves"]
+    run.model_dir.rename(run.path / ".model.part")
+    run.update_status(state=State.SAVING, ended=None)
+    assert run.status().state is State.INTERRUPTED
+    queue.resume(run)
+    assert work(run) == 0, run.status()
+    assert (run.status().state, run.status().step) == (State.DONE, 4)
+    seen = live(run, 0, 0)["curves"]
+    assert seen["loss"] == curves["loss"] and seen["eval_loss"] == curves["eval_loss"]
+    assert (run.model_dir / "model.safetensors").read_bytes() == whole
