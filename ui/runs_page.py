@@ -1,4 +1,5 @@
-"""The page "Runs": every pipeline and run there is. Drawn by assets/pipeline.js and runs.js from plain addresses."""
+"""The page "Runs": the queue, every pipeline and run there is. Drawn by assets/queue.js, pipeline.js and runs.js from plain
+addresses."""
 
 from __future__ import annotations
 
@@ -10,10 +11,10 @@ from ui.mounting import mounting
 def build(app: gr.Blocks) -> None:
     """Put the page's components in the current route."""
     gr.HTML(
-        '<div class="runs"><h1 class="page-title">Runs</h1><div class="pipelines-list"></div>'
+        '<div class="runs"><h1 class="page-title">Runs</h1><div class="queue-box"></div><div class="pipelines-list"></div>'
         '<div class="runs-list"></div></div>',
         apply_default_css=False,
         elem_id="runs",
         js_on_load=mounting("PipelinePage.list(element.querySelector('.pipelines-list'))")
-        + mounting("Runs.mount(element.querySelector('.runs-list'))"),
+        + mounting("Runs.mount(element.querySelector('.runs-list'), element.querySelector('.queue-box'))"),
     )

@@ -26,7 +26,7 @@ from engine.models import ModelFacts, facts, resolve
 from engine.params import LLMTrainingParams
 from engine.plan import DataFacts, Plan, plan
 from engine.registry import parse, spec_for
-from engine.runs import queue
+from engine.runs import line, queue
 from engine.runs.channel import Channel
 from engine.runs.directory import RunDirectory, write_json
 from engine.runs.mishaps import out_of_memory_kills
@@ -55,6 +55,10 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
     if not lock.acquire(timeout_s=10):
         print(f"Another process works on {run.name} already.", file=sys.stderr)
         return 1
+    if args.get("launched") not in (None, run.written_status().launched):
+        print(f"{run.name} was launched anew meanwhile; this process leaves.", file=sys.stderr)
+        lock.release()
+        return 1
     signal.signal(signal.SIGTERM, lambda *_: run.request_stop())
     transformers.logging.set_verbosity_warning()
     transformers.logging.disable_progress_bar()  # bars are for terminals; this output is a file
@@ -81,7 +85,8 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
             sys.stdout.flush()
         last_words.end()
         lock.release()
-    queue.dispatch(run.path.parent)
+    if not line.attended(run.path.parent):  # an open app starts the next one faster
+        queue.dispatch(run.path.parent)
     return code
 
 

@@ -140,7 +140,9 @@ def test_why_something_was_refused_stays_on_the_screen(page: Page, server: Serve
 
 def test_the_light_switch_is_not_there_before_it_is_heard(page: Page, server: Server) -> None:
     waiting: list[Route] = []
-    page.route("**/shell.js*", lambda route: waiting.append(route))  # a slow line: the script stays away until we let it through
+    page.route(
+        "**/shell.js*", lambda route: waiting.append(route)
+    )  # a slow line: the script stays away until we let it through
     page.goto(f"{server.url}/runs?__theme=dark")
     expect(page.locator(".st-header")).to_be_visible()
     expect(page.locator("[data-theme-toggle]")).to_be_hidden()
@@ -162,9 +164,9 @@ def test_the_light_switch_wins_over_the_address(page: Page, server: Server) -> N
 def test_a_server_that_is_gone_is_said_in_the_list(page: Page, server: Server) -> None:
     page.goto(f"{server.url}/runs")
     expect(page.locator(".runs-list")).to_be_visible()
-    page.route("**/studio/runs", lambda route: route.abort())
+    page.route("**/studio/overview*", lambda route: route.abort())
     expect(page.locator(".runs-list [role=alert]")).to_contain_text("does not answer")
-    page.unroute("**/studio/runs")
+    page.unroute("**/studio/overview*")
     expect(page.locator(".runs-list [role=alert]")).to_have_count(0)
 
 
