@@ -153,6 +153,8 @@
       );
     }
     take(news) {
+      if (this.created != null && this.created !== news.status.created) return this.replaced();
+      this.created = news.status.created;
       this.events = news.events;
       this.log = news.log;
       if (news.reset) {
@@ -193,10 +195,15 @@
       }
       document.title = `${s.state === "training" && s.total_steps ? `${Math.floor((100 * s.step) / s.total_steps)} % ` : ""}${this.name} · AITraining Studio`;
       const waiting = s.waiting_behind ? ` behind ${s.waiting_behind} other${s.waiting_behind === 1 ? "" : "s"}` : "";
-      const words = s.stop_asked
+      const held = s.paused ? `Waiting${waiting}. The queue is paused: nothing is started until it goes on (page Runs)` : "";
+      const words = s.discarded
+        ? "Ending, and then it is deleted, as you asked"
+        : held
+        ? held
+        : s.stop_asked
         ? "Finishing the step and saving, as you asked"
         : s.phase || WORDS[s.state] + (s.state === "queued" ? waiting : "");
-      p.say.textContent = this.ended ? s.reason || WORDS[s.state] + "." : `${words}…`;
+      p.say.textContent = this.ended ? s.reason || WORDS[s.state] + "." : held ? `${held}.` : `${words}…`;
       p.trouble.replaceChildren(
         ...(s.hint && !this.explained ? [el("div", { class: `st-note ${s.state === "failed" ? "error" : "warning"}` }, s.hint)] : []),
       );
@@ -276,19 +283,23 @@
       });
     }
     actions(s) {
-      const key = [s.state, s.stop_asked, s.resumable, s.has_model].join();
+      const waits = s.waiting_behind != null,
+        key = [s.state, waits, s.stop_asked, s.discarded, s.resumable, s.has_model].join();
       if (key === this.offered) return;
       this.offered = key;
       const button = (words, main, onclick, id) =>
         el("button", { type: "button", class: `st-button${main ? " main" : ""}`, id, onclick }, words);
       const link = (words, main, href, id) => el("a", { class: `st-button${main ? " main" : ""}`, href, id }, words);
       const made = [];
-      if (!s.ended_state)
+      if (waits) made.push(button("Take out of the queue", false, () => this.act("cancel"), "stop"));
+      else if (!s.ended_state)
         made.push(
           s.stop_asked
             ? button("End at once", false, () => this.force(), "force")
-            : button("Stop", false, () => this.act("stop"), "stop"),
+            : button("Stop and keep", false, () => this.act("stop"), "stop"),
         );
+      if (!s.ended_state && !s.discarded)
+        made.push(button(waits ? "Delete" : "Stop and discard", false, () => this.discard(waits), "discard"));
       if (["stopped", "interrupted"].includes(s.state) || (s.state === "failed" && s.resumable))
         made.push(button("Resume", true, () => this.act("resume"), "resume"));
       const mine = encodeURIComponent(this.name);
@@ -316,14 +327,35 @@
       )
         this.act("stop", { force: true });
     }
+    async discard(waits) {
+      const what = waits ? `Delete ${this.name}?` : `End ${this.name} and delete it?`,
+        words = waits
+          ? "It is taken out of the queue and deleted. Your data files are not touched."
+          : "It is ended at once. Its checkpoints, curves and log are deleted for good. Your data files are not touched.";
+      if ((await ask(what, words, waits ? "Delete" : "End and delete")) && (await this.act("discard"))) location.assign("/runs");
+    }
+    /** Ask the server for something; with when the run was made, so that it is done to no later run of the same name. */
     async act(what, body) {
+      let said = null;
       try {
-        await post(`${this.address}/${what}`, body);
+        said = await post(`${this.address}/${what}`, { ...body, created: this.created });
         this.parts.refused.replaceChildren();
       } catch (error) {
         this.parts.refused.replaceChildren(note(error));
       }
       this.soon();
+      return said;
+    }
+    /** The run was deleted or renamed, and another one has its name: what is shown here is of the past. */
+    replaced() {
+      this.over = true;
+      this.parts.pill.textContent = "gone";
+      this.parts.pill.dataset.state = "gone";
+      this.parts.actions.replaceChildren();
+      this.parts.say.textContent = "";
+      const words = "The run that this page shows was deleted or renamed, and another run has its name now.";
+      const show = el("button", { type: "button", class: "st-button", onclick: () => location.reload() }, "Show that run");
+      this.parts.trouble.replaceChildren(note(new Error(words)), el("p", {}, show));
     }
     answers() {
       const prompts = new Map(),
@@ -364,7 +396,7 @@
     }
     async tick() {
       if (!this.element.isConnected) return;
-      if (this.asking) return;
+      if (this.asking || this.over) return;
       this.asking = true;
       let wait = this.ended ? 10000 : 1000;
       try {

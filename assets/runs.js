@@ -1,16 +1,27 @@
-/* The list of runs: state, what was trained on what, best loss, duration; rename and delete ask first. */
+/* The list of runs, a part of it at a time: state, what was trained on what, best loss, duration; rename and delete ask first. */
 (() => {
   const { el, number, duration, get, post, pill, note, ask } = window.Page;
   const WORKING = ["queued", "preparing", "training", "evaluating", "saving"];
   const measureWords = (name) => name.replace(/^eval_/, "held-out ").replaceAll("_", " ");
+  const PAGE = 50;
   class Runs {
-    constructor(element) {
+    constructor(element, queue) {
       this.element = element;
+      this.queue = new window.Queue(queue, () => this.soon());
+      this.from = 0;
       this.trouble = el("div");
       this.away = el("div");
       this.list = el("div");
       this.turn = 0;
-      element.replaceChildren(this.trouble, this.away, this.list);
+      this.find = el("input", {
+        type: "search",
+        placeholder: "Find: name, state, trainer, model or data",
+        "aria-label": "Find runs by name, state, trainer, model or data",
+        hidden: true,
+        oninput: () => this.turnTo(0, 200),
+      });
+      this.pager = el("nav", { class: "pager st-actions", "aria-label": "Parts of the list", hidden: true });
+      element.replaceChildren(this.trouble, this.away, el("div", { class: "runs-find" }, this.find), this.list, this.pager);
       this.tick();
     }
     async tick() {
@@ -19,11 +30,20 @@
       let wait = 5000;
       if (!document.hidden) {
         try {
-          const runs = await get("/studio/runs");
+          const words = this.find.value.trim();
+          const { runs, total, queue } = await get(
+            `/studio/overview?from=${this.from}&count=${PAGE}&find=${encodeURIComponent(words)}`,
+          );
           if (turn !== this.turn) return; // asked again meanwhile, after something was done
-          this.show(runs);
+          if (this.from && this.from >= total) {
+            this.from = 0; // what was shown has been deleted
+            return this.tick();
+          }
+          this.show(runs, words);
+          this.parts(total, words);
+          this.queue.show(queue, total > 0 || words !== "");
           this.away.replaceChildren();
-          if (runs.some((r) => WORKING.includes(r.state))) wait = 2000;
+          if (queue.working.length || queue.waiting.length) wait = 2000;
         } catch (error) {
           if (turn !== this.turn) return;
           this.away.replaceChildren(
@@ -33,7 +53,40 @@
       }
       this.timer = setTimeout(() => this.tick(), wait);
     }
-    show(runs) {
+    soon(wait = 0) {
+      clearTimeout(this.timer);
+      this.turn++; // an answer that is on its way is of before
+      this.timer = setTimeout(() => this.tick(), wait);
+    }
+    turnTo(from, wait = 0) {
+      this.from = from;
+      this.soon(wait);
+    }
+    /** Which part of the list this is, and the way to the others. */
+    parts(total, words) {
+      this.find.hidden = total <= PAGE && !words && document.activeElement !== this.find;
+      this.pager.hidden = total <= PAGE;
+      const key = [this.from, total].join();
+      if (key === this.pagerKey) return;
+      this.pagerKey = key;
+      const held = this.pager.contains(document.activeElement) ? document.activeElement.textContent : null;
+      const button = (words, from, disabled) =>
+        el("button", { type: "button", class: "st-button small", disabled, onclick: () => this.turnTo(from) }, words);
+      const n = (value) => value.toLocaleString("en");
+      this.pager.replaceChildren(
+        button("Newer", Math.max(0, this.from - PAGE), this.from === 0),
+        button("Older", this.from + PAGE, this.from + PAGE >= total),
+        el("span", { class: "st-soft", role: "status" }, `${n(this.from + 1)} to ${n(Math.min(this.from + PAGE, total))} of ${n(total)}`),
+      );
+      const buttons = [...this.pager.querySelectorAll("button:not([disabled])")];
+      if (held) (buttons.find((one) => one.textContent === held) ?? buttons[0])?.focus();
+    }
+    show(runs, words) {
+      if (!runs.length && words) {
+        this.rows = null;
+        this.list.replaceChildren(el("div", { class: "empty" }, el("p", {}, "No run has these words.")));
+        return;
+      }
       if (!runs.length) {
         this.rows = null;
         this.list.replaceChildren(
@@ -157,14 +210,13 @@
     }
     async act(r, what, body) {
       try {
-        await post(`/studio/runs/${encodeURIComponent(r.name)}/${what}`, body);
+        await post(`/studio/runs/${encodeURIComponent(r.name)}/${what}`, { ...body, created: r.created });
         this.trouble.replaceChildren();
       } catch (error) {
         this.trouble.replaceChildren(note(error));
       }
-      clearTimeout(this.timer);
-      this.tick();
+      this.soon();
     }
   }
-  window.Runs = { mount: (element) => new Runs(element) };
+  window.Runs = { mount: (element, queue) => new Runs(element, queue) };
 })();

@@ -18,13 +18,16 @@ from engine.params import LLMTrainingParams, flag, form_of
 from engine.pipelines import door as pipelines
 from engine.registry import parse as validate
 from engine.registry import spec_for, specs
+from engine.runs import door as queue
 from engine.runs.directory import RunDirectory, runs_root
+from engine.runs.discard import discard as discard_run
+from engine.runs.queue import stop as stop_run
 from engine.runs.report import model_file, model_files, run_events, run_report
 from engine.samples import PREFIX as SAMPLE_PREFIX
 from engine.samples import Sample, data_file, samples
 from engine.spec import Chart, Form, RowKind, TrainerSpec
 from engine.sweeps import door as sweeps
-from engine.uploads import store_upload
+from engine.uploads import own_name, store_upload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,10 +70,12 @@ __all__ = [
     "model_file",
     "model_files",
     "open_app",
+    "own_name",
     "pipelines",
     "plan",
     "presets",
     "push",
+    "queue",
     "read_settings",
     "recommend",
     "remedied",
@@ -235,27 +240,32 @@ def start(params: LLMTrainingParams, *, request_id: str | None = None) -> str:
 
     The same `request_id` always gives the same run, however often and from wherever it is asked.
     """
-    from engine.runs import queue
+    from engine.runs.queue import dispatch, enqueue
 
-    run = queue.enqueue(params, request_id=request_id)
-    queue.dispatch(run.path.parent)
+    run = enqueue(params, request_id=request_id)
+    dispatch(run.path.parent)
     return run.name
 
 
-def stop(name: str, *, force: bool = False) -> None:
-    """Finish the step, save and end; `force` ends the process at once."""
-    from engine.runs import queue
+def stop(name: str, *, force: bool = False, discard: bool = False, created: float | None = None) -> bool:
+    """Finish the step, save and end; `force` ends the process at once; `discard` ends it at once and deletes the run: False
+    when its worker could not be ended yet, and it is deleted as soon as it is. With `created` only the run that was made then
+    is meant, here and below, and no later one of its name."""
+    run = RunDirectory.open(name, created=created)
+    if discard:
+        return discard_run(run)
+    stop_run(run, force=force)
+    return True
 
-    queue.stop(RunDirectory.open(name), force=force)
 
-
-def resume(name: str) -> None:
+def resume(name: str, *, created: float | None = None) -> None:
     """Go on from the last checkpoint of a run that was stopped or interrupted."""
-    from engine.runs import queue
+    from engine.runs.queue import dispatch
+    from engine.runs.queue import resume as go_on
 
-    run = RunDirectory.open(name)
-    queue.resume(run)
-    queue.dispatch(run.path.parent)
+    run = RunDirectory.open(name, created=created)
+    go_on(run)
+    dispatch(run.path.parent)
 
 
 def runs() -> list[RunSummary]:
@@ -293,17 +303,17 @@ def push(name: str, model_id: str | None = None, *, private: bool | None = None)
     return upload(run, model_id or params.hub_model_id, private=params.hub_private if private is None else private)
 
 
-def rename_run(name: str, new: str) -> None:
+def rename_run(name: str, new: str, *, created: float | None = None) -> None:
     from engine.runs.listing import rename
 
-    rename(RunDirectory.open(name), new)
+    rename(RunDirectory.open(name, created=created), new)
 
 
-def delete_run(name: str) -> None:
+def delete_run(name: str, *, created: float | None = None) -> None:
     """Delete a run and all it wrote; refused while it works. Touches nothing outside its directory."""
     from engine.runs.listing import delete
 
-    delete(RunDirectory.open(name))
+    delete(RunDirectory.open(name, created=created))
 
 
 def live(name: str, events_offset: int = 0, log_offset: int = 0) -> dict[str, Any]:

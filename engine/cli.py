@@ -20,11 +20,13 @@ from typing import Any
 from engine import api, hosting
 from engine.deploy.command_line import add_command as add_deploy_command
 from engine.dry_run import dry_run, told
-from engine.errors import FieldProblem, ParamError, RunError, StudioError
+from engine.errors import FieldProblem, ParamError, StudioError
 from engine.export.command_line import add_command as add_export_command
 from engine.flag_help import FlagHelp
 from engine.flags import PlainErrors, add_flags, given_values, known_trainer, take_older
 from engine.pipelines.command_line import add_commands as add_pipeline_commands
+from engine.runs.command_line import add_commands as add_queue_commands
+from engine.runs.command_line import tell_pause
 from engine.runs.status import ENDED, State
 from engine.sweeps.command_line import add_commands as add_sweep_commands
 from engine.terminal_wizard import asked_words
@@ -105,10 +107,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     runs = command("runs", "List the runs.", _runs)
     runs.add_argument("--json", action="store_true", help="Print a JSON list instead of a table.")
 
-    stop = command("stop", "Finish the step, save, and end a run.", _stop)
-    stop.add_argument("name", help="The run's name.")
-    stop.add_argument("--force", action="store_true", help="End the process at once, without saving.")
-    stop.add_argument("--json", action="store_true", help=_JSON)
+    add_queue_commands(command)
 
     resume = command("resume", "Go on from the last checkpoint of a stopped or interrupted run.", _resume)
     resume.add_argument("name", help="The run's name.")
@@ -212,7 +211,8 @@ def _tell_findings(name: str) -> None:
 
 
 def _left_alone(name: str, args: argparse.Namespace) -> int:
-    """The run is in the queue or has begun, and needs nobody to go on."""
+    """The run is in the queue or has begun, and needs nobody to go on, unless the queue is paused."""
+    tell_pause(api.runs_root())
     if args.json:
         print(json.dumps(api.run_report(name), indent=1, ensure_ascii=False))
     else:
@@ -222,6 +222,7 @@ def _left_alone(name: str, args: argparse.Namespace) -> int:
 
 def _runs(args: argparse.Namespace) -> int:
     rows = [summary.to_dict() for summary in api.runs()]
+    tell_pause(api.runs_root())
     if args.json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
@@ -245,22 +246,6 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         cells = (row["name"], row["state"], row["trainer"], row["model"], f"{row['step']}/{row['total_steps']}")
         table.add_row(*(Text(str(cell)) for cell in cells), "" if best is None else f"{best:.4f}")
     Console().print(table)
-
-
-def _stop(args: argparse.Namespace) -> int:
-    from engine.runs.launcher import wait_until_stopped
-
-    before = api.run_status(args.name)
-    if before.ended_state:
-        raise RunError(f"The run {args.name!r} has ended already: it is {before.state.value}.", hint="Nothing was stopped.")
-    api.stop(args.name, force=args.force)
-    status = wait_until_stopped(args.name)
-    print(
-        json.dumps(api.run_report(args.name), indent=1, ensure_ascii=False)
-        if args.json
-        else f"{args.name}: {status.state.value}"
-    )
-    return 0 if status.ended_state else 1
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def _probe(_tick: int) -> Device:
 def _nvidia() -> Device | None:
     """The first GPU that programs may use; None where there is none, or PyTorch was built without CUDA."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if (visible is not None and visible.strip() in ("", "-1")) or not shutil.which("nvidia-smi") or not _torch_knows_cuda():
+    if not _cuda_is_here(visible):
         return None
     chosen = ["-i", visible.split(",")[0].strip()] if visible else []
     asked = "name,memory.total,memory.free,compute_cap"
@@ -68,13 +68,39 @@ def _nvidia() -> Device | None:
     return Device(
         kind="cuda",
         name=name,
-        cores=_cores(),
+        cores=cores(),
         memory_total=int(total) << 20 if total.isdigit() else memory.total,
         memory_free=int(free) << 20 if free.isdigit() else memory.available,
         bf16=new,
         flash_attention=new and _installed("flash_attn"),
         quantization=_installed("bitsandbytes"),
     )
+
+
+def gpus() -> tuple[str, ...]:
+    """Every NVIDIA GPU that programs may use, each by what CUDA_VISIBLE_DEVICES calls it; empty where there is none."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return _listed(visible) if _cuda_is_here(visible) else ()
+
+
+@cache
+def _listed(visible: str | None) -> tuple[str, ...]:
+    """Asked once: cards neither come nor go while a program lives."""
+    if visible:
+        return tuple(one.strip() for one in visible.split(",") if one.strip())
+    # by their own names: PyTorch numbers them by speed, nvidia-smi by their place in the machine
+    asked = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return tuple(line.strip() for line in done.stdout.splitlines() if line.strip()) if done.returncode == 0 else ()
+
+
+def _cuda_is_here(visible: str | None) -> bool:
+    """Whether there is a driver, a PyTorch that can use it, and nobody who hides the cards from us."""
+    hidden = visible is not None and visible.strip() in ("", "-1")
+    return not hidden and shutil.which("nvidia-smi") is not None and _torch_knows_cuda()
 
 
 def _apple() -> Device:
@@ -89,14 +115,15 @@ def _cpu() -> Device:
     return Device(
         kind="cpu",
         name=_cpu_name(),
-        cores=_cores(),
+        cores=cores(),
         memory_total=total,
         memory_free=min(memory.available, total),
         bf16=not _held_back() and any(flag in _cpu_flags() for flag in _CPU_BF16),
     )
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -8,21 +8,24 @@ import traceback
 
 from engine import hosting
 from engine.preview import close_preview
-from engine.runs import queue, standby
+from engine.runs import discard, line, places, queue, standby
 from engine.runs.directory import runs_root
+from engine.runs.lock import FileLock
 from engine.runs.shutdown import shut_down
 
 _closing = threading.Event()
 _LOOK_S = 2.0
+_DISPATCH = "dispatch"
 
 
 def open_app() -> None:
     """Warm the standby worker up and start what is queued, in the background, until `close_app`."""
     _closing.clear()
+    places.places()  # a wrong wish is told now, and not once a second
     queue.recover(runs_root())
     if os.environ.get("AITRAINING_STANDBY", "1") != "0":
         threading.Thread(target=_keep_standby, name="standby", daemon=True).start()
-    threading.Thread(target=_dispatch_forever, name="dispatch", daemon=True).start()
+    threading.Thread(target=_dispatch_forever, name=_DISPATCH, daemon=True).start()
 
 
 # What is killed for not having ended gets half a minute on most hosts; the rest is for our own end.
@@ -32,6 +35,9 @@ _SAVING_S = 22.0
 def close_app() -> None:
     """Stop dispatching and let the standby go; runs go on, except in a container, which ends with us: there they save."""
     _closing.set()
+    for thread in threading.enumerate():
+        if thread.name == _DISPATCH:
+            thread.join(10)  # a run that is just being started is started
     if hosting.here().contained:
         for name in shut_down(runs_root(), _SAVING_S):
             print(f"{name} is interrupted; Resume goes on from its last checkpoint.", flush=True)
@@ -48,9 +54,15 @@ def _keep_standby() -> None:
 
 
 def _dispatch_forever() -> None:
+    attending: FileLock | None = None
     while not _closing.wait(1.0):
         try:
-            queue.dispatch(runs_root())
+            root = runs_root()
+            attending = attending or line.attend(root)
+            queue.dispatch(root)
+            discard.sweep(root)
         except Exception:  # one bad moment (a full disk, a folder taken away) must not stop the queue for good
             traceback.print_exc()
             _closing.wait(10.0)
+    if attending is not None:
+        attending.release()

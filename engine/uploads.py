@@ -23,3 +23,8 @@ def store_upload(path: str | Path, name: str) -> str:
     else:
         shutil.move(source, target)
     return str(target)
+
+
+def own_name(data_path: str) -> str:
+    """What a person calls this data: an uploaded file by the name it came with, anything else as it is."""
+    return re.sub(r"^.*[/\\]\.uploads[/\\][0-9a-f]{16}[/\\]", "", data_path)

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from engine.notebook import NotebookProgress, in_notebook
-from engine.runs import events, queue
+from engine.runs import events, line, queue
 from engine.runs.directory import RunDirectory, runs_root
-from engine.runs.status import Status
+from engine.runs.status import State, Status
 from engine.sparkline import sparkline
 
 # Where a run stands, and what has happened in it since.
@@ -74,12 +74,12 @@ def _with_bar(run: RunDirectory, console: Console, ticks: Ticks) -> Status:
         task, status = progress.add_task("queued", total=None, left=""), run.status()
         for status, new in ticks:
             losses += _losses(new)
-            doing = status.phase or status.state.value
+            doing = status.phase or _stands(run, status)
             curve = f"  loss {losses[-1]:.4f} {sparkline(losses, _WIDTH)}" if losses else ""
             total = status.total_steps or None
             progress.update(task, completed=status.step, total=total, description=doing + curve, left=pace.left(status))
-            for line in _warnings(new):
-                progress.console.print(line, markup=False)
+            for words in _warnings(new):
+                progress.console.print(words, markup=False)
         return status
 
 
@@ -88,8 +88,8 @@ def _in_notebook(run: RunDirectory, ticks: Ticks) -> Status:
     for status, new in ticks:
         losses += _losses(new)
         output.show(run.name, status, losses, pace.left(status))
-        for line in _warnings(new):
-            print(line)
+        for words in _warnings(new):
+            print(words)
     return status
 
 
@@ -106,12 +106,18 @@ def _warnings(new: Iterable[events.Event]) -> list[str]:
 def _with_lines(run: RunDirectory, ticks: Ticks) -> Status:
     said, status = "", run.status()
     for status, new in ticks:
-        for line in _lines(new):
-            print(line, file=sys.stderr, flush=True)
-        if status.state.value != said:
-            said = status.state.value
+        for words in _lines(new):
+            print(words, file=sys.stderr, flush=True)
+        if _stands(run, status) != said:
+            said = _stands(run, status)
             print(f"{run.name}: {said}", file=sys.stderr, flush=True)
     return status
+
+
+def _stands(run: RunDirectory, status: Status) -> str:
+    """The run's state in words; of one that is held up by a paused queue, that it is."""
+    held = status.state is State.QUEUED and line.is_paused(run.path.parent)
+    return f"{status.state.value}, and the queue is paused: `aitraining queue continue`" if held else status.state.value
 
 
 def _lines(new: Iterable[events.Event]) -> Iterable[str]:

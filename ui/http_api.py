@@ -53,7 +53,11 @@ def routes() -> list[BaseRoute]:
         Route("/studio/api/runs", start, methods=["POST"]),
         Route("/studio/api/runs/{name}", run, methods=["GET"]),
         Route("/studio/api/runs/{name}", delete, methods=["DELETE"]),
+        Route("/studio/api/queue", queue, methods=["GET"]),
+        Route("/studio/api/queue", set_queue, methods=["POST"]),
         Route("/studio/api/runs/{name}/events", events),
+        Route("/studio/api/runs/{name}/move", move, methods=["POST"]),
+        Route("/studio/api/runs/{name}/cancel", cancel, methods=["POST"]),
         Route("/studio/api/runs/{name}/stop", stop, methods=["POST"]),
         Route("/studio/api/runs/{name}/resume", resume, methods=["POST"]),
         Route("/studio/api/runs/{name}/model", model),
@@ -143,8 +147,8 @@ async def run(request: Request) -> Response:
 
 
 async def delete(request: Request) -> Response:
-    """Delete a run and all it wrote; refused while it works."""
-    return await _answer(request, lambda: api.delete_run(_name(request)))
+    """Delete a run and all it wrote; refused while it works. `?created=` means the run that was made then, and no other."""
+    return await _answer(request, lambda: api.delete_run(_name(request), created=_created(request)))
 
 
 async def events(request: Request) -> Response:
@@ -154,11 +158,13 @@ async def events(request: Request) -> Response:
 
 
 async def stop(request: Request) -> Response:
-    """Finish the step, save and end; `{"force": true}` ends it at once. Returns without waiting."""
+    """Finish the step, save and end; `{"force": true}` ends it at once. Returns without waiting. `{"discard": true}` ends it at
+    once and deletes it: `deleted` says whether it is gone already, or will be as soon as its process is."""
 
     def work(values: dict[str, Any]) -> dict[str, Any]:
-        api.stop(_name(request), force=values.get("force") is True)
-        return api.run_report(_name(request))
+        name, discard = _name(request), values.get("discard") is True
+        done = api.stop(name, force=values.get("force") is True, discard=discard, created=values.get("created"))
+        return {"name": name, "deleted": done} if discard else api.run_report(name)
 
     return await _answer_body(request, work)
 
@@ -167,8 +173,48 @@ async def resume(request: Request) -> Response:
     """Go on from the last checkpoint."""
 
     def work(values: dict[str, Any]) -> dict[str, Any]:
-        api.resume(_name(request))
+        api.resume(_name(request), created=values.get("created"))
         return api.run_report(_name(request))
+
+    return await _answer_body(request, work)
+
+
+async def cancel(request: Request) -> Response:
+    """Take a run that waits out of the queue; refused when it has begun."""
+
+    def work(values: dict[str, Any]) -> dict[str, Any]:
+        api.queue.cancel(_name(request), created=values.get("created"))
+        return api.run_report(_name(request))
+
+    return await _answer_body(request, work)
+
+
+async def move(request: Request) -> Response:
+    """Let a run that waits wait elsewhere: `{"to": "up"}`, `down`, `first`, `last`, a place from 1. Answers with the queue."""
+
+    def work(values: dict[str, Any]) -> dict[str, Any]:
+        to = values.get("to")
+        if not isinstance(to, (str, int)) or isinstance(to, bool):
+            raise Refused(400, 'Say where to: {"to": "up"}, "down", "first", "last", or a number from 1.')
+        api.queue.move(_name(request), to, created=values.get("created"))
+        return api.queue.now().to_dict()
+
+    return await _answer_body(request, work)
+
+
+async def queue(request: Request) -> Response:
+    """The queue: whether it is paused, how many may work at once, which do, and which wait, the next one first."""
+    return await _answer(request, lambda: api.queue.now().to_dict())
+
+
+async def set_queue(request: Request) -> Response:
+    """`{"paused": true}` starts nothing from now on, `{"paused": false}` goes on. Answers with the queue."""
+
+    def work(values: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(values.get("paused"), bool):
+            raise Refused(400, 'Say {"paused": true} or {"paused": false}.')
+        api.queue.pause() if values["paused"] else api.queue.go_on()
+        return api.queue.now().to_dict()
 
     return await _answer_body(request, work)
 
@@ -235,6 +281,14 @@ async def resume_sweep(request: Request) -> Response:
 
 def _name(request: Request) -> str:
     return request.path_params["name"]
+
+
+def _created(request: Request) -> float | None:
+    text = request.query_params.get("created")
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        raise Refused(400, "`created` is a number: the one that the run's own answer has.") from None
 
 
 async def _answer_body(request: Request, work: Callable[[dict[str, Any]], Any], status: int = 200) -> Response:

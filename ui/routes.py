@@ -28,6 +28,8 @@ ASSETS = Path(__file__).resolve().parent.parent / "assets"
 STATIC_SUFFIXES = frozenset({".css", ".js", ".svg", ".woff2"})
 # uPlot draws the curves; its file comes with the package that carries it.
 UPLOT = {"uplot.js": "uplot.iife.min.js", "uplot.css": "uplot.min.css"}
+# Lines of the list of runs that are shown at once.
+PAGE = 50
 _FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
@@ -36,6 +38,8 @@ def routes() -> list[BaseRoute]:
     return [
         Route("/studio/static/{name}", static),
         Route("/studio/runs", run_list),
+        Route("/studio/overview", overview),
+        Route("/studio/queue/{action}", act_on_queue, methods=["POST"]),
         Route("/studio/runs/{name}/about", about),
         Route("/studio/runs/{name}/findings", findings),
         Route("/studio/runs/{name}/live", live),
@@ -78,6 +82,21 @@ def run_list(request: Request) -> Response:
     return answered(found)
 
 
+def overview(request: Request) -> Response:
+    """What the list of runs shows now: runs from place `from` on, `count` of those that have the words of `find`, how many
+    there are, and the queue with its lines."""
+
+    def found() -> dict[str, Any]:
+        count = min(_offset(request, "count") or PAGE, 200)
+        runs, total, queue, waiting = api.queue.overview(_offset(request, "from"), count, request.query_params.get("find", ""))
+        pipelines = api.pipelines.of_runs()
+        lines = [{**line, "data": api.own_name(line["data_path"]), "pipeline": pipelines.get(line["name"])} for line in waiting]
+        shown = {**queue.to_dict(), "waiting": lines, "more": len(queue.waiting) - len(lines)}
+        return {"runs": [_listed(run, pipelines) for run in runs], "total": total, "queue": shown}
+
+    return answered(found)
+
+
 def _listed(run: Any, pipelines: dict[str, str]) -> dict[str, Any]:
     """A line of the list: also the pipeline that it belongs to, and the metrics that say how good it is (the held-out one,
     and its like in training)."""
@@ -109,7 +128,7 @@ def _about(name: str) -> dict[str, Any]:
         "sweep": api.sweeps.of_runs().get(name),
         "trainer": spec.title,
         "model": params.model,
-        "data": params.data_path,
+        "data": api.own_name(params.data_path),
         "judged_by": spec.judged_by,
         "headline": spec.headline,
         "makes": spec.makes,
@@ -162,18 +181,35 @@ async def asked_with(request: Request) -> dict[str, Any]:
 
 
 async def act(request: Request) -> Response:
-    """Stop, resume, rename or delete a run."""
+    """Stop, discard, resume, rename or delete a run, take it out of the queue or move it there. The wish says when the run
+    that its page showed was made: a later one of the same name is another run, and nothing is done to it."""
     refused = refuse(request)
     if refused is not None:
         return refused
     name, action = request.path_params["name"], request.path_params["action"]
     body = await asked_with(request)
+    meant: dict[str, Any] = {"created": body.get("created")}
     work: dict[str, Callable[[], Any]] = {
-        "stop": lambda: api.stop(name, force=bool(body.get("force"))),
-        "resume": lambda: api.resume(name),
-        "rename": lambda: api.rename_run(name, str(body.get("to", "")).strip()),
-        "delete": lambda: api.delete_run(name),
+        "stop": lambda: api.stop(name, force=bool(body.get("force")), **meant),
+        "discard": lambda: api.stop(name, discard=True, **meant),
+        "resume": lambda: api.resume(name, **meant),
+        "rename": lambda: api.rename_run(name, str(body.get("to", "")).strip(), **meant),
+        "delete": lambda: api.delete_run(name, **meant),
+        "cancel": lambda: api.queue.cancel(name, **meant),
+        "move": lambda: api.queue.move(name, str(body.get("to", "")), **meant),
     }
+    if action not in work:
+        return PlainTextResponse("There is no such action.", status_code=404)
+    return await run_in_threadpool(answered, work[action])
+
+
+async def act_on_queue(request: Request) -> Response:
+    """Pause the queue, or let it go on."""
+    refused = refuse(request)
+    if refused is not None:
+        return refused
+    work: dict[str, Callable[[], Any]] = {"pause": api.queue.pause, "continue": api.queue.go_on}
+    action = request.path_params["action"]
     if action not in work:
         return PlainTextResponse("There is no such action.", status_code=404)
     return await run_in_threadpool(answered, work[action])

@@ -24,6 +24,7 @@ from gradio.routes import App
 from starlette.middleware import Middleware
 
 from engine import api
+from engine.errors import StudioError
 from ui import (
     home,
     hosted,
@@ -169,7 +170,11 @@ def serve() -> int:
             file=sys.stderr,
         )
         return 1
-    api.open_app()
+    try:
+        api.open_app()
+    except StudioError as error:
+        print(error, file=sys.stderr)
+        return 1
     print(f"{TITLE} is at http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}  (Ctrl-C ends it)", flush=True)  # noqa: S104 - words
     _wait_for_end()
     api.close_app()

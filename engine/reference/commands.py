@@ -43,6 +43,10 @@ _ENVIRONMENT = (
     ),
     ("`AITRAINING_ALLOW_PYTHON_REWARDS`", "`1` lets whoever opens the page name a Python file that scores answers"),
     ("`AITRAINING_TEACHER_KEY`", "the key of a teacher's server, for prompt distillation; written nowhere"),
+    (
+        "`AITRAINING_PLACES`",
+        "how many runs are at work at once; without it one a GPU, and one on a processor, whose cores several would share",
+    ),
     ("`AITRAINING_STANDBY`", "`0` keeps no process warm; runs then start some seconds later"),
     ("`HF_TOKEN`, `HF_HOME`, `HF_HUB_OFFLINE`", "the Hugging Face Hub's own: login, where downloads are kept, no network"),
 )

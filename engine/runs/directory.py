@@ -70,15 +70,19 @@ class RunDirectory:
         self.model_dir = path / "model"
 
     @classmethod
-    def open(cls, name: str, root: Path | None = None) -> RunDirectory:
-        """The run called `name`.
+    def open(cls, name: str, root: Path | None = None, *, created: float | None = None) -> RunDirectory:
+        """The run called `name`; with `created`, the one that was made then and no later one of its name.
 
         Raises:
             RunNotFound: there is none, or the name could point outside the runs folder.
+            RunError: the run that was made then is gone, and another has its name.
         """
         run = cls((root or runs_root()) / name)
         if not re.fullmatch(NAME_PATTERN, name) or not run.status_file.is_file():
             raise RunNotFound(f"There is no run called {name!r}.", hint="The Runs page lists those there are.")
+        if created is not None and run.created != created:
+            what = f"The run {name!r} that was meant is gone: it was deleted or renamed, and another run has its name now."
+            raise RunError(what, hint="Nothing was done. Load the page again to see the run that is there now.")
         return run
 
     @classmethod
@@ -126,6 +130,23 @@ class RunDirectory:
         return read_json(self.plan_file) if self.plan_file.is_file() else {}
 
     @property
+    def created(self) -> float | None:
+        """When the run was made; None for a folder that holds none."""
+        try:
+            return self.written_status().created
+        except (OSError, RunError):
+            return None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits to be started; a place in the line alone does not say so, since a run may be stopped there."""
+        try:
+            written = self.written_status()
+        except (OSError, RunError):
+            return False  # gone, or damaged: nobody can start it
+        return written.state is State.QUEUED and written.launched is None
+
+    @property
     def alive(self) -> bool:
         """Whether a worker holds this run's lock right now."""
         return is_held(self.lock_file)
@@ -137,10 +158,13 @@ class RunDirectory:
         """status.json as it stands.
 
         Raises:
+            RunNotFound: it was deleted meanwhile.
             RunError: it was damaged (a full disk, a hand that edited it).
         """
         try:
             return Status.from_dict(read_json(self.status_file))
+        except FileNotFoundError:
+            raise RunNotFound(f"There is no run called {self.name!r} any more.", hint="It was deleted or renamed.") from None
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise RunError(
                 f"The state of the run {self.name!r} cannot be read: {self.status_file} is damaged.",

@@ -13,11 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from engine.runs import standby
 from engine.runs.channel import Channel
 from engine.runs.directory import RunDirectory, write_json
+from engine.runs.family import Family
 from engine.runs.lock import FileLock
 from engine.runs.status import Status
 
@@ -56,12 +55,16 @@ def worker_environment() -> dict[str, str]:
     }
 
 
-def start_worker(run: RunDirectory) -> int:
-    """Start the process that trains `run` and return its pid. It outlives us."""
+def start_worker(run: RunDirectory, environment: dict[str, str] | None = None) -> int:
+    """Start the process that trains `run`, with `environment` over its own, and return its pid. It outlives us.
+
+    The worker is told when it was launched: should it come to life after the run was launched anew, it leaves.
+    """
     run.stop_file.unlink(missing_ok=True)
     run.pid_file.unlink(missing_ok=True)
-    run.update_status(launched=time.time(), started=None, ended=None)
-    args = {"run": str(run.path)}
+    launched = time.time()
+    run.update_status(launched=launched, started=None, ended=None)
+    args = {"run": str(run.path), "launched": launched, "environment": environment or {}}
     warm = standby.ask("train", args, log=run.log_file, env=_settings())
     if warm is not None:
         pid, channel = warm
@@ -140,40 +143,43 @@ def _started(argv: list[str], output: Any, handed_on: list[int]) -> subprocess.P
     )
 
 
+def end_now(run: RunDirectory) -> None:
+    """Kill a worker and all of its process group; for work of which nothing is to be kept."""
+    run.request_stop()
+    _end(run, signal.SIGKILL)
+
+
 def _end_later(run: RunDirectory) -> None:
-    began = time.time()
+    began, family = time.time(), _family(run)
     while not _gone(run, 1.0):
+        family = family or _family(run)
         if time.time() - max(began, run.last_sign_of_life()) > GRACE_S:
             _end(run)
             return
+    if family is not None:
+        family.end_those_left(TERM_S)
 
 
-def _end(run: RunDirectory) -> None:
-    """SIGTERM to the whole process group, then SIGKILL. Only ever to the process that wrote this run's status."""
-    for which, wait_s in ((signal.SIGTERM, TERM_S), (signal.SIGKILL, TERM_S)):
-        group = _group(run)
-        if group is None:
-            return
-        try:
-            os.killpg(group, which)
-        except ProcessLookupError:
-            return
-        if _gone(run, wait_s):
-            return
+def _end(run: RunDirectory, *how: signal.Signals) -> None:
+    """SIGTERM to the whole process group, then SIGKILL (or only `how`); what is left of the group when the worker is gone is
+    killed. Only ever the group of the process that wrote this run's status."""
+    family = _family(run)
+    if family is None:
+        return
+    for which in how or (signal.SIGTERM, signal.SIGKILL):
+        family.signal(which)
+        if _gone(run, TERM_S):
+            break
+    family.end_those_left(TERM_S)
 
 
-def _group(run: RunDirectory) -> int | None:
-    """The process group of this run's worker; None when it is gone, even if another process has its number now."""
+def _family(run: RunDirectory) -> Family | None:
+    """This run's worker and its group; None when it is gone, even if another process has its number now."""
+    if run.status().ended_state:
+        return None
     status = run.written_status()
     pid = status.pid if status.pid_started else run.started_pid
-    if pid is None or run.status().ended_state:
-        return None
-    try:
-        process = psutil.Process(pid)
-        same = status.pid_started is None or abs(process.create_time() - status.pid_started) < 2
-        return os.getpgid(pid) if same and os.getpgid(pid) == pid else None
-    except (psutil.NoSuchProcess, ProcessLookupError):
-        return None
+    return None if pid is None else Family.of(pid, status.pid_started)
 
 
 def _gone(run: RunDirectory, timeout_s: float) -> bool:

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engine.runs import events, history, queue
+from engine.runs import discard, events, history, line, queue
 from engine.runs.directory import RunDirectory
 from engine.runs.status import WORKING
 
@@ -73,6 +73,8 @@ def _status(run: RunDirectory, status: Any) -> dict[str, Any]:
         "working": status.state in WORKING,
         "ended_state": status.ended_state,
         "waiting_behind": queue.position(run.name, run.path.parent),
+        "paused": run.waits and line.is_paused(run.path.parent),
+        "discarded": discard.is_discarded(run),
         "stop_asked": run.stop_requested and not status.ended_state,
         "has_model": run.model_dir.is_dir(),
         "now": time.time(),

@@ -1,7 +1,7 @@
-"""The queue of one device. Any process may put a run in or start the next one; none of them owns the queue.
+"""The queue. Any process may put a run in or start the next one; none of them owns the queue.
 
-A marker file per waiting run under `.queue/` and per started run under `.active/` keeps this cheap however many runs
-there are; the run's own status is the truth, and a marker that contradicts it is dropped.
+A marker file per waiting run (line.py) and per started run, under `.active/`, which holds its place (places.py), keeps this
+cheap however many runs there are; the run's own status is the truth, and a marker that contradicts it is dropped.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 
 from engine.errors import RunActive, RunError
 from engine.params import LLMTrainingParams
-from engine.runs import launcher
-from engine.runs.directory import DRAFT, RunDirectory, make_root, runs_root
-from engine.runs.lock import FileLock
+from engine.runs import discard, launcher, line
+from engine.runs.directory import DRAFT, RunDirectory, runs_root
+from engine.runs.places import Place, places
 from engine.runs.status import ENDED, State, Status
 
 
@@ -28,12 +28,12 @@ def enqueue(params: LLMTrainingParams, *, request_id: str | None = None, root: P
         RunNameTaken: the wished name is in use.
     """
     root = root or runs_root()
-    with _lock(root):
-        request = _folder(root, ".requests") / hashlib.sha256((request_id or "").encode()).hexdigest()[:32]
+    with line.lock(root):
+        request = line.folder(root, ".requests") / hashlib.sha256((request_id or "").encode()).hexdigest()[:32]
         if request_id and request.is_file():
             name, _, born = request.read_text().partition("\n")
             same = RunDirectory(root / name)
-            if born and _created(same) == float(born):  # else it was deleted or renamed, and the name may be another's now
+            if born and same.created == float(born):  # else it was deleted or renamed, and the name may be another's now
                 return same
         name = params.project_name or _free_name(root, params)
         run, born = RunDirectory(root / name), time.time()
@@ -41,7 +41,7 @@ def enqueue(params: LLMTrainingParams, *, request_id: str | None = None, root: P
         # the run comes last: whoever is killed before has promised nothing, and what lies about is no run and is dropped
         if request_id:
             _replace(request, f"{name}\n{born!r}")
-        _mark_waiting(run)
+        line.join(root, name)
         return RunDirectory.create(params.model_dump(mode="json"), name, root, born)
 
 
@@ -53,7 +53,7 @@ def resume(run: RunDirectory) -> None:
         RunActive: it is still working.
         RunError: it failed before its first checkpoint, or it is done.
     """
-    with _lock(run.path.parent):
+    with line.lock(run.path.parent):
         status = run.status()
         state = status.state
         if state not in ENDED:
@@ -66,7 +66,8 @@ def resume(run: RunDirectory) -> None:
                 hint="Start it again with the same settings.",
             )
         run.stop_file.unlink(missing_ok=True)
-        _mark_waiting(run)  # before its state says that it waits: one that waits has a marker, whoever is killed
+        # before its state says that it waits: one that waits has a marker, whoever is killed
+        line.join(run.path.parent, run.name)
         run.update_status(
             state=State.QUEUED,
             phase="",
@@ -95,44 +96,106 @@ def begins_again(status: Status) -> bool:
 
 
 def dispatch(root: Path) -> list[str]:
-    """Start the run that waits longest if the device is free; returns the names of those started."""
-    if not _waiting(root):
+    """Start the runs that wait longest where a place is free, unless the queue is paused; returns their names."""
+    if line.is_paused(root) or not line.waiting(root):
         return []
-    lock = FileLock(root / ".queue.lock")
+    lock = line.lock(root)
     if not lock.acquire():
         return []  # somebody else is at it
     try:
-        if _device_busy(root):
-            return []
-        for marker in _waiting(root):
-            run = RunDirectory(root / marker.name.split("-", 1)[1])
-            if _still_queued(run):
-                (_folder(root, ".active") / run.name).touch()
-                started = _start(run)
-                marker.unlink()
-                if started:
-                    return [run.name]
-            else:
-                marker.unlink()
-        return []
+        _undo_broken_starts(root)
+        started: list[str] = []
+        free = [] if line.is_paused(root) else _free_places(root)
+        for name in line.waiting(root):
+            if not free:
+                break
+            run = RunDirectory(root / name)
+            if run.waits:
+                (line.folder(root, ".active") / name).write_text(free[0].name)
+                if _start(run, free[0]):
+                    free.pop(0)
+                    started.append(name)
+            line.leave(root, name)
+        return started
     finally:
         lock.release()
 
 
 def stop(run: RunDirectory, *, force: bool = False) -> None:
     """Take a run that waits out of the queue; ask one that works to finish its step, save and end (`force`: at once)."""
-    with _lock(run.path.parent):
-        if _still_queued(run):
-            reason = "It was taken out of the queue."
-            run.update_status(state=State.STOPPED, ended=time.time(), reason=reason, cause="stopped")
-            return
-    launcher.stop(run, force=force)
+    if not _taken_out(run):
+        launcher.stop(run, force=force)
 
 
-def _start(run: RunDirectory) -> bool:
+def cancel(run: RunDirectory) -> None:
+    """Take a run that waits out of the queue, and leave one that has begun alone.
+
+    Raises:
+        RunError: it does not wait.
+    """
+    if not _taken_out(run):
+        what = f"The run {run.name!r} does not wait any more: it is {run.status().state.value}."
+        raise RunError(what, hint="Nothing was done. Stop it on its own page, or with `aitraining stop`.")
+
+
+def _taken_out(run: RunDirectory) -> bool:
+    with line.lock(run.path.parent):
+        if not run.waits:
+            return False
+        run.update_status(state=State.STOPPED, ended=time.time(), reason="It was taken out of the queue.", cause="stopped")
+        line.leave(run.path.parent, run.name)
+        return True
+
+
+def move(run: RunDirectory, to: str | int) -> None:
+    """Let a run that waits wait elsewhere: `up`, `down`, `first`, `last`, or a place counted from 1.
+
+    Raises:
+        RunError: it does not wait, or there is no such place.
+    """
+    root = run.path.parent
+    with line.lock(root):
+        line.move(root, run.name, to, waiting(root))
+
+
+def waiting(root: Path) -> list[str]:
+    """Names of the runs that wait, the next one first."""
+    return list(dict.fromkeys(name for name in line.waiting(root) if RunDirectory(root / name).waits))
+
+
+def working(root: Path) -> list[str]:
+    """Names of the runs that were started and have not ended."""
+    return sorted(name for name in _active(root) if _at_work(RunDirectory(root / name)))
+
+
+def position(name: str, root: Path | None = None) -> int | None:
+    """How many runs wait before this one; None when it does not wait."""
+    root = root or runs_root()
+    names = line.waiting(root)
+    if name not in names or not RunDirectory(root / name).waits:
+        return None
+    return sum(RunDirectory(root / other).waits for other in names[: names.index(name)])
+
+
+def recover(root: Path) -> None:
+    """Put queued runs whose marker was lost (the machine went down in between) back in line, and end what was broken off."""
+    if not root.is_dir():
+        return
+    with line.lock(root):
+        for draft in root.glob(f"{DRAFT}*"):
+            shutil.rmtree(draft, ignore_errors=True)  # whoever made it was killed: nobody else makes runs now
+        marked = set(line.waiting(root))
+        found = [RunDirectory(path) for path in root.iterdir() if not path.name.startswith(".") and path.name not in marked]
+        lost = [run for run in found if run.waits]
+        for run in sorted(lost, key=lambda run: (run.created or 0.0, run.name)):
+            line.join(root, run.name)
+    discard.sweep(root)
+
+
+def _start(run: RunDirectory, place: Place) -> bool:
     """Start a run's worker; a run whose worker cannot be started has failed, and the next one gets its turn."""
     try:
-        launcher.start_worker(run)
+        launcher.start_worker(run, place.environment)
     except OSError as error:
         reason = f"The training process could not be started: {error}."
         run.update_status(state=State.FAILED, ended=time.time(), reason=reason, cause="start")
@@ -140,93 +203,56 @@ def _start(run: RunDirectory) -> bool:
     return True
 
 
-def position(name: str, root: Path | None = None) -> int | None:
-    """How many runs wait before this one; None when it does not wait."""
-    root = root or runs_root()
-    names = [marker.name.split("-", 1)[1] for marker in _waiting(root)]
-    if name not in names or not _still_queued(RunDirectory(root / name)):
-        return None
-    return sum(_still_queued(RunDirectory(root / other)) for other in names[: names.index(name)])
+def _undo_broken_starts(root: Path) -> None:
+    """Let a run wait again whose start was broken off because whoever started it was killed just then.
+
+    We hold the lock, so nobody is starting it now. A worker that did come to life has the run's lock, or will find that the
+    run was launched anew, and leave (engine/worker/train.py).
+    """
+    for name in set(_active(root)) & set(line.waiting(root)):
+        run = RunDirectory(root / name)
+        try:
+            written = run.written_status()
+        except RunError:
+            continue
+        launched = written.state is State.QUEUED and written.launched is not None
+        if launched and run.started_pid is None and not run.alive:
+            run.update_status(launched=None)
 
 
-def recover(root: Path) -> None:
-    """Put queued runs whose marker was lost (the machine went down in between) back in line."""
-    if not root.is_dir():
-        return
-    with _lock(root):
-        marked = {marker.name.split("-", 1)[1] for marker in _waiting(root)}
-        for path in root.iterdir():
-            if path.name.startswith(DRAFT):
-                shutil.rmtree(path, ignore_errors=True)  # whoever made it was killed: nobody else makes runs now
-            run = RunDirectory(path)
-            if path.name.startswith(".") or path.name in marked or not run.status_file.is_file():
-                continue
-            if _still_queued(run):
-                _mark_waiting(run)
-
-
-def _device_busy(root: Path) -> bool:
-    busy = False
-    for marker in _folder(root, ".active").iterdir():
-        run = RunDirectory(root / marker.name)
+def _free_places(root: Path) -> list[Place]:
+    """Places in which nothing is at work. A run that was started where other places were counted takes up one of ours."""
+    taken: list[str] = []
+    for name, place in _active(root).items():
         # a run that waits again (it was resumed) is not at work: its old marker must not keep it from starting
-        if run.status_file.is_file() and (run.alive or _working(run)):
-            busy = True
+        if _at_work(RunDirectory(root / name)):
+            taken.append(place)
         else:
-            marker.unlink(missing_ok=True)
-    return busy
+            (root / ".active" / name).unlink(missing_ok=True)
+    every = places()
+    free = [place for place in every if place.name not in taken]
+    return free[: max(0, len(every) - len(taken))]
 
 
-def _working(run: RunDirectory) -> bool:
-    try:
-        return not (run.status().ended_state or _still_queued(run))
-    except RunError:
-        return False
+def _active(root: Path) -> dict[str, str]:
+    """Runs that were started and the places where, as they were noted."""
+    folder = root / ".active"
+    return {marker.name: marker.read_text() for marker in folder.iterdir()} if folder.is_dir() else {}
 
 
-def _created(run: RunDirectory) -> float | None:
-    """When the run was made; None for a folder that holds none."""
-    try:
-        return run.written_status().created
-    except (OSError, RunError):
-        return None
-
-
-def _still_queued(run: RunDirectory) -> bool:
-    """Whether it waits to be started; a marker alone does not say so, since a run may be stopped while it waits."""
+def _at_work(run: RunDirectory) -> bool:
     if not run.status_file.is_file():
         return False
     try:
-        written = run.written_status()
+        return run.alive or not (run.status().ended_state or run.waits)
     except RunError:
-        return False  # damaged: nobody can start it
-    return written.state is State.QUEUED and written.launched is None
-
-
-def _mark_waiting(run: RunDirectory) -> None:
-    (_folder(run.path.parent, ".queue") / f"{time.time_ns():020d}-{run.name}").touch()
+        return False
 
 
 def _replace(path: Path, text: str) -> None:
     part = path.with_suffix(".part")
     part.write_text(text)
     os.replace(part, path)
-
-
-def _waiting(root: Path) -> list[Path]:
-    folder = root / ".queue"
-    return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
-def _folder(root: Path, name: str) -> Path:
-    path = root / name
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def _lock(root: Path) -> FileLock:
-    make_root(root)
-    return FileLock(root / ".queue.lock")
 
 
 def _free_name(root: Path, params: LLMTrainingParams) -> str:

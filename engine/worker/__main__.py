@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import socket
 import sys
 from typing import Any
@@ -14,7 +15,11 @@ JOBS = {"train": "engine.worker.train", "inspect": "engine.worker.inspect", "cha
 
 
 def run_job(job: str, args: dict[str, Any], channel: Channel | None) -> int:
-    """Do one job; every job's module has `main(args, channel) -> exit code`."""
+    """Do one job; every job's module has `main(args, channel) -> exit code`.
+
+    `args["environment"]` is set before the job's libraries are loaded, which look there for GPUs and threads.
+    """
+    os.environ.update(args.get("environment", {}))
     return importlib.import_module(JOBS[job]).main(args, channel)
 
 

@@ -26,7 +26,7 @@ from engine.models import ModelFacts, facts, resolve
 from engine.params import LLMTrainingParams
 from engine.plan import DataFacts, Plan, plan
 from engine.registry import parse, spec_for
-from engine.runs import queue
+from engine.runs import line, queue
 from engine.runs.channel import Channel
 from engine.runs.directory import RunDirectory, write_json
 from engine.runs.mishaps import out_of_memory_kills
@@ -54,6 +54,10 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
     lock = run.lock()
     if not lock.acquire(timeout_s=10):
         print(f"Another process works on {run.name} already.", file=sys.stderr)
+        return 1
+    if args.get("launched") not in (None, run.written_status().launched):
+        print(f"{run.name} was launched anew meanwhile; this process leaves.", file=sys.stderr)
+        lock.release()
         return 1
     # the system's own word that everything ends, unless somebody asked for the stop before
     signal.signal(signal.SIGTERM, lambda *_: None if run.stop_requested else run.request_stop("shutdown"))
@@ -83,7 +87,7 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
             sys.stdout.flush()
         last_words.end()
         lock.release()
-    if not run.shut_down:
+    if not run.shut_down and not line.attended(run.path.parent):  # an open app starts the next one faster
         queue.dispatch(run.path.parent)
     return code
 

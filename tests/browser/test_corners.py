@@ -164,9 +164,9 @@ def test_the_light_switch_wins_over_the_address(page: Page, server: Server) -> N
 def test_a_server_that_is_gone_is_said_in_the_list(page: Page, server: Server) -> None:
     page.goto(f"{server.url}/runs")
     expect(page.locator(".runs-list")).to_be_visible()
-    page.route("**/studio/runs", lambda route: route.abort())
+    page.route("**/studio/overview*", lambda route: route.abort())
     expect(page.locator(".runs-list [role=alert]")).to_contain_text("does not answer")
-    page.unroute("**/studio/runs")
+    page.unroute("**/studio/overview*")
     expect(page.locator(".runs-list [role=alert]")).to_have_count(0)
 
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("runs_root")
 def _nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test here may start a training."""
 
-    def refuse(run: RunDirectory) -> int:
+    def refuse(run: RunDirectory, environment: dict[str, str]) -> int:
         raise AssertionError("a run was started")
 
     monkeypatch.setattr(launcher, "start_worker", refuse)
@@ -254,6 +254,59 @@ def test_stop_takes_a_run_out_of_the_queue(capsys: pytest.CaptureFixture[str]) -
 
     queue.enqueue(LLMTrainingParams(trainer="sft", data_path="x.csv", project_name="waiting"))
     assert shown(capsys, "stop", "waiting")[:2] == (0, "waiting: stopped\n")
+
+
+def enqueued(*names: str) -> None:
+    from engine.params import LLMTrainingParams
+
+    for name in names:
+        queue.enqueue(LLMTrainingParams(trainer="sft", data_path="x.csv", project_name=name))
+
+
+def test_the_queue_is_shown_paused_and_put_in_another_order(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys, "queue") == (0, "No run waits.\n", "")
+    enqueued("one", "two", "three")
+    code, out, _ = shown(capsys, "queue", "pause")
+    assert code == 0 and "The queue is paused" in out
+    assert shown(capsys, "queue", "move", "three", "first")[0] == 0
+    assert shown(capsys, "queue", "move", "one", "3")[0] == 0
+    assert shown(capsys, "queue", "cancel", "two")[0] == 0
+    told = json.loads(shown(capsys, "queue", "--json")[1])
+    assert told == {"paused": True, "places": 1, "working": [], "waiting": ["three", "one"]}
+    for words in (["runs"], ["runs", "--json"]):
+        assert "The queue is paused" in shown(capsys, *words)[2]
+    code, out, err = shown(capsys, "llm", "--trainer", "sft", "--data-path", "x.csv", "--no-follow")
+    assert code == 0 and "queued" in out and "`aitraining queue continue`" in err  # and nothing was started
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["move", "one"], 2, "Say where to move it"),
+        (["move", "one", "sideways"], 1, "is no place in the queue"),
+        (["cancel"], 2, "Say which run to cancel"),
+        (["cancel", "nobody"], 1, "There is no run called"),
+        (["pause", "one"], 2, "knows nothing of one"),
+        (["shuffle"], 2, "shuffle"),
+    ],
+)
+def test_a_wrong_wish_about_the_queue_is_told(
+    capsys: pytest.CaptureFixture[str], words: list[str], code: int, said: str
+) -> None:
+    enqueued("one")
+    got, _, err = shown(capsys, "queue", *words)
+    assert (got, said in err) == (code, True), err
+
+
+def test_stop_and_discard_leaves_nothing(capsys: pytest.CaptureFixture[str], runs_root: Path) -> None:
+    enqueued("unwanted")
+    assert shown(capsys, "stop", "unwanted", "--discard")[:2] == (0, "unwanted: deleted\n")
+    assert not (runs_root / "unwanted").exists()
+    enqueued("ended")
+    shown(capsys, "stop", "ended")
+    code, _, err = shown(capsys, "stop", "ended", "--discard")
+    assert code == 1 and "has ended already" in err
+    assert (runs_root / "ended").is_dir()
 
 
 def test_a_pipe_that_closes_early_is_no_accident() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from engine.errors import RunNameTaken
 from engine.params import LLMTrainingParams
-from engine.runs import directory, events, queue
+from engine.runs import directory, events, line, queue
 from engine.runs.directory import RunDirectory
 from engine.runs.listing import list_runs
 from engine.runs.live import live
@@ -42,7 +42,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, *, first: 
 
 
 # What is done for a new run, in its order.
-STEPS = [(queue, "_replace"), (queue, "_mark_waiting"), (directory, "write_json"), (RunDirectory, "write_status")]
+STEPS = [(queue, "_replace"), (line, "join"), (directory, "write_json"), (RunDirectory, "write_status")]
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["before", "after"])

@@ -11,7 +11,7 @@ import pytest
 
 from engine.errors import RunError
 from engine.params import LLMTrainingParams
-from engine.runs import launcher, queue
+from engine.runs import launcher, line, queue
 from engine.runs.directory import RunDirectory
 from engine.runs.listing import delete, list_runs
 from engine.runs.live import live
@@ -102,23 +102,23 @@ def test_a_damaged_run_is_left_out_of_the_list_and_says_why_when_it_is_opened(tm
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=list(DAMAGED))
 def test_a_damaged_run_holds_nobody_up(runs_root: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     started: list[str] = []
-    monkeypatch.setattr(launcher, "start_worker", lambda run: started.append(run.name))
+    monkeypatch.setattr(launcher, "start_worker", lambda run, environment: started.append(run.name))
 
     def waiting(name: str) -> RunDirectory:
         return queue.enqueue(LLMTrainingParams(trainer="sft", data_path="sample:neighbours", project_name=name))
 
     broken, sound = waiting("broken"), waiting("sound")
-    (queue._folder(runs_root, ".active") / broken.name).touch()  # as if it had also been the one at work
+    (line.folder(runs_root, ".active") / broken.name).touch()  # as if it had also been the one at work
     broken.status_file.write_bytes(content)
     queue.recover(runs_root)
     assert queue.position(sound.name, runs_root) == 0
     assert queue.position(broken.name, runs_root) is None
     assert queue.dispatch(runs_root) == ["sound"]
     assert started == ["sound"]
-    assert not queue._waiting(runs_root)
+    assert not line.waiting(runs_root)
     assert [marker.name for marker in (runs_root / ".active").iterdir()] == ["sound"]
     queue.recover(runs_root)  # a damaged run is not put back in line
-    assert "broken" not in str(queue._waiting(runs_root))
+    assert "broken" not in str(line.waiting(runs_root))
 
 
 def test_settings_that_are_no_settings_hide_no_other_run(tmp_path: Path) -> None:

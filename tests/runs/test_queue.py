@@ -6,11 +6,9 @@ The workers are small scripts that take the run's lock and write its status, as 
 from __future__ import annotations
 
 import multiprocessing
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +16,9 @@ import pytest
 
 from engine.errors import RunActive, RunError, RunNameTaken
 from engine.params import LLMTrainingParams
-from engine.runs import launcher, listing, queue
+from engine.runs import launcher, line, listing, queue
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
-
-# Takes the lock, says that it trains, waits for the file `go` and ends as that file says; `die` ends it without a word.
-WORKER = """
-import json, sys, time
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from engine.runs.directory import RunDirectory
-from engine.runs.status import State
-run = RunDirectory(Path(json.loads(sys.argv[1])["run"]))
-lock = run.lock()
-assert lock.acquire(timeout_s=5)
-run.update_status(state=State.TRAINING, started=time.time(), step=1, total_steps=9)
-go = run.path / "go"
-while not go.is_file() or not go.read_text():
-    time.sleep(0.02)
-end = go.read_text()
-if end != "die":
-    run.update_status(state=State(end), ended=time.time())
-"""
-PROJECT = str(Path(queue.__file__).parents[2])
 
 
 def params(name: str | None = None) -> LLMTrainingParams:
@@ -49,26 +27,6 @@ def params(name: str | None = None) -> LLMTrainingParams:
 
 def finish(run: RunDirectory, how: str = "done") -> None:
     (run.path / "go").write_text(how)
-
-
-@pytest.fixture
-def workers(runs_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Fake workers take the place of cold starts; those that are left are killed when the test ends."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def cold(job: str, args: dict[str, Any], *, output: Any = None, channel: Any = None) -> subprocess.Popen[bytes]:
-        import json
-
-        assert job == "train"
-        argv = [sys.executable, "-c", WORKER, json.dumps(args), PROJECT]
-        started.append(subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT, start_new_session=True))
-        return started[-1]
-
-    monkeypatch.setattr(launcher, "_cold", cold)
-    yield started
-    for process in started:
-        process.kill()
-        process.wait()
 
 
 # ---- one request, one run --------------------------------------------------------------------------------------------
@@ -118,7 +76,7 @@ def test_a_name_that_is_taken_costs_nothing(runs_root: Path) -> None:
     queue.enqueue(params("mine"))
     with pytest.raises(RunNameTaken):
         queue.enqueue(params("mine"), request_id="second")
-    assert len(queue._waiting(runs_root)) == 1
+    assert len(line.waiting(runs_root)) == 1
 
 
 def test_a_runs_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
@@ -197,13 +155,12 @@ def test_a_lost_marker_is_put_back_and_a_kept_one_is_not_doubled(runs_root: Path
     lost, kept = queue.enqueue(params("lost")), queue.enqueue(params("kept"))
     done = queue.enqueue(params("done"))
     done.update_status(state=State.DONE)
-    for marker in queue._waiting(runs_root):
-        if not marker.name.endswith("-kept"):
-            marker.unlink()
+    line.leave(runs_root, "lost")
+    line.leave(runs_root, "done")
     (runs_root / "no run at all").mkdir()
     for _ in range(2):
         queue.recover(runs_root)
-    assert [m.name.split("-", 1)[1] for m in queue._waiting(runs_root)] == ["kept", "lost"]
+    assert line.waiting(runs_root) == ["kept", "lost"]
     assert queue.dispatch(runs_root) == [kept.name]
     assert queue.position(lost.name, runs_root) == 0
 
@@ -215,7 +172,7 @@ def test_recovering_a_folder_that_is_not_there_makes_none(tmp_path: Path) -> Non
 
 def test_a_crash_between_mark_and_start_does_not_block_the_device(runs_root: Path, workers: list[Any]) -> None:
     run = queue.enqueue(params("run"))
-    (queue._folder(runs_root, ".active") / run.name).touch()  # as dispatch leaves it when the machine goes down there
+    (line.folder(runs_root, ".active") / run.name).touch()  # as dispatch leaves it when the machine goes down there
     assert queue.dispatch(runs_root) == [run.name]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from engine.params import LLMTrainingParams
-from engine.runs import launcher, listing, queue
+from engine.runs import launcher, line, listing, queue
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
 
@@ -74,11 +74,11 @@ def test_a_stop_while_the_run_is_being_started_reaches_its_worker(
     stopper = threading.Thread(target=lambda: queue.stop(run))
     waited: list[bool] = []
 
-    def slow(run: RunDirectory) -> int:
+    def slow(run: RunDirectory, environment: dict[str, str]) -> int:
         stopper.start()
         stopper.join(0.3)
         waited.append(stopper.is_alive())
-        return begin(run)
+        return begin(run, environment)
 
     monkeypatch.setattr(launcher, "start_worker", slow)
     assert queue.dispatch(runs_root) == ["one"] == started
@@ -110,7 +110,7 @@ def test_a_run_whose_worker_cannot_be_started_has_failed_and_the_next_gets_its_t
     assert queue.dispatch(runs_root) == ["third"]  # what failed does not count as at work
     third.update_status(state=State.DONE)
     assert queue.dispatch(runs_root) == []
-    assert not queue._waiting(runs_root)
+    assert not line.waiting(runs_root)
     assert first.status() == status  # and nobody starts it again
 
 
