@@ -8,7 +8,7 @@ import traceback
 
 from engine import hosting
 from engine.preview import close_preview
-from engine.runs import discard, line, places, queue, standby
+from engine.runs import discard, line, listing, places, queue, standby
 from engine.runs.directory import runs_root
 from engine.runs.lock import FileLock
 from engine.runs.shutdown import shut_down
@@ -25,6 +25,8 @@ def open_app() -> None:
     queue.recover(runs_root())
     if os.environ.get("AITRAINING_STANDBY", "1") != "0":
         threading.Thread(target=_keep_standby, name="standby", daemon=True).start()
+    # thousands of runs are read now, and not when somebody opens the list
+    threading.Thread(target=listing.list_runs, args=(runs_root(),), name="listing", daemon=True).start()
     threading.Thread(target=_dispatch_forever, name=_DISPATCH, daemon=True).start()
 
 

@@ -39,7 +39,7 @@ class RunSummary:
         return dict(self.__dict__)
 
 
-# Lines that stay true while their files are not written anew: of runs that have ended or wait. With thousands of runs nearly
+# Lines that stay true while their file is not written anew: of runs that have ended or wait. With thousands of runs nearly
 # all are, and looking at a file's marks is thirty times cheaper than reading it.
 _known: dict[str, tuple[_Marks, RunSummary]] = {}
 
@@ -77,13 +77,13 @@ def list_runs(root: Path) -> list[RunSummary]:
 
 
 def _marks(path: str) -> _Marks | None:
-    """What changes when one of a run's two files is written anew: they are always replaced, never written over; None for a
-    folder that holds no run."""
+    """What changes when a run's status is written anew: the file is always replaced, never written over. The settings beside it
+    are written once, before it. None for a folder that holds no run."""
     try:
-        status, params = os.stat(f"{path}/status.json"), os.stat(f"{path}/params.json")
+        status = os.stat(f"{path}/status.json")
     except OSError:
         return None
-    return (status.st_ino, status.st_mtime_ns, status.st_size, params.st_ino, params.st_mtime_ns, params.st_size)
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _readable(run: RunDirectory) -> tuple[RunSummary | None, bool]:

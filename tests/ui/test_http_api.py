@@ -57,6 +57,34 @@ def test_a_run_is_queued_listed_stopped_and_deleted(studio: httpx.Client) -> Non
     assert studio.get("/runs").json() == []
 
 
+def test_the_queue_is_asked_put_in_order_and_paused(studio: httpx.Client) -> None:
+    one, two, three = (started(studio, project_name=name) for name in ("one", "two", "three"))
+    now = studio.get("/queue").json()
+    assert now == {"paused": False, "places": 1, "working": [], "waiting": ["one", "two", "three"]}
+    assert studio.post("/runs/three/move", json={"to": "first"}).json()["waiting"] == ["three", "one", "two"]
+    assert studio.post("/runs/three/move", json={"to": 2}).json()["waiting"] == ["one", "three", "two"]
+    assert studio.post("/runs/three/move", json={"to": "sideways"}).status_code == 409
+    assert studio.post("/runs/three/move", json={}).status_code == 400
+    assert studio.post("/queue", json={"paused": True}).json()["paused"] is True
+    assert studio.post("/queue", json={"paused": "yes"}).status_code == 400
+    assert studio.get("/queue").json()["paused"] is True
+    assert studio.post("/queue", json={"paused": False}).json()["paused"] is False
+    assert studio.post("/runs/two/cancel", json={}).json()["state"] == "stopped"
+    assert studio.post("/runs/two/cancel", json={}).status_code == 409
+    assert studio.post("/runs/one/stop", json={"discard": True, "created": one["created"]}).json() == {
+        "name": "one",
+        "deleted": True,
+    }
+    again = started(studio, project_name="one")
+    for wish in ("stop", "cancel", "move"):
+        refused = studio.post(f"/runs/one/{wish}", json={"created": one["created"], "to": "up"})
+        assert refused.status_code == 409 and "another run has its name now" in refused.json()["error"]
+    assert studio.delete("/runs/two", params={"created": one["created"]}).status_code == 409
+    assert studio.delete("/runs/two", params={"created": two["created"]}).status_code == 200
+    assert studio.get("/queue").json()["waiting"] == ["three", "one"]
+    assert again["created"] != one["created"] and three["created"]
+
+
 def test_the_same_key_starts_one_run(studio: httpx.Client) -> None:
     first, second, other = (
         studio.post("/runs", json=RUN, headers={"Idempotency-Key": key}).json()["name"] for key in ("a", "a", "b")
