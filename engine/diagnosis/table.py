@@ -39,7 +39,7 @@ TABLE: tuple[Row, ...] = (
     Row(endings.memory, CUT_OFF, "Memory ran out", "Half the rows per step with twice the accumulation, or a LoRA adapter."),
     Row(endings.no_number, CUT_OFF, "The loss is no number", "The usual learning rate, or a tenth of the run's."),
     Row(endings.killed, CUT_OFF, "Killed by the system", "Resume."),
-    Row(endings.disk, CUT_OFF, "The disk is full", "Delete old runs and resume; or keep one checkpoint only."),
+    Row(endings.disk, CUT_OFF | {State.STOPPED}, "The disk is full", "Remove old checkpoints and resume; or keep one only."),
     Row(endings.gated, CUT_OFF, "The model is gated", "Accept its terms and set HF_TOKEN."),
     Row(endings.missing, CUT_OFF, "There is no such model", "Correct the name."),
     Row(endings.offline, CUT_OFF, "The Hub cannot be reached", "Retry later, or the bundled starter."),

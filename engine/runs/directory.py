@@ -24,26 +24,13 @@ from engine.errors import RunError, RunNameTaken, RunNotFound
 from engine.params import NAME_PATTERN
 from engine.runs import events
 from engine.runs.lock import FileLock, is_held
+from engine.runs.place import gone, make_root, unusable
 from engine.runs.status import ENDED, LAUNCH_GRACE_S, State, Status, truth
 
 
 def runs_root() -> Path:
     """Where runs live: AITRAINING_HOME, else ./runs."""
     return Path(os.environ.get("AITRAINING_HOME") or "runs").expanduser().resolve()
-
-
-def make_root(root: Path) -> None:
-    """Make the runs folder if it is not there.
-
-    Raises:
-        RunError: it cannot be made.
-    """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"The folder {root} cannot be written: {error.strerror}.", hint="Set AITRAINING_HOME to another folder."
-        ) from error
 
 
 class RunDirectory:
@@ -74,6 +61,9 @@ class RunDirectory:
         """
         run = cls((root or runs_root()) / name)
         if not re.fullmatch(NAME_PATTERN, name) or not run.status_file.is_file():
+            away = gone(run.path.parent)
+            if away:
+                raise away
             raise RunNotFound(f"There is no run called {name!r}.", hint="The Runs page lists those there are.")
         return run
 
@@ -92,7 +82,7 @@ class RunDirectory:
         except FileExistsError:
             raise RunNameTaken(f"A run called {name!r} exists.", hint="Choose another name.") from None
         except OSError as error:
-            raise RunError(f"The folder {run.path.parent} cannot be written: {error.strerror}.") from error
+            raise unusable(error, run.path.parent) from error
         write_json(run.params_file, params)
         run.write_status(Status(State.QUEUED, created=time.time()))
         return run
@@ -197,5 +187,9 @@ def read_json(path: Path) -> Any:
 def write_json(path: Path, value: Any, default: Callable[[Any], Any] | None = None) -> None:
     """Replace a file by the JSON of `value` in one step: a reader sees the old text or the new, never half of it."""
     part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-    part.write_text(json.dumps(value, indent=1, ensure_ascii=False, default=default), encoding="utf-8")
-    os.replace(part, path)
+    try:
+        part.write_text(json.dumps(value, indent=1, ensure_ascii=False, default=default), encoding="utf-8")
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise

@@ -14,8 +14,10 @@ and none of them holds anything that could be lost. Every event has `t` (seconds
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,10 +27,18 @@ Event = dict[str, Any]
 
 
 def append(path: Path, kind: str, /, **values: Any) -> None:
-    """Append one event as one write, so that a reader never sees two events mixed."""
+    """Append one event as one write, so that a reader never sees two events mixed.
+
+    Raises:
+        OSError: it cannot be written; a disk that took only half of it has given that back.
+    """
     line = json.dumps({"t": round(time.time(), 3), "type": kind, **finite(values)}, ensure_ascii=False)
+    data = line.encode() + b"\n"
     with path.open("ab", buffering=0) as file:
-        file.write(line.encode() + b"\n")
+        before = file.seek(0, os.SEEK_END)
+        if file.write(data) != len(data):
+            file.truncate(before)  # else the next event would be joined to half of this one, and both be lost
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def read(path: Path, offset: int = 0, limit_bytes: int = 8_000_000) -> tuple[list[Event], int]:

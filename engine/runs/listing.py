@@ -11,6 +11,8 @@ from typing import Any
 from engine.errors import RunActive, RunError, RunNameTaken
 from engine.params import NAME_PATTERN
 from engine.runs.directory import RunDirectory, read_json
+from engine.runs.place import gone, locked, writing
+from engine.runs.readers import refuse_needed
 from engine.runs.status import Status
 
 
@@ -41,16 +43,24 @@ def list_runs(root: Path) -> list[RunSummary]:
     Raises:
         RunError: there is something at `root` that cannot be looked into.
     """
+    found = [RunDirectory(path) for path in folders_of(root)]
+    summaries = [_readable(run) for run in found if run.params_file.is_file()]
+    return sorted((s for s in summaries if s is not None), key=lambda s: s.created, reverse=True)
+
+
+def folders_of(root: Path) -> list[Path]:
+    """The folders of all runs, in no order. Raises as `list_runs`."""
+    away = gone(root)
+    if away:
+        raise away
     try:
-        found = [RunDirectory(path) for path in root.iterdir() if not path.name.startswith(".")]
+        return [path for path in root.iterdir() if not path.name.startswith(".") and (path / "status.json").is_file()]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise RunError(
             f"The runs in {root} cannot be listed: {error.strerror}.", hint="Set AITRAINING_HOME to another folder."
         ) from None
-    summaries = [_readable(run) for run in found if run.status_file.is_file() and run.params_file.is_file()]
-    return sorted((s for s in summaries if s is not None), key=lambda s: s.created, reverse=True)
 
 
 def _readable(run: RunDirectory) -> RunSummary | None:
@@ -84,7 +94,7 @@ def rename(run: RunDirectory, new: str) -> None:
     """Give a run another name.
 
     Raises:
-        RunActive: it is working or waits.
+        RunActive: it is working or waits, or a run that does needs its model.
         RunNameTaken: another run has that name.
         RunError: the name cannot be a folder's.
     """
@@ -93,32 +103,43 @@ def rename(run: RunDirectory, new: str) -> None:
             f"{new!r} cannot be a run's name.",
             hint="Use letters, digits, dots, dashes and underscores, beginning with a letter or digit; at most 80.",
         )
-    _refuse_active(run)
-    target = run.path.parent / new
-    if target.exists():
-        raise RunNameTaken(f"A run called {new!r} exists.", hint="Choose another name.")
-    run.path.rename(target)
+    with locked(run.path.parent):
+        refuse_active(run)
+        refuse_needed(run)
+        target = run.path.parent / new
+        if target.exists():
+            raise RunNameTaken(f"A run called {new!r} exists.", hint="Choose another name.")
+        run.path.rename(target)
 
 
 def delete(run: RunDirectory) -> None:
     """Delete a run's directory and nothing else; a link is removed, what it points to stays.
 
     Raises:
+        RunActive: it is working or waits, or a run that does needs its model.
+        RunError: the folder of the runs cannot be written.
+    """
+    root = run.path.parent
+    doomed = root / f".deleted-{run.name}"
+    with locked(root):
+        refuse_active(run)
+        refuse_needed(run)
+        if run.path.is_symlink():
+            run.path.unlink()
+            return
+        # first out of the list in one step, so that a half-deleted run is never shown
+        if doomed.exists():
+            shutil.rmtree(doomed)
+        run.path.rename(doomed)
+    with writing(root):
+        shutil.rmtree(doomed)
+
+
+def refuse_active(run: RunDirectory) -> None:
+    """
+    Raises:
         RunActive: it is working or waits.
     """
-    _refuse_active(run)
-    if run.path.is_symlink():
-        run.path.unlink()
-        return
-    # first out of the list in one step, so that a half-deleted run is never shown
-    doomed = run.path.with_name(f".deleted-{run.name}")
-    if doomed.exists():
-        shutil.rmtree(doomed)
-    run.path.rename(doomed)
-    shutil.rmtree(doomed)
-
-
-def _refuse_active(run: RunDirectory) -> None:
     if run.alive:
         raise RunActive(f"The run {run.name!r} is at work.", hint="Stop it first.")
     try:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from engine.errors import RunActive, RunError
 from engine.params import LLMTrainingParams
-from engine.runs import launcher
-from engine.runs.directory import RunDirectory, make_root, runs_root
+from engine.runs import checkpoints, launcher
+from engine.runs.directory import RunDirectory, runs_root
 from engine.runs.lock import FileLock
+from engine.runs.place import locked
 from engine.runs.status import ENDED, State
 
 
@@ -57,8 +59,7 @@ def resume(run: RunDirectory) -> None:
             raise RunError(f"The run {run.name!r} is done.", hint="Start a new run from its model to train it further.")
         if not has_progress(run):
             raise RunError(
-                f"The run {run.name!r} ended before its first checkpoint.",
-                hint="Start it again with the same settings.",
+                f"The run {run.name!r} cannot be resumed: {_why_not(run)}", hint="Start it again with the same settings."
             )
         run.stop_file.unlink(missing_ok=True)
         run.update_status(
@@ -78,8 +79,15 @@ def resume(run: RunDirectory) -> None:
 
 def has_progress(run: RunDirectory) -> bool:
     """Whether an ended run left something to go on from: a checkpoint, or what a teacher has written."""
-    answered = any(run.data_dir.glob("*.answers.jsonl"))
-    return answered or any(run.checkpoints_dir.glob("checkpoint-*/trainer_state.json"))
+    return any(run.data_dir.glob("*.answers.jsonl")) or checkpoints.look(run).newest is not None
+
+
+def _why_not(run: RunDirectory) -> str:
+    """Why there is nothing to go on from."""
+    damaged = checkpoints.look(run).damaged
+    if damaged:
+        return " ".join(map(str, damaged))
+    return "its checkpoints were removed." if run.written_status().checkpoints_removed else "it has no checkpoint yet."
 
 
 def dispatch(root: Path) -> list[str]:
@@ -204,9 +212,15 @@ def _folder(root: Path, name: str) -> Path:
     return path
 
 
-def _lock(root: Path) -> FileLock:
-    make_root(root)
-    return FileLock(root / ".queue.lock")
+def unfinished(root: Path) -> list[str]:
+    """The names of the runs that wait or are at work, going by their markers; their own status is the truth."""
+    active = root / ".active"
+    at_work = [marker.name for marker in active.iterdir()] if active.is_dir() else []
+    return [marker.name.split("-", 1)[1] for marker in _waiting(root)] + at_work
+
+
+def _lock(root: Path) -> AbstractContextManager[None]:
+    return locked(root)
 
 
 def _free_name(root: Path, params: LLMTrainingParams) -> str:

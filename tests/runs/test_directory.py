@@ -255,7 +255,7 @@ def test_delete_removes_the_run_and_nothing_that_it_points_to(tmp_path: Path) ->
     other = make_run(root, "two", state=State.FAILED)
     delete(run)
     assert (outside / "file").read_text() == "keep"
-    assert os.listdir(root) == ["two"]
+    assert sorted(os.listdir(root)) == [".queue.lock", "two"]
     assert other.written_status().state is State.FAILED
 
 
@@ -265,7 +265,7 @@ def test_delete_of_a_link_to_a_run_removes_the_link(tmp_path: Path) -> None:
     root.mkdir()
     (root / "linked").symlink_to(elsewhere.path)
     delete(RunDirectory.open("linked", root))
-    assert not os.listdir(root)
+    assert os.listdir(root) == [".queue.lock"]
     assert elsewhere.status_file.is_file()
 
 
@@ -274,7 +274,7 @@ def test_what_an_interrupted_delete_left_is_no_run_and_in_nobodys_way(tmp_path: 
     run.path.rename(tmp_path / ".deleted-one")
     assert list_runs(tmp_path) == []
     delete(make_run(tmp_path, state=State.DONE))
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == [".queue.lock"]
 
 
 def test_rename_keeps_everything_and_overwrites_nothing(tmp_path: Path) -> None:
