@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine import rewards
+from engine import retention, rewards
 from engine.command import command
 from engine.config_file import read_settings, to_yaml
 from engine.data.parts import without_part
@@ -60,6 +60,7 @@ __all__ = [
     "inspect_data",
     "leaves",
     "live",
+    "look_at_runs",
     "model_choices",
     "model_facts",
     "model_file",
@@ -74,6 +75,7 @@ __all__ = [
     "remedied",
     "rename_run",
     "resume",
+    "retention",
     "rewards",
     "row_forms",
     "run_events",
@@ -255,6 +257,13 @@ def resume(name: str) -> None:
     queue.dispatch(run.path.parent)
 
 
+def look_at_runs() -> str:
+    """What keeps the folder of the runs from being used in full, in words; RunError where it cannot be used at all."""
+    from engine.runs.place import look_at
+
+    return look_at(runs_root())
+
+
 def runs() -> list[RunSummary]:
     """Every run, newest first."""
     from engine.runs.listing import list_runs
@@ -291,16 +300,13 @@ def push(name: str, model_id: str | None = None, *, private: bool | None = None)
 
 
 def rename_run(name: str, new: str) -> None:
-    from engine.runs.listing import rename
-
-    rename(RunDirectory.open(name), new)
+    """Give a run another name; refused as deleting is."""
+    retention.rename(name, new)
 
 
 def delete_run(name: str) -> None:
-    """Delete a run and all it wrote; refused while it works. Touches nothing outside its directory."""
-    from engine.runs.listing import delete
-
-    delete(RunDirectory.open(name))
+    """Delete a run and all it wrote; refused while it works or is needed. Touches nothing outside its directory."""
+    retention.delete(name)
 
 
 def live(name: str, events_offset: int = 0, log_offset: int = 0) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from engine.export.command_line import add_command as add_export_command
 from engine.flag_help import FlagHelp
 from engine.flags import PlainErrors, add_flags, given_values, known_trainer, take_older
 from engine.pipelines.command_line import add_commands as add_pipeline_commands
+from engine.prune_command import add_commands as add_room_commands
 from engine.runs.status import ENDED, State
 from engine.terminal_wizard import asked_words
 from engine.watch import watch
@@ -126,6 +127,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     push.add_argument("--json", action="store_true", help=_JSON)
 
     add_pipeline_commands(command)
+    add_room_commands(command)
     if words and not words[0].startswith("-") and words[0] not in commands.choices:
         near = difflib.get_close_matches(words[0], commands.choices, n=1)
         guess = f" Did you mean {near[0]!r}?" if near else ""

@@ -94,7 +94,7 @@ def evidence(run: RunDirectory) -> Evidence:
         trained=bool(curves.get("loss")) or any(phase["state"] == "training" for phase in seen["phases"]),
         log=seen["text"] if died else "",
         resumable=status.ended_state and status.state is not State.DONE and has_progress(run),
-        restarted=died and restarted_since(run.last_sign_of_life()),
+        restarted=died and restarted_since(run.last_sign_of_life(), status.boot),
         memory_kills=_killed_since(status.memory_kills) if died else None,
     )
 

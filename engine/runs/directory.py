@@ -18,13 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from engine.errors import RunError, RunNameTaken, RunNotFound
 from engine.params import NAME_PATTERN
-from engine.runs import events
+from engine.runs import events, process
 from engine.runs.lock import FileLock, is_held
-from engine.runs.place import gone, make_root, unusable
+from engine.runs.place import gone, make_root, unusable, writing
 from engine.runs.status import ENDED, LAUNCH_GRACE_S, State, Status, truth
 
 
@@ -130,18 +128,23 @@ class RunDirectory:
         """Whether a worker was started that may yet take its lock; a cold one imports torch first."""
         if written.launched is None or written.started is not None or written.state in ENDED:
             return False
-        if time.time() - written.launched > LAUNCH_GRACE_S:
-            return False
         pid = self.started_pid
-        return pid is None or _runs_still(pid)
+        if pid is not None:
+            return process.lives(pid, self._pid_file()[1])
+        return abs(time.time() - written.launched) < LAUNCH_GRACE_S  # whoever was to start it died before it could
 
     @property
     def started_pid(self) -> int | None:
         """The process that was started for this run; None while it is being started."""
+        return self._pid_file()[0]
+
+    def _pid_file(self) -> tuple[int | None, float | None]:
+        """Who was started, and when that process began (see engine/runs/process.py); None for what is not written."""
         try:
-            return int(self.pid_file.read_text())
+            pid, *began = self.pid_file.read_text(encoding="ascii").split()
+            return int(pid), float(began[0]) if began else None
         except (OSError, ValueError):
-            return None
+            return None, None
 
     def last_sign_of_life(self) -> float:
         """When the worker last wrote anything (seconds since 1970); between its writes it touches its lock file."""
@@ -166,18 +169,12 @@ class RunDirectory:
 
     def request_stop(self) -> None:
         """Ask the worker to finish its step, save and end."""
-        self.stop_file.touch()
+        with writing(self.path.parent):
+            self.stop_file.touch()
 
     @property
     def stop_requested(self) -> bool:
         return self.stop_file.exists()
-
-
-def _runs_still(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def read_json(path: Path) -> Any:

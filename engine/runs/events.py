@@ -3,7 +3,8 @@
 A reader keeps the byte offset it has seen and ignores a torn last line, so any number of processes can follow a run
 and none of them holds anything that could be lost. Every event has `t` (seconds since 1970) and `type`:
 
-- metric  {step, values: {key: number}}     numbers that are not finite are written as null
+- metric  {step, values: {key: number}, m}  numbers that are not finite are written as null; m: seconds on a clock that
+          nobody can set, to measure pace with
 - phase   {phase, detail, done, total}      what the worker is doing; done/total may be missing
 - sample  {step, prompt, answer}            one fixed prompt answered at a step
 - warning {message, hint}                 and for some: about, rows, of, longest (see engine/worker/rows.py)

@@ -15,9 +15,9 @@ from typing import Any
 
 import psutil
 
-from engine.runs import standby
+from engine.runs import process, standby
 from engine.runs.channel import Channel
-from engine.runs.directory import RunDirectory, write_json
+from engine.runs.directory import RunDirectory
 from engine.runs.lock import FileLock
 from engine.runs.status import Status
 
@@ -69,7 +69,10 @@ def start_worker(run: RunDirectory) -> int:
     else:
         with run.log_file.open("ab") as log:
             pid = _cold("train", args, output=log).pid
-    write_json(run.pid_file, pid)
+    try:
+        run.pid_file.write_text(f"{pid} {process.began(pid)}", encoding="ascii")
+    except psutil.NoSuchProcess:
+        run.pid_file.write_text(str(pid), encoding="ascii")  # it has ended already
     return pid
 
 
@@ -141,9 +144,12 @@ def _started(argv: list[str], output: Any, handed_on: list[int]) -> subprocess.P
 
 
 def _end_later(run: RunDirectory) -> None:
-    began = time.time()
+    sign, heard = run.last_sign_of_life(), time.monotonic()
     while not _gone(run, 1.0):
-        if time.time() - max(began, run.last_sign_of_life()) > GRACE_S:
+        # whether a new sign came, not how old it is: the clock that dates it may be set meanwhile
+        if (now := run.last_sign_of_life()) != sign:
+            sign, heard = now, time.monotonic()
+        elif time.monotonic() - heard > GRACE_S:
             _end(run)
             return
 
@@ -169,8 +175,7 @@ def _group(run: RunDirectory) -> int | None:
     if pid is None or run.status().ended_state:
         return None
     try:
-        process = psutil.Process(pid)
-        same = status.pid_started is None or abs(process.create_time() - status.pid_started) < 2
+        same = status.pid_started is None or process.is_same(pid, status.pid_started)
         return os.getpgid(pid) if same and os.getpgid(pid) == pid else None
     except (psutil.NoSuchProcess, ProcessLookupError):
         return None

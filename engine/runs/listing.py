@@ -154,8 +154,9 @@ def _seconds(run: RunDirectory, status: Status) -> float | None:
     """Time at work; for a run that was killed, up to its last event."""
     if status.started is None:
         return None
+    until = status.started
     if status.ended is not None:
-        return status.ended - status.started
-    if run.events_file.is_file():
-        return run.events_file.stat().st_mtime - status.started
-    return 0.0
+        until = status.ended
+    elif run.events_file.is_file():
+        until = run.events_file.stat().st_mtime
+    return max(0.0, until - status.started)  # a clock that was set back makes nothing negative

@@ -4,8 +4,9 @@ The first answer carries the whole history, each curve thinned to what a screen 
 appended since. `live` returns a dict:
 
 - events, log: byte offsets to ask from next time · reset: forget what you have, this is the whole history · more: ask again
-- curves: {metric: [[steps], [values]]} · first, last: [seconds, step] of the first and last point · samples, phases,
-  warnings, best: events in order · text: new lines of the log · status: the state that is true now
+- curves: {metric: [[steps], [values]]} · first, last: [seconds on a clock that nobody can set,
+  step, seconds since 1970] of the first and last point · samples, phases, warnings, best: events in order
+- text: new lines of the log · status: the state that is true now
 """
 
 from __future__ import annotations
@@ -91,18 +92,21 @@ def _shaped(found: list[events.Event], *, thin: bool) -> dict[str, Any]:
             for key, value in event["values"].items():
                 curves[key][0].append(event["step"])
                 curves[key][1].append(value)
-    points = by_type["metric"]
-    resumed = max((event["t"] for event in by_type["resumed"]), default=0.0)
-    paced = [event for event in points if event["t"] >= resumed and "loss" in event["values"]]
+    resumed = max((place for place, event in enumerate(found) if event["type"] == "resumed"), default=0)
+    paced = [event for event in found[resumed:] if event["type"] == "metric" and "loss" in event["values"]]
     return {
         "curves": {key: _thinned(curve) if thin else curve for key, curve in curves.items() if key != "epoch"},
-        "first": [paced[0]["t"], paced[0]["step"]] if paced else None,
-        "last": [paced[-1]["t"], paced[-1]["step"]] if paced else None,
+        "first": _paced(paced[0]) if paced else None,
+        "last": _paced(paced[-1]) if paced else None,
         "samples": by_type["sample"],
         "phases": by_type["phase"],
         "warnings": by_type["warning"],
         "best": by_type["best"],
     }
+
+
+def _paced(point: events.Event) -> list[float]:
+    return [point.get("m", point["t"]), point["step"], point["t"]]
 
 
 def _thinned(curve: Curve) -> Curve:

@@ -198,7 +198,10 @@ def _still_queued(run: RunDirectory) -> bool:
 
 
 def _mark_waiting(run: RunDirectory) -> None:
-    (_folder(run.path.parent, ".queue") / f"{time.time_ns():020d}-{run.name}").touch()
+    root = run.path.parent
+    last = max((int(marker.name.split("-", 1)[0]) for marker in _waiting(root)), default=0)
+    # behind everybody who waits, also when the clock was set back meanwhile
+    (_folder(root, ".queue") / f"{max(time.time_ns(), last + 1):020d}-{run.name}").touch()
 
 
 def _waiting(root: Path) -> list[Path]:

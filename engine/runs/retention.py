@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,14 +55,14 @@ def held(root: Path) -> list[Held]:
     return sorted(found, key=lambda one: one.total, reverse=True)
 
 
-def prune(runs: list[RunDirectory]) -> list[Pruned]:
-    """Remove the checkpoints of several runs; what is refused for one keeps no other."""
+def prune(names: list[str], remove: Callable[[str], int]) -> list[Pruned]:
+    """What comes of `remove` for each run; what is refused for one keeps no other."""
     made = []
-    for run in runs:
+    for name in names:
         try:
-            made.append(Pruned(run.name, remove_checkpoints(run)))
+            made.append(Pruned(name, remove(name)))
         except StudioError as error:
-            made.append(Pruned(run.name, 0, error.message, error.hint))
+            made.append(Pruned(name, 0, error.message, error.hint))
     return made
 
 

@@ -52,6 +52,7 @@ class Status:
     best_value: float | None = None
     pid: int | None = None
     pid_started: float | None = None
+    boot: str = ""  # which start of the machine it worked in
     device: str = ""
     memory_kills: int | None = None  # by the system, of any process, when the run began; see engine/runs/mishaps.py
     resumable: bool = False

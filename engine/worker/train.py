@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 import transformers
 
@@ -27,7 +26,7 @@ from engine.models import ModelFacts, facts, resolve
 from engine.params import LLMTrainingParams
 from engine.plan import DataFacts, Plan, plan
 from engine.registry import parse, spec_for
-from engine.runs import checkpoints, queue
+from engine.runs import checkpoints, process, queue
 from engine.runs.channel import Channel
 from engine.runs.directory import RunDirectory, write_json
 from engine.runs.mishaps import out_of_memory_kills
@@ -104,7 +103,8 @@ class _Work:
         self.reporter.set(
             started=time.time(),
             pid=pid,
-            pid_started=psutil.Process(pid).create_time(),
+            pid_started=process.began(pid),
+            boot=process.boot_id(),
             device=found.name,
             memory_kills=out_of_memory_kills(),
         )
