@@ -29,7 +29,16 @@
           : s < 172800
             ? `${(s / 3600).toFixed(1)} h`
             : `${(s / 86400).toFixed(1)} days`;
-  const bytes = (n) => (n == null ? "–" : n >= 1e9 ? `${(n / 1e9).toFixed(1)} GB` : `${Math.round(n / 1e6)} MB`);
+  const bytes = (n) =>
+    n == null
+      ? "–"
+      : n >= 1e9
+        ? `${(n / 1e9).toFixed(1)} GB`
+        : n >= 1e7
+          ? `${Math.round(n / 1e6)} MB`
+          : n >= 1e6
+            ? `${(n / 1e6).toFixed(1)} MB`
+            : `${Math.round(n / 1e3)} kB`;
   const get = async (address) => {
     const answer = await fetch(address);
     const body = await answer.json().catch(() => ({}));

@@ -69,6 +69,7 @@
         actions: el("div", { class: "st-actions" }),
         warnings: el("div", {}),
         command: el("div", {}),
+        space: el("p", { class: "room-line" }),
       };
       const p = this.parts;
       p.progress.append(p.bar);
@@ -109,6 +110,7 @@
         el("details", { class: "log-box machine", hidden: true }, el("summary", {}, "Step size, speed and memory"), p.machine),
         el("details", { class: "log-box", open: true }, el("summary", {}, "Log"), p.log),
         p.command,
+        p.space,
       );
       this.board = new window.Charts.Board(p.charts, p.machine, `run-${this.name}`);
     }
@@ -212,7 +214,15 @@
       p.progress.setAttribute("aria-valuenow", Math.round(share));
       this.kpis(s);
       this.actions(s);
+      this.space(s);
       this.diagnose(s);
+    }
+    /** What it takes on disk: asked once it has ended, and now and then while it works. */
+    space(s) {
+      const key = s.ended_state ? [s.state, s.ended].join() : Math.floor(s.now / 30);
+      if (key === this.weighed) return;
+      this.weighed = key;
+      window.Space.strip(this.parts.space, this.name, () => this.soon());
     }
     /** Asks what is wrong once a run has ended, and now and then while it trains. */
     async diagnose(s) {
@@ -262,7 +272,7 @@
     kpis(s) {
       const { first, last } = this.pace,
         each = first && last && last[1] > first[1] ? (last[0] - first[0]) / (last[1] - first[1]) : null;
-      const left = each && !this.ended ? Math.max(0, (s.total_steps - last[1]) * each - (s.now - last[0])) : null;
+      const left = each > 0 && !this.ended ? Math.max(0, (s.total_steps - last[1]) * each - Math.max(0, s.now - last[2])) : null;
       const word = this.headline.replaceAll("_", " "),
         title = word[0].toUpperCase() + word.slice(1);
       const rows = [
@@ -272,7 +282,7 @@
         ["Best", s.best_step == null ? "–" : `${number(s.best_value)} at ${s.best_step}`],
         ["Tokens/s", number(this.board.last("tokens_per_second"))],
         ["Memory", bytes(this.board.last("memory_bytes"))],
-        ["Time", duration(s.started ? (s.ended ?? s.now) - s.started : null)],
+        ["Time", duration(s.started ? Math.max(0, (s.ended ?? s.now) - s.started) : null)],
         ["Left", this.ended ? "–" : duration(left)],
       ];
       if (this.parts.kpis.children.length !== rows.length)
@@ -403,6 +413,7 @@
         if (!document.hidden) {
           const news = await get(`${this.address}/live?events=${this.events}&log=${this.log}`);
           this.take(news);
+          if (this.failures) this.parts.refused.replaceChildren();
           this.failures = 0;
           wait = news.more ? 0 : this.ended ? 10000 : 1000;
         }
@@ -410,6 +421,7 @@
         if (error.status === 404) return this.missing(error);
         console.warn("asking again:", error.message);
         this.failures++;
+        if (error.status) this.parts.refused.replaceChildren(note(error));
         this.parts.pill.textContent = "reconnecting";
         this.parts.pill.dataset.state = "interrupted";
         this.offered = null;

@@ -100,7 +100,7 @@
         return;
       }
       if (!this.rows) {
-        const head = ["Run", "State", "Trainer", "Model", "Data", "Best", "Duration", "Created", ""];
+        const head = ["Run", "State", "Trainer", "Model", "Data", "Best", "Duration", "Disk", "Created", ""];
         this.rows = new Map();
         this.body = el("tbody");
         this.list.replaceChildren(
@@ -166,6 +166,7 @@
         cell("Data", el("bdi", {}, r.data.split("/").at(-1))),
         cell("Best", number(best), best == null ? "" : el("small", {}, ` ${measureWords(measure)}`)),
         cell("Duration", duration(r.seconds)),
+        cell("Disk", window.Space.cell(r.name)),
         cell("Created", new Date(r.created * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })),
         el(
           "td",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine import hosting, rewards
+from engine import hosting, retention, rewards
 from engine.command import command
 from engine.config_file import read_settings, to_yaml
 from engine.data.parts import without_part
@@ -65,6 +65,7 @@ __all__ = [
     "inspect_data",
     "leaves",
     "live",
+    "look_at_runs",
     "model_choices",
     "model_facts",
     "model_file",
@@ -81,6 +82,7 @@ __all__ = [
     "remedied",
     "rename_run",
     "resume",
+    "retention",
     "rewards",
     "row_forms",
     "run_events",
@@ -268,6 +270,13 @@ def resume(name: str, *, created: float | None = None) -> None:
     dispatch(run.path.parent)
 
 
+def look_at_runs() -> str:
+    """What keeps the folder of the runs from being used in full, in words; RunError where it cannot be used at all."""
+    from engine.runs.place import look_at
+
+    return look_at(runs_root())
+
+
 def runs() -> list[RunSummary]:
     """Every run, newest first."""
     from engine.runs.listing import list_runs
@@ -304,16 +313,13 @@ def push(name: str, model_id: str | None = None, *, private: bool | None = None)
 
 
 def rename_run(name: str, new: str, *, created: float | None = None) -> None:
-    from engine.runs.listing import rename
-
-    rename(RunDirectory.open(name, created=created), new)
+    """Give a run another name; refused as deleting is."""
+    retention.rename(name, new, created=created)
 
 
 def delete_run(name: str, *, created: float | None = None) -> None:
-    """Delete a run and all it wrote; refused while it works. Touches nothing outside its directory."""
-    from engine.runs.listing import delete
-
-    delete(RunDirectory.open(name, created=created))
+    """Delete a run and all it wrote; refused while it works or is needed. Touches nothing outside its directory."""
+    retention.delete(name, created=created)
 
 
 def live(name: str, events_offset: int = 0, log_offset: int = 0) -> dict[str, Any]:

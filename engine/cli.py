@@ -25,6 +25,7 @@ from engine.export.command_line import add_command as add_export_command
 from engine.flag_help import FlagHelp
 from engine.flags import PlainErrors, add_flags, given_values, known_trainer, take_older
 from engine.pipelines.command_line import add_commands as add_pipeline_commands
+from engine.prune_command import add_commands as add_room_commands
 from engine.runs.command_line import add_commands as add_queue_commands
 from engine.runs.command_line import tell_pause
 from engine.runs.status import ENDED, State
@@ -130,6 +131,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     add_pipeline_commands(command)
     add_sweep_commands(command, words)
     add_deploy_command(command)
+    add_room_commands(command)
     if words and not words[0].startswith("-") and words[0] not in commands.choices:
         near = difflib.get_close_matches(words[0], commands.choices, n=1)
         guess = f" Did you mean {near[0]!r}?" if near else ""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import traceback
+from pathlib import Path
 
 from engine import hosting
+from engine.errors import RunError
 from engine.preview import close_preview
 from engine.runs import discard, line, listing, places, queue, standby
 from engine.runs.directory import runs_root
 from engine.runs.lock import FileLock
+from engine.runs.place import forget, look_at, remember
 from engine.runs.shutdown import shut_down
 
 _closing = threading.Event()
@@ -22,11 +26,14 @@ def open_app() -> None:
     """Warm the standby worker up and start what is queued, in the background, until `close_app`."""
     _closing.clear()
     places.places()  # a wrong wish is told now, and not once a second
-    queue.recover(runs_root())
+    root = runs_root()
+    if not look_at(root):
+        queue.recover(root)
+        remember(root)
     if os.environ.get("AITRAINING_STANDBY", "1") != "0":
         threading.Thread(target=_keep_standby, name="standby", daemon=True).start()
     # thousands of runs are read now, and not when somebody opens the list
-    threading.Thread(target=listing.list_runs, args=(runs_root(),), name="listing", daemon=True).start()
+    threading.Thread(target=_read_list, args=(root,), name="listing", daemon=True).start()
     threading.Thread(target=_dispatch_forever, name=_DISPATCH, daemon=True).start()
 
 
@@ -43,6 +50,7 @@ def close_app() -> None:
     if hosting.here().contained:
         for name in shut_down(runs_root(), _SAVING_S):
             print(f"{name} is interrupted; Resume goes on from its last checkpoint.", flush=True)
+    forget(runs_root())
     close_preview()
     standby.close_standby()
 
@@ -55,16 +63,25 @@ def _keep_standby() -> None:
         _closing.wait(pause)
 
 
+def _read_list(root: Path) -> None:
+    with contextlib.suppress(RunError):  # whoever opens the page is told then
+        listing.list_runs(root)
+
+
 def _dispatch_forever() -> None:
     attending: FileLock | None = None
+    said = ""
     while not _closing.wait(1.0):
         try:
             root = runs_root()
             attending = attending or line.attend(root)
             queue.dispatch(root)
             discard.sweep(root)
-        except Exception:  # one bad moment (a full disk, a folder taken away) must not stop the queue for good
-            traceback.print_exc()
+            said = ""
+        except Exception as error:  # one bad moment (a full disk, a folder taken away) must not stop the queue for good
+            if str(error) != said:  # once, and not every few seconds for as long as it lasts
+                traceback.print_exc()
+            said = str(error)
             _closing.wait(10.0)
     if attending is not None:
         attending.release()

@@ -245,6 +245,12 @@ def form_of(cls: type[LLMTrainingParams], name: str) -> Form:
     return next(m for m in cls.model_fields[name].metadata if isinstance(m, Form))
 
 
+def model_settings(cls: type[LLMTrainingParams]) -> dict[str, str]:
+    """Every setting of `cls` that takes a model, and its widget: "judge" for one that scores, "model" for any other."""
+    widgets = {name: form_of(cls, name).widget for name in cls.model_fields}
+    return {name: widget for name, widget in widgets.items() if widget in ("model", "judge")}
+
+
 _describe(LLMTrainingParams)
 
 

@@ -108,6 +108,26 @@ class Run:
 
         return api.push(self.name, hub_model_id, private=private)
 
+    def remove_checkpoints(self) -> int:
+        """Delete what it only needs to go on and return the bytes freed; the model, curves and log stay.
+
+        Raises:
+            RunActive: it works or waits, or its pipeline is under way.
+        """
+        from engine import retention
+
+        return retention.remove_checkpoints(self.name)
+
+    def delete(self) -> None:
+        """Delete it and all it wrote, its model too.
+
+        Raises:
+            RunActive: it works or waits, a run that has not ended needs its model, or its pipeline is under way.
+        """
+        from engine import retention
+
+        retention.delete(self.name)
+
     def watch(self, every: float = 0.5) -> Iterator[Status]:
         """Its status now and after every change, until it has ended; looks every `every` seconds, and prints nothing.
 

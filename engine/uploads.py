@@ -8,14 +8,24 @@ import shutil
 from pathlib import Path
 
 from engine.runs.directory import runs_root
+from engine.runs.place import writing
 
 
 def store_upload(path: str | Path, name: str) -> str:
-    """Move an uploaded file into the studio's own store and return its new path; the same content is kept once."""
+    """Move an uploaded file into the studio's own store and return its new path; the same content is kept once.
+
+    Raises:
+        RunError: the folder of the runs cannot be written.
+    """
     source = Path(path)
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     folder = runs_root() / ".uploads" / digest[:16]
+    with writing(runs_root()):
+        return _kept(source, folder, name)
+
+
+def _kept(source: Path, folder: Path, name: str) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / (re.sub(r"[^\w.\- ]+", "_", Path(name).name).strip(". ") or "data")
     if target.exists():

@@ -23,6 +23,7 @@ from starlette.routing import BaseRoute, Route
 from engine import api
 from engine.errors import DataError, ModelError, ParamError, RunError, RunNotFound, StudioError
 from ui.reach import refuse_foreign, refuse_foreign_sweep
+from ui.space_routes import pruned
 
 # Far above any real settings; keeps a request from filling the memory. Data is streamed and may be as large as the disk.
 _LARGEST = 1_000_000
@@ -51,6 +52,8 @@ def routes() -> list[BaseRoute]:
         Route("/studio/api/data/{file}", upload, methods=["PUT"]),
         Route("/studio/api/runs", list_runs, methods=["GET"]),
         Route("/studio/api/runs", start, methods=["POST"]),
+        Route("/studio/api/space", space),
+        Route("/studio/api/prune", prune, methods=["POST"]),
         Route("/studio/api/runs/{name}", run, methods=["GET"]),
         Route("/studio/api/runs/{name}", delete, methods=["DELETE"]),
         Route("/studio/api/queue", queue, methods=["GET"]),
@@ -147,7 +150,8 @@ async def run(request: Request) -> Response:
 
 
 async def delete(request: Request) -> Response:
-    """Delete a run and all it wrote; refused while it works. `?created=` means the run that was made then, and no other."""
+    """Delete a run and all it wrote; refused while it works, or while a run that does needs its model. `?created=` means the
+    run that was made then, and no other."""
     return await _answer(request, lambda: api.delete_run(_name(request), created=_created(request)))
 
 
@@ -217,6 +221,16 @@ async def set_queue(request: Request) -> Response:
         return api.queue.now().to_dict()
 
     return await _answer_body(request, work)
+
+
+async def space(request: Request) -> Response:
+    """What runs take on disk, the largest first."""
+    return await _answer(request, api.retention.space)
+
+
+async def prune(request: Request) -> Response:
+    """Remove the checkpoints of `{"runs": [names]}`; says of each what was freed or why not."""
+    return await _answer_body(request, lambda values: pruned(values.get("runs")))
 
 
 async def model(request: Request) -> Response:
@@ -311,6 +325,9 @@ async def _answer(request: Request, work: Callable[[], Any], status: int = 200) 
         wrong = {problem.field: problem.message for problem in error.problems} if isinstance(error, ParamError) else {}
         code = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
         return _said(code, error.message, hint=error.hint, settings=wrong)
+    except OSError as error:
+        away = api.retention.unusable(error)
+        return _said(409, away.message, hint=away.hint)
     if isinstance(made, Response):
         return made
     return JSONResponse(made, status_code=status, headers={"Cache-Control": "no-store"})

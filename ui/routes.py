@@ -64,6 +64,8 @@ def answered(work: Callable[[], Any]) -> Response:
         return JSONResponse(work(), headers={"Cache-Control": "no-store"})
     except StudioError as error:
         return told(error)
+    except OSError as error:  # the disk of the runs went away, or cannot be written
+        return told(api.retention.unusable(error))
 
 
 def told(error: StudioError) -> Response:

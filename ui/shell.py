@@ -6,6 +6,7 @@ import hashlib
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +38,7 @@ from ui import (
     routes,
     run_page,
     runs_page,
+    space_routes,
     sweep_page,
     sweep_routes,
 )
@@ -91,7 +93,7 @@ def build() -> tuple[gr.Blocks, dict[str, Any]]:
         "app_kwargs": {
             "routes": [
                 *(*routes.routes(), *http_api.routes(), *pipeline_routes.routes(), *sweep_routes.routes()),
-                *playground_page.routes(),
+                *(*space_routes.routes(), *playground_page.routes()),
             ],
             "middleware": [Middleware(KnownHosts), Middleware(CompressedPages)],
         },
@@ -158,7 +160,14 @@ def _header(page: Page) -> str:
 
 def serve() -> int:
     """Serve until Ctrl-C or SIGTERM; runs go on without us. Returns the exit code."""
-    _prepare_uploads()
+    try:
+        limited = api.look_at_runs()
+    except StudioError as error:
+        print(f"{error.message} {error.hint}", file=sys.stderr)
+        return 1
+    if limited:
+        print(limited, file=sys.stderr)
+    _prepare_uploads(writable=not limited)
     app, options = build()
     host, port = os.environ.get("AITRAINING_HOST", "127.0.0.1"), _port()
     try:
@@ -189,8 +198,10 @@ def _port() -> int:
     return int(wanted)
 
 
-def _prepare_uploads() -> None:
+def _prepare_uploads(*, writable: bool) -> None:
     """Uploads land beside the runs, so that keeping one is a move; leftovers of earlier servers are swept."""
+    if not writable:
+        os.environ.setdefault("GRADIO_TEMP_DIR", tempfile.mkdtemp(prefix="aitraining-uploads-"))
     folder = Path(os.environ.setdefault("GRADIO_TEMP_DIR", str(api.runs_root() / ".uploads" / ".incoming")))
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.rglob("*"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.diagnosis import changes
 from engine.diagnosis.finding import Change, Evidence, Finding
+from engine.runs.place import MAKE_ROOM
 
 _ENV = "HF_TOKEN"
 
@@ -86,14 +87,13 @@ def disk(e: Evidence) -> Finding | None:
     if e.status.cause != "disk":
         return None
     change = e.first_valid(changes.fewer_files(e))
-    free = "Delete old runs"
     return Finding(
         "disk",
         "The disk is full.",
         "Checkpoints and the finished model need room on the disk that holds the runs.",
-        f"{free}, then resume: it goes on from the last checkpoint."
+        f"{MAKE_ROOM} Then resume: it goes on from the last checkpoint."
         if e.resumable
-        else f"{free}, then start again with fewer checkpoints.",
+        else f"{MAKE_ROOM} Then start again with fewer checkpoints.",
         () if e.resumable else change,
         "resume" if e.resumable else "retry",
         "certain",

@@ -39,7 +39,7 @@ TABLE: tuple[Row, ...] = (
     Row(endings.memory, CUT_OFF, "Memory ran out", "Half the rows per step with twice the accumulation, or a LoRA adapter."),
     Row(endings.no_number, CUT_OFF, "The loss is no number", "The usual learning rate, or a tenth of the run's."),
     Row(endings.killed, CUT_OFF, "Killed by the system", "Resume."),
-    Row(endings.disk, CUT_OFF, "The disk is full", "Delete old runs and resume; or keep one checkpoint only."),
+    Row(endings.disk, CUT_OFF | {State.STOPPED}, "The disk is full", "Remove old checkpoints and resume; or keep one only."),
     Row(endings.gated, CUT_OFF, "The model is gated", "Accept its terms and set HF_TOKEN."),
     Row(endings.missing, CUT_OFF, "There is no such model", "Correct the name."),
     Row(endings.offline, CUT_OFF, "The Hub cannot be reached", "Retry later, or the bundled starter."),
@@ -94,7 +94,7 @@ def evidence(run: RunDirectory) -> Evidence:
         trained=bool(curves.get("loss")) or any(phase["state"] == "training" for phase in seen["phases"]),
         log=seen["text"] if died else "",
         resumable=status.ended_state and status.state is not State.DONE and has_progress(run),
-        restarted=died and restarted_since(run.last_sign_of_life()),
+        restarted=died and restarted_since(run.last_sign_of_life(), status.boot),
         memory_kills=_killed_since(status.memory_kills) if died else None,
     )
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import StageError
 from engine.flags import read_value
-from engine.pipelines.pipeline import Pipeline, model_settings, wrong
+from engine.params import model_settings
+from engine.pipelines.pipeline import Pipeline, wrong
 from engine.registry import spec_for
 
 if TYPE_CHECKING:

@@ -77,7 +77,7 @@ def outlook(pipeline: Pipeline, again: str = "") -> list[Foreseen]:
 
 def model_settings(trainer: str) -> list[str]:
     """The settings of a trainer that take a model."""
-    from engine.pipelines.pipeline import model_settings as taken
+    from engine.params import model_settings as taken
 
     return list(taken(spec_for(trainer).params))
 

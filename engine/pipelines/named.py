@@ -12,8 +12,8 @@ from typing import Any
 
 from engine.advice import PIPELINES
 from engine.errors import FieldProblem, ParamError
-from engine.params import LLMTrainingParams
-from engine.pipelines.pipeline import Pipeline, from_mapping, model_settings
+from engine.params import LLMTrainingParams, model_settings
+from engine.pipelines.pipeline import Pipeline, from_mapping
 from engine.registry import spec_for
 from engine.samples import PREFIX, samples
 

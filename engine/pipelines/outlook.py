@@ -12,9 +12,9 @@ from engine.device import device
 from engine.errors import StudioError
 from engine.estimate import Estimate, estimate
 from engine.models import facts
-from engine.params import LLMTrainingParams
+from engine.params import LLMTrainingParams, model_settings
 from engine.pipelines.course import Course
-from engine.pipelines.pipeline import Pipeline, Stage, model_settings
+from engine.pipelines.pipeline import Pipeline, Stage
 from engine.pipelines.steps import Move, steps
 from engine.plan import Plan, plan
 from engine.registry import parse, spec_for

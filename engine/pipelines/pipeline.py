@@ -16,7 +16,7 @@ from typing import Any
 from engine.config_file import read_mapping, yaml_entry
 from engine.data.parts import without_part
 from engine.errors import FieldProblem, ParamError
-from engine.params import NAME_PATTERN, LLMTrainingParams, form_of
+from engine.params import NAME_PATTERN, LLMTrainingParams, model_settings
 from engine.pipelines.gate import Gate, read_gate
 from engine.registry import spec_for
 from engine.samples import PREFIX
@@ -100,12 +100,6 @@ class Pipeline:
     def to_yaml(self) -> str:
         """The pipeline as a file that `aitraining pipeline FILE` takes."""
         return "\n".join(yaml_entry(name, value) for name, value in self.to_mapping().items()) + "\n"
-
-
-def model_settings(cls: type[LLMTrainingParams]) -> dict[str, str]:
-    """Every setting of `cls` that takes a model, and its widget: "judge" for one that scores, "model" for any other."""
-    widgets = {name: form_of(cls, name).widget for name in cls.model_fields}
-    return {name: widget for name, widget in widgets.items() if widget in ("model", "judge")}
 
 
 def builds_on(trainer: str, named: Mapping[str, str]) -> str:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from engine.errors import FieldProblem, ModelError, ParamError, RunActive, StudioError
 from engine.models import INSTRUCTED, STARTER, facts, resolve
-from engine.params import LLMTrainingParams
+from engine.params import LLMTrainingParams, model_settings
 from engine.pipelines.gate import gate_problem
-from engine.pipelines.pipeline import Pipeline, Stage, model_settings, stage_problems
+from engine.pipelines.pipeline import Pipeline, Stage, stage_problems
 from engine.registry import parse, spec_for
 from engine.runs import queue
 from engine.runs.directory import RunDirectory

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.diagnosis.table import CUT_OFF, OVER, TABLE, Row
 from engine.reference.table import table
+from engine.runs.status import State
 
 _OPENING = """# When a run goes wrong
 
@@ -43,6 +44,8 @@ def page() -> str:
 def _when(row: Row) -> str:
     if row.states == CUT_OFF:
         return "failed or were cut off"
+    if row.states == CUT_OFF | {State.STOPPED}:
+        return "failed, were cut off or stopped"
     if row.states == OVER:
         return "ended by themselves or were stopped"
     return "ended, in whatever way" if row.states == OVER | CUT_OFF else "train, or have ended"

@@ -19,12 +19,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from engine.errors import RunError, RunNameTaken, RunNotFound
 from engine.params import NAME_PATTERN
-from engine.runs import events
+from engine.runs import events, process
 from engine.runs.lock import FileLock, is_held
+from engine.runs.place import gone, make_root, unusable, writing
 from engine.runs.status import ENDED, LAUNCH_GRACE_S, State, Status, truth
 
 # What a run's folder is called while it is being made.
@@ -34,20 +33,6 @@ DRAFT = ".new-"
 def runs_root() -> Path:
     """Where runs live: AITRAINING_HOME, else ./runs."""
     return Path(os.environ.get("AITRAINING_HOME") or "runs").expanduser().resolve()
-
-
-def make_root(root: Path) -> None:
-    """Make the runs folder if it is not there.
-
-    Raises:
-        RunError: it cannot be made.
-    """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"The folder {root} cannot be written: {error.strerror}.", hint="Set AITRAINING_HOME to another folder."
-        ) from error
 
 
 class RunDirectory:
@@ -79,6 +64,9 @@ class RunDirectory:
         """
         run = cls((root or runs_root()) / name)
         if not re.fullmatch(NAME_PATTERN, name) or not run.status_file.is_file():
+            away = gone(run.path.parent)
+            if away:
+                raise away
             raise RunNotFound(f"There is no run called {name!r}.", hint="The Runs page lists those there are.")
         if created is not None and run.created != created:
             what = f"The run {name!r} that was meant is gone: it was deleted or renamed, and another run has its name now."
@@ -108,7 +96,7 @@ class RunDirectory:
         except OSError as error:
             shutil.rmtree(draft.path, ignore_errors=True)
             run.refuse_taken()  # by somebody in the same moment
-            raise RunError(f"The folder {run.path.parent} cannot be written: {error.strerror}.") from error
+            raise unusable(error, run.path.parent) from error
         return run
 
     def refuse_taken(self) -> None:
@@ -182,18 +170,23 @@ class RunDirectory:
         """Whether a worker was started that may yet take its lock; a cold one imports torch first."""
         if written.launched is None or written.started is not None or written.state in ENDED:
             return False
-        if time.time() - written.launched > LAUNCH_GRACE_S:
-            return False
         pid = self.started_pid
-        return pid is None or _runs_still(pid)
+        if pid is not None:
+            return process.lives(pid, self._pid_file()[1])
+        return abs(time.time() - written.launched) < LAUNCH_GRACE_S  # whoever was to start it died before it could
 
     @property
     def started_pid(self) -> int | None:
         """The process that was started for this run; None while it is being started."""
+        return self._pid_file()[0]
+
+    def _pid_file(self) -> tuple[int | None, float | None]:
+        """Who was started, and when that process began (see engine/runs/process.py); None for what is not written."""
         try:
-            return int(self.pid_file.read_text())
+            pid, *began = self.pid_file.read_text(encoding="ascii").split()
+            return int(pid), float(began[0]) if began else None
         except (OSError, ValueError):
-            return None
+            return None, None
 
     def last_sign_of_life(self) -> float:
         """When the worker last wrote anything (seconds since 1970); between its writes it touches its lock file."""
@@ -218,7 +211,8 @@ class RunDirectory:
 
     def request_stop(self, cause: str = "stopped") -> None:
         """Ask the worker to finish its step, save and end; `cause` is "shutdown" if the machine ends and nobody wants it to."""
-        self.stop_file.write_text(cause, encoding="ascii")
+        with writing(self.path.parent):
+            self.stop_file.write_text(cause, encoding="ascii")
 
     @property
     def shut_down(self) -> bool:
@@ -233,13 +227,6 @@ class RunDirectory:
         return self.stop_file.exists()
 
 
-def _runs_still(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
@@ -247,5 +234,9 @@ def read_json(path: Path) -> Any:
 def write_json(path: Path, value: Any, default: Callable[[Any], Any] | None = None) -> None:
     """Replace a file by the JSON of `value` in one step: a reader sees the old text or the new, never half of it."""
     part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-    part.write_text(json.dumps(value, indent=1, ensure_ascii=False, default=default), encoding="utf-8")
-    os.replace(part, path)
+    try:
+        part.write_text(json.dumps(value, indent=1, ensure_ascii=False, default=default), encoding="utf-8")
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise

@@ -14,6 +14,7 @@ from pathlib import Path
 from engine.errors import RunActive, RunError, RunNotFound
 from engine.runs import launcher, line, listing
 from engine.runs.directory import RunDirectory
+from engine.runs.place import locked
 from engine.runs.status import State
 
 
@@ -24,7 +25,7 @@ def discard(run: RunDirectory) -> bool:
         RunError: it has ended already.
     """
     root = run.path.parent
-    with line.lock(root):
+    with locked(root):
         status = run.status()
         if status.ended_state:
             what = f"The run {run.name!r} has ended already: it is {status.state.value}."

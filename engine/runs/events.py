@@ -3,7 +3,8 @@
 A reader keeps the byte offset it has seen and ignores a torn last line, so any number of processes can follow a run
 and none of them holds anything that could be lost. Every event has `t` (seconds since 1970) and `type`:
 
-- metric  {step, values: {key: number}}     numbers that are not finite are written as null
+- metric  {step, values: {key: number}, m}  numbers that are not finite are written as null; m: seconds on a clock that
+          nobody can set, to measure pace with
 - phase   {phase, detail, done, total}      what the worker is doing; done/total may be missing
 - sample  {step, prompt, answer}            one fixed prompt answered at a step
 - warning {message, hint}                 and for some: about, rows, of, longest (see engine/worker/rows.py)
@@ -14,8 +15,10 @@ and none of them holds anything that could be lost. Every event has `t` (seconds
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,10 +28,18 @@ Event = dict[str, Any]
 
 
 def append(path: Path, kind: str, /, **values: Any) -> None:
-    """Append one event as one write, so that a reader never sees two events mixed."""
+    """Append one event as one write, so that a reader never sees two events mixed.
+
+    Raises:
+        OSError: it cannot be written; a disk that took only half of it has given that back.
+    """
     line = json.dumps({"t": round(time.time(), 3), "type": kind, **finite(values)}, ensure_ascii=False)
+    data = line.encode() + b"\n"
     with path.open("ab", buffering=0) as file:
-        file.write(line.encode() + b"\n")
+        before = file.seek(0, os.SEEK_END)
+        if file.write(data) != len(data):
+            file.truncate(before)  # else the next event would be joined to half of this one, and both be lost
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def read(path: Path, offset: int = 0, limit_bytes: int = 8_000_000) -> tuple[list[Event], int]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import psutil
 
+from engine.runs import process
+
 # A worker that has said its last word needs this long to let go of its libraries.
 _FAREWELL_S = 10.0
 
@@ -24,7 +26,7 @@ class Family:
         """The family of the process `pid`, which began at `started` if that is known; None when it is gone."""
         try:
             leader = psutil.Process(pid)
-            same = started is None or abs(leader.create_time() - started) < 2
+            same = started is None or process.is_same(pid, started)
             return cls(leader) if same and os.getpgid(pid) == pid else None
         except (psutil.NoSuchProcess, ProcessLookupError):
             return None
@@ -39,10 +41,10 @@ class Family:
 
     def members(self) -> list[psutil.Process]:
         """Those that live, zombies left out."""
-        found = [process for process in psutil.process_iter() if _group_of(process.pid) == self.leader.pid]
-        if any(process.pid == self.leader.pid and process != self.leader for process in found):
+        found = [one for one in psutil.process_iter() if _group_of(one.pid) == self.leader.pid]
+        if any(one.pid == self.leader.pid and one != self.leader for one in found):
             return []  # all of ours are gone: the number is another process's now
-        return [process for process in found if _lives(process)]
+        return [one for one in found if _lives(one)]
 
     def end_those_left(self, timeout_s: float) -> None:
         """Once the worker has said its last word and ended by itself, kill what it has left behind."""
@@ -62,8 +64,8 @@ def _group_of(pid: int) -> int | None:
         return None
 
 
-def _lives(process: psutil.Process) -> bool:
+def _lives(member: psutil.Process) -> bool:
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return member.is_running() and member.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

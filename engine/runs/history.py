@@ -76,19 +76,22 @@ def shaped(found: list[events.Event], *, thin: bool) -> dict[str, Any]:
             for key, value in event["values"].items():
                 curves[key][0].append(event["step"])
                 curves[key][1].append(value)
-    points = by_type["metric"]
-    resumed = max((event["t"] for event in by_type["resumed"]), default=0.0)
-    paced = [event for event in points if event["t"] >= resumed and "loss" in event["values"]]
+    resumed = max((place for place, event in enumerate(found) if event["type"] == "resumed"), default=0)
+    paced = [event for event in found[resumed:] if event["type"] == "metric" and "loss" in event["values"]]
     return {
         "curves": {key: _thinned(curve) if thin else curve for key, curve in curves.items() if key != "epoch"},
-        "first": [paced[0]["t"], paced[0]["step"]] if paced else None,
-        "last": [paced[-1]["t"], paced[-1]["step"]] if paced else None,
+        "first": _paced(paced[0]) if paced else None,
+        "last": _paced(paced[-1]) if paced else None,
         "samples": by_type["sample"],
         "phases": by_type["phase"],
         "warnings": by_type["warning"],
         "best": by_type["best"],
         "resumed": [event["step"] for event in by_type["resumed"]],
     }
+
+
+def _paced(point: events.Event) -> list[float]:
+    return [point.get("m", point["t"]), point["step"], point["t"]]
 
 
 def _thinned(curve: Curve) -> Curve:

@@ -13,9 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engine.runs import standby
+import psutil
+
+from engine.runs import process, standby
 from engine.runs.channel import Channel
-from engine.runs.directory import RunDirectory, write_json
+from engine.runs.directory import RunDirectory
 from engine.runs.family import Family
 from engine.runs.lock import FileLock
 from engine.runs.status import Status
@@ -72,7 +74,10 @@ def start_worker(run: RunDirectory, environment: dict[str, str] | None = None) -
     else:
         with run.log_file.open("ab") as log:
             pid = _cold("train", args, output=log).pid
-    write_json(run.pid_file, pid)
+    try:
+        run.pid_file.write_text(f"{pid} {process.began(pid)}", encoding="ascii")
+    except psutil.NoSuchProcess:
+        run.pid_file.write_text(str(pid), encoding="ascii")  # it has ended already
     return pid
 
 
@@ -150,10 +155,13 @@ def end_now(run: RunDirectory) -> None:
 
 
 def _end_later(run: RunDirectory) -> None:
-    began, family = time.time(), _family(run)
+    sign, heard, family = run.last_sign_of_life(), time.monotonic(), _family(run)
     while not _gone(run, 1.0):
         family = family or _family(run)
-        if time.time() - max(began, run.last_sign_of_life()) > GRACE_S:
+        # whether a new sign came, not how old it is: the clock that dates it may be set meanwhile
+        if (now := run.last_sign_of_life()) != sign:
+            sign, heard = now, time.monotonic()
+        elif time.monotonic() - heard > GRACE_S:
             _end(run)
             return
     if family is not None:

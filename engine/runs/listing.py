@@ -11,8 +11,9 @@ from typing import Any
 
 from engine.errors import RunActive, RunError, RunNameTaken, RunNotFound
 from engine.params import NAME_PATTERN
-from engine.runs import line
 from engine.runs.directory import RunDirectory, read_json
+from engine.runs.place import gone, locked, writing
+from engine.runs.readers import refuse_needed
 from engine.runs.status import State, Status
 
 _Marks = tuple[int, ...]
@@ -52,17 +53,8 @@ def list_runs(root: Path) -> list[RunSummary]:
     """
     global _known
     before, now = _known, {}
-    try:
-        with os.scandir(root) as entries:
-            paths = [entry.path for entry in entries if not entry.name.startswith(".")]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise RunError(
-            f"The runs in {root} cannot be listed: {error.strerror}.", hint="Set AITRAINING_HOME to another folder."
-        ) from None
     found = []
-    for path in paths:
+    for path in _entries(root):
         marks = _marks(path)
         known = before.get(path)
         if marks is None:
@@ -74,6 +66,26 @@ def list_runs(root: Path) -> list[RunSummary]:
                 now[path] = (marks, summary)
     _known = now
     return sorted(found, key=lambda s: s.created, reverse=True)
+
+
+def folders_of(root: Path) -> list[Path]:
+    """The folders of all runs, in no order. Raises as `list_runs`."""
+    return [path for path in map(Path, _entries(root)) if (path / "status.json").is_file()]
+
+
+def _entries(root: Path) -> list[str]:
+    away = gone(root)
+    if away:
+        raise away
+    try:
+        with os.scandir(root) as entries:
+            return [entry.path for entry in entries if not entry.name.startswith(".")]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunError(
+            f"The runs in {root} cannot be listed: {error.strerror}.", hint="Set AITRAINING_HOME to another folder."
+        ) from None
 
 
 def _marks(path: str) -> _Marks | None:
@@ -126,7 +138,7 @@ def rename(run: RunDirectory, new: str) -> None:
     """Give a run another name.
 
     Raises:
-        RunActive: it is working or waits.
+        RunActive: it is working or waits, or a run that does needs its model.
         RunNameTaken: another run has that name.
         RunError: the name cannot be a folder's.
     """
@@ -135,36 +147,46 @@ def rename(run: RunDirectory, new: str) -> None:
             f"{new!r} cannot be a run's name.",
             hint="Use letters, digits, dots, dashes and underscores, beginning with a letter or digit; at most 80.",
         )
-    _refuse_active(run)
-    target = run.path.parent / new
-    if target.exists():
-        raise RunNameTaken(f"A run called {new!r} exists.", hint="Choose another name.")
-    run.path.rename(target)
+    with locked(run.path.parent):
+        refuse_active(run)
+        refuse_needed(run)
+        target = run.path.parent / new
+        if target.exists():
+            raise RunNameTaken(f"A run called {new!r} exists.", hint="Choose another name.")
+        run.path.rename(target)
 
 
 def delete(run: RunDirectory) -> None:
     """Delete a run's directory and nothing else; a link is removed, what it points to stays.
 
     Raises:
-        RunActive: it is working or waits.
-        RunNotFound: somebody else has deleted it just now.
+        RunActive: it is working or waits, or a run that does needs its model.
+        RunError: the folder of the runs cannot be written.
     """
-    with line.lock(run.path.parent):  # so that it cannot be started between being looked at and being gone
-        if not run.path.exists():
-            raise RunNotFound(f"There is no run called {run.name!r} any more.", hint="It was deleted or renamed.")
-        _refuse_active(run)
+    root = run.path.parent
+    doomed = root / f".deleted-{run.name}"
+    with locked(root):  # so that it cannot be started between being looked at and being gone
+        refuse_active(run)
+        refuse_needed(run)
         if run.path.is_symlink():
             run.path.unlink()
             return
         # first out of the list in one step, so that a half-deleted run is never shown
-        doomed = run.path.with_name(f".deleted-{run.name}")
         if doomed.exists():
             shutil.rmtree(doomed)
         run.path.rename(doomed)
-    shutil.rmtree(doomed)
+    with writing(root):
+        shutil.rmtree(doomed)
 
 
-def _refuse_active(run: RunDirectory) -> None:
+def refuse_active(run: RunDirectory) -> None:
+    """
+    Raises:
+        RunActive: it is working or waits.
+        RunNotFound: somebody else has deleted it just now.
+    """
+    if not os.path.lexists(run.path):
+        raise RunNotFound(f"There is no run called {run.name!r} any more.", hint="It was deleted or renamed.")
     if run.alive:
         raise RunActive(f"The run {run.name!r} is at work.", hint="Stop it first.")
     try:
@@ -179,8 +201,9 @@ def _seconds(run: RunDirectory, status: Status) -> float | None:
     """Time at work; for a run that was killed, up to its last event."""
     if status.started is None:
         return None
+    until = status.started
     if status.ended is not None:
-        return status.ended - status.started
-    if run.events_file.is_file():
-        return run.events_file.stat().st_mtime - status.started
-    return 0.0
+        until = status.ended
+    elif run.events_file.is_file():
+        until = run.events_file.stat().st_mtime
+    return max(0.0, until - status.started)  # a clock that was set back makes nothing negative

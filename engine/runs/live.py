@@ -4,9 +4,9 @@ The first answer carries the whole history, each curve thinned to what a screen 
 appended since. `live` returns a dict:
 
 - events, log: byte offsets to ask from next time · reset: forget what you have, this is the whole history · more: ask again
-- curves: {metric: [[steps], [values]]} · first, last: [seconds, step] of the first and last point · samples, phases,
-  warnings, best: events in order · resumed: the steps from which the run went on, in order · text: new lines of the log
-- status: the state that is true now
+- curves: {metric: [[steps], [values]]} · first, last: [seconds on a clock that nobody can set,
+  step, seconds since 1970] of the first and last point · samples, phases, warnings, best: events in order
+- resumed: the steps from which the run went on, in order · text: new lines of the log · status: the state that is true now
 """
 
 from __future__ import annotations

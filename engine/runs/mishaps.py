@@ -6,6 +6,8 @@ from pathlib import Path
 
 import psutil
 
+from engine.runs.process import boot_id
+
 # Of this process's own group first (a container counts for itself), else of the whole machine. Linux alone has them.
 _COUNTERS = (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat"))
 
@@ -24,6 +26,8 @@ def out_of_memory_kills() -> int | None:
     return None
 
 
-def restarted_since(moment: float) -> bool:
-    """Whether the machine was started after `moment` (seconds since 1970)."""
-    return psutil.boot_time() > moment
+def restarted_since(moment: float, boot: str = "") -> bool:
+    """Whether the machine was started after `moment` (seconds since 1970); `boot`, where it is known, names the start of the
+    machine that was then, which no clock that was set can change."""
+    now = boot_id()
+    return boot != now if boot and now else psutil.boot_time() > moment

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from engine.errors import RunActive, RunError
 from engine.params import LLMTrainingParams
-from engine.runs import discard, launcher, line
+from engine.runs import checkpoints, discard, launcher, line
 from engine.runs.directory import DRAFT, RunDirectory, runs_root
+from engine.runs.place import locked
 from engine.runs.places import Place, places
 from engine.runs.status import ENDED, State, Status
 
@@ -28,7 +29,7 @@ def enqueue(params: LLMTrainingParams, *, request_id: str | None = None, root: P
         RunNameTaken: the wished name is in use.
     """
     root = root or runs_root()
-    with line.lock(root):
+    with locked(root):
         request = line.folder(root, ".requests") / hashlib.sha256((request_id or "").encode()).hexdigest()[:32]
         if request_id and request.is_file():
             name, _, born = request.read_text().partition("\n")
@@ -53,7 +54,7 @@ def resume(run: RunDirectory) -> None:
         RunActive: it is still working.
         RunError: it failed before its first checkpoint, or it is done.
     """
-    with line.lock(run.path.parent):
+    with locked(run.path.parent):
         status = run.status()
         state = status.state
         if state not in ENDED:
@@ -62,8 +63,7 @@ def resume(run: RunDirectory) -> None:
             raise RunError(f"The run {run.name!r} is done.", hint="Start a new run from its model to train it further.")
         if not (has_progress(run) or begins_again(status)):
             raise RunError(
-                f"The run {run.name!r} ended before its first checkpoint.",
-                hint="Start it again with the same settings.",
+                f"The run {run.name!r} cannot be resumed: {_why_not(run)}", hint="Start it again with the same settings."
             )
         run.stop_file.unlink(missing_ok=True)
         # before its state says that it waits: one that waits has a marker, whoever is killed
@@ -84,8 +84,15 @@ def resume(run: RunDirectory) -> None:
 
 def has_progress(run: RunDirectory) -> bool:
     """Whether an ended run left something to go on from: a checkpoint, or what a teacher has written."""
-    answered = any(run.data_dir.glob("*.answers.jsonl"))
-    return answered or any(run.checkpoints_dir.glob("checkpoint-*/trainer_state.json"))
+    return any(run.data_dir.glob("*.answers.jsonl")) or checkpoints.look(run).newest is not None
+
+
+def _why_not(run: RunDirectory) -> str:
+    """Why there is nothing to go on from."""
+    damaged = checkpoints.look(run).damaged
+    if damaged:
+        return " ".join(map(str, damaged))
+    return "its checkpoints were removed." if run.written_status().checkpoints_removed else "it has no checkpoint yet."
 
 
 def begins_again(status: Status) -> bool:
@@ -139,7 +146,7 @@ def cancel(run: RunDirectory) -> None:
 
 
 def _taken_out(run: RunDirectory) -> bool:
-    with line.lock(run.path.parent):
+    with locked(run.path.parent):
         if not run.waits:
             return False
         run.update_status(state=State.STOPPED, ended=time.time(), reason="It was taken out of the queue.", cause="stopped")
@@ -154,7 +161,7 @@ def move(run: RunDirectory, to: str | int) -> None:
         RunError: it does not wait, or there is no such place.
     """
     root = run.path.parent
-    with line.lock(root):
+    with locked(root):
         line.move(root, run.name, to, waiting(root))
 
 
@@ -181,7 +188,7 @@ def recover(root: Path) -> None:
     """Put queued runs whose marker was lost (the machine went down in between) back in line, and end what was broken off."""
     if not root.is_dir():
         return
-    with line.lock(root):
+    with locked(root):
         for draft in root.glob(f"{DRAFT}*"):
             shutil.rmtree(draft, ignore_errors=True)  # whoever made it was killed: nobody else makes runs now
         marked = set(line.waiting(root))
@@ -247,6 +254,11 @@ def _at_work(run: RunDirectory) -> bool:
         return run.alive or not (run.status().ended_state or run.waits)
     except RunError:
         return False
+
+
+def unfinished(root: Path) -> list[str]:
+    """The names of the runs that wait or are at work, going by their markers; their own status is the truth."""
+    return [*line.waiting(root), *_active(root)]
 
 
 def _replace(path: Path, text: str) -> None:

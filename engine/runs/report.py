@@ -10,11 +10,13 @@ from engine.errors import RunError, RunNotFound
 from engine.runs import events
 from engine.runs.directory import RunDirectory
 from engine.runs.listing import summary
+from engine.runs.usage import usage
 
 
 def run_report(name: str) -> dict[str, Any]:
     """One run as the list has it, with what to do about its reason, whether it has ended, and where its model lies.
 
+    `disk` says how many bytes it takes, and how many of them are checkpoints.
     Once it has ended, `findings` says what was wrong with it and which change would help (see engine/diagnosis/finding.py).
 
     Raises:
@@ -25,6 +27,7 @@ def run_report(name: str) -> dict[str, Any]:
     model = str(run.model_dir) if run.model_dir.is_dir() else None
     found = told_findings(name) if status.ended_state else []
     told = {"hint": status.hint, "ended": status.ended_state, "model_path": model, "findings": found}
+    told["disk"] = usage(run).to_dict()
     return {**summary(run).to_dict(), **told}
 
 

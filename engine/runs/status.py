@@ -52,9 +52,11 @@ class Status:
     best_value: float | None = None
     pid: int | None = None
     pid_started: float | None = None
+    boot: str = ""  # which start of the machine it worked in
     device: str = ""
     memory_kills: int | None = None  # by the system, of any process, when the run began; see engine/runs/mishaps.py
     resumable: bool = False
+    checkpoints_removed: bool = False  # by somebody who wanted the room, so that it cannot go on
     metrics: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class RunCallback(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.reporter.run.log_event("saved", step=state.global_step, path=f"checkpoints/checkpoint-{state.global_step}")
-        self.reporter.set(resumable=True)
+        self.reporter.set(resumable=True, checkpoints_removed=False)
 
     def on_evaluate(
         self,

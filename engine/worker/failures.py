@@ -22,6 +22,11 @@ from engine.errors import (
     StudioError,
     TrainingError,
 )
+from engine.runs import checkpoints
+from engine.runs.directory import RunDirectory
+from engine.runs.place import MAKE_ROOM
+from engine.runs.queue import has_progress
+from engine.runs.status import State, Status
 
 # The narrower kinds first.
 _CAUSES = {
@@ -43,6 +48,7 @@ _NO_MEMORY = (
     "Cannot allocate memory",
 )
 # safetensors speaks of the error by its number. PyTorch's writer says nothing of a disk at all: then the disk is looked at.
+_FULL = "The disk is full."
 _NO_ROOM = ("No space left on device", "(os error 28)", "Disk quota exceeded")
 
 
@@ -54,7 +60,7 @@ def explained(error: BaseException, *, disk_full: bool = False) -> TrainingError
     chain = list(_chain(error))
     known = isinstance(error, StudioError) or any(_is_memory(one) for one in chain)
     if any(_is_full_disk(one) for one in chain) or (disk_full and not known):
-        return TrainingError("The disk is full.", hint="Delete old runs or checkpoints, then resume.", cause="disk")
+        return TrainingError(_FULL, hint=MAKE_ROOM, cause="disk")
     if any(_is_memory(one) for one in chain):
         return TrainingError(
             "Memory ran out.",
@@ -73,6 +79,18 @@ def explained(error: BaseException, *, disk_full: bool = False) -> TrainingError
         hint="This is not a mistake that the app knows. The log's last lines say where it happened.",
         cause="error",
     )
+
+
+def out_of_room(run: RunDirectory, status: Status, error: TrainingError) -> tuple[State, TrainingError]:
+    """How a run ends that found the disk full: stopped, where it left something to go on from; else it has failed."""
+    detail = "" if error.message == _FULL else error.message
+    step = checkpoints.look(run).newest
+    if step is None and not has_progress(run):
+        return State.FAILED, TrainingError(f"{_FULL} {detail}".strip(), hint=MAKE_ROOM, cause="disk")
+    at = f" at step {status.step} of {status.total_steps}" if status.total_steps else ""
+    goes_on = f"Then Resume: it goes on from step {checkpoints.step_of(step)}." if step else "Then Resume."
+    reason = f"Stopped{at}: the disk is full. {detail}".strip()
+    return State.STOPPED, TrainingError(reason, hint=f"{MAKE_ROOM} {goes_on}", cause="disk")
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -23,6 +23,7 @@ from transformers import PrinterCallback, Trainer
 
 from engine.runs.status import State
 from engine.worker.attention import NAME as DOCUMENTS
+from engine.worker.checkpointing import SafeCheckpoints
 from engine.worker.reporter import Reporter
 from engine.worker.tokens import IGNORED
 
@@ -90,7 +91,7 @@ class Scored(NamedTuple):
     over: Mapping[str, int] = MappingProxyType({})
 
 
-class FlatTrainer(Trainer):
+class FlatTrainer(SafeCheckpoints, Trainer):
     """transformers' Trainer over flattened rows; a subclass says what a batch scores and what it counts."""
 
     def __init__(self, *args: Any, reporter: Reporter | None = None, collate: Any = flatten, **kwargs: Any) -> None:

@@ -21,6 +21,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from engine.errors import TrainingError
 from engine.runs.status import State
+from engine.worker.checkpointing import SafeCheckpoints
 from engine.worker.flat import memory_bytes
 from engine.worker.judge import Judge
 from engine.worker.models import exact
@@ -62,7 +63,7 @@ class _EachPass(Sampler[int]):
         yield from self.order
 
 
-class GroupTrainer(GRPOTrainer):
+class GroupTrainer(SafeCheckpoints, GRPOTrainer):
     """GRPO on prompts that are tokenised already, scored by a `judge`; `reference` is None for an adapter's own base."""
 
     def __init__(self, *, rows: Rows, judge: Judge, kl: float, reference: Any, reporter: Reporter, **kwargs: Any) -> None:

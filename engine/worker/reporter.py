@@ -69,7 +69,7 @@ class Reporter:
         """Add a point to the charts, and keep the latest of each for the list of runs."""
         shown = "  ".join(f"{key} {value:.4g}" for key, value in values.items() if key in _IN_LOG)
         print(f"[{time.strftime('%H:%M:%S')}] step {step}  {shown}", flush=True)
-        self.run.log_event("metric", step=step, values=values)
+        self.run.log_event("metric", step=step, values=values, m=round(time.monotonic(), 3))
         self.set(step=step, metrics={**self.status.metrics, **values})
 
     def sample(self, step: int, prompt: str, answer: str) -> None:

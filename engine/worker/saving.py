@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +12,8 @@ from safetensors import SafetensorError
 from engine.errors import TrainingError
 from engine.params import LLMTrainingParams
 from engine.runs.directory import RunDirectory
+from engine.worker.checkpointing import require_room
+from engine.worker.placing import put
 
 # Safetensors' names of the formats that a base model may have on disk; the trained one is saved in the same.
 _DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16}
@@ -42,11 +43,12 @@ def save_model(
     adapter, which by itself would be put on the wrong base.
 
     Raises:
-        TrainingError: what was written cannot be loaded back as what was trained.
+        TrainingError: there is no room for it, or what was written cannot be loaded back as what was trained.
     """
     part, adapter = run.path / ".model.part", run.path / ".adapter.part"
     merged = params.peft and (stacked or (params.merge_adapter and params.quantization == "none"))
     apart = params.peft and not stacked
+    require_room(run.path, _size(model, dtype, complete=merged or not params.peft), "The finished model")
     if apart:
         _write(model, tokenizer, adapter, cards.adapter)
         _check_saved(adapter, model, is_adapter=True)
@@ -58,8 +60,14 @@ def save_model(
     _write(model, tokenizer, part, cards.adapter if alone else cards.model)
     _check_saved(part, model, is_adapter=alone)
     if apart:
-        _put(adapter, run.path / "adapter")
-    _put(part, run.model_dir)
+        put(adapter, run.path / "adapter")
+    put(part, run.model_dir)
+
+
+def _size(model: Any, dtype: str, *, complete: bool) -> int:
+    """Bytes of what is written at least: all weights in the format of their file, or those that were trained."""
+    each = 2 if dtype in _DTYPES else 4
+    return each * sum(p.numel() for p in model.parameters() if complete or p.requires_grad)
 
 
 def _write(model: Any, tokenizer: Any, folder: Path, card: str) -> None:
@@ -113,9 +121,3 @@ def _adapter(folder: Path, model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     if loaded.keys() != kept.keys():
         raise ValueError(f"saved {sorted(loaded)[:3]}…, trained {sorted(kept)[:3]}…")
     return loaded, kept
-
-
-def _put(part: Path, target: Path) -> None:
-    if target.exists():
-        shutil.rmtree(target)
-    os.replace(part, target)

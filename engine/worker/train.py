@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
+import shutil
 import signal
 import sys
 import time
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 import transformers
 
@@ -26,18 +26,20 @@ from engine.models import ModelFacts, facts, resolve
 from engine.params import LLMTrainingParams
 from engine.plan import DataFacts, Plan, plan
 from engine.registry import parse, spec_for
-from engine.runs import line, queue
+from engine.runs import checkpoints, line, process, queue
 from engine.runs.channel import Channel
 from engine.runs.directory import RunDirectory, write_json
+from engine.runs.lock import FileLock
 from engine.runs.mishaps import out_of_memory_kills
 from engine.runs.status import State
 from engine.samples import data_file
 from engine.worker.best import BestWeights, fingerprint
 from engine.worker.callbacks import RunCallback, TrainedAlready
 from engine.worker.card import model_card
-from engine.worker.failures import LastWords, explained
+from engine.worker.failures import LastWords, explained, out_of_room
 from engine.worker.kit import Kit
 from engine.worker.models import download, load_tokenizer
+from engine.worker.placing import put_back
 from engine.worker.reporter import SHUT_DOWN, Reporter, StopRequested
 from engine.worker.rows import parts_of, read_rows
 from engine.worker.sample_prompts import sample_answers
@@ -51,13 +53,8 @@ _COUNTED = 2000
 def main(args: dict[str, Any], channel: Channel | None) -> int:
     """Train the run in `args["run"]`; 0 when it is done or was stopped on request, 1 when it failed."""
     run = RunDirectory(Path(args["run"]))
-    lock = run.lock()
-    if not lock.acquire(timeout_s=10):
-        print(f"Another process works on {run.name} already.", file=sys.stderr)
-        return 1
-    if args.get("launched") not in (None, run.written_status().launched):
-        print(f"{run.name} was launched anew meanwhile; this process leaves.", file=sys.stderr)
-        lock.release()
+    lock = _taken(run, args.get("launched"))
+    if lock is None:
         return 1
     # the system's own word that everything ends, unless somebody asked for the stop before
     signal.signal(signal.SIGTERM, lambda *_: None if run.stop_requested else run.request_stop("shutdown"))
@@ -76,11 +73,13 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
         code = 0
     except BaseException as error:  # the one broad catch: whatever ended the work must be told
         told = explained(error, disk_full=last_words.no_room)
+        state = State.FAILED
         if told.cause == "disk":
             last_words.make_room()
+            state, told = out_of_room(run, reporter.status, told)
         with contextlib.suppress(OSError):  # the log may lie on a full disk
             traceback.print_exc()
-        reporter.set(state=State.FAILED, reason=told.message, hint=told.hint, cause=told.cause, ended=time.time(), phase="")
+        reporter.set(state=state, reason=told.message, hint=told.hint, cause=told.cause, ended=time.time(), phase="")
         code = 1
     finally:
         with contextlib.suppress(OSError):
@@ -90,6 +89,19 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
     if not run.shut_down and not line.attended(run.path.parent):  # an open app starts the next one faster
         queue.dispatch(run.path.parent)
     return code
+
+
+def _taken(run: RunDirectory, launched: float | None) -> FileLock | None:
+    """The run's lock, held for life; None when the run is another process's."""
+    lock = run.lock()
+    if not lock.acquire(timeout_s=10):
+        print(f"Another process works on {run.name} already.", file=sys.stderr)
+        return None
+    if launched not in (None, run.written_status().launched):
+        print(f"{run.name} was launched anew meanwhile; this process leaves.", file=sys.stderr)
+        lock.release()
+        return None
+    return lock
 
 
 class _Work:
@@ -107,7 +119,8 @@ class _Work:
         self.reporter.set(
             started=time.time(),
             pid=pid,
-            pid_started=psutil.Process(pid).create_time(),
+            pid_started=process.began(pid),
+            boot=process.boot_id(),
             device=found.name,
             memory_kills=out_of_memory_kills(),
         )
@@ -228,9 +241,16 @@ class _Work:
         return address
 
     def _checkpoint(self) -> str | None:
-        """The last complete checkpoint, for a run that goes on."""
-        found = [p.parent for p in self.run.checkpoints_dir.glob("checkpoint-*/trainer_state.json")]
-        return str(max(found, key=lambda path: int(path.name.rsplit("-", 1)[1]))) if found else None
+        """The last whole checkpoint, for a run that goes on; damaged ones after it are told and removed."""
+        shutil.rmtree(self.run.checkpoints_dir / ".part", ignore_errors=True)  # of a save that was cut off
+        for folder in (self.run.model_dir, self.run.path / "adapter"):
+            put_back(folder)
+        found = checkpoints.look(self.run)
+        for one in found.damaged:
+            instead = f"step {checkpoints.step_of(found.newest)}" if found.newest else "the beginning"
+            self.reporter.warn(f"{one} The run goes on from {instead}.")
+            shutil.rmtree(self.run.checkpoints_dir / f"checkpoint-{one.step}", ignore_errors=True)
+        return str(found.newest) if found.newest else None
 
     def _measure_last(self, job: Any, callback: RunCallback) -> None:
         if callback.stopped:

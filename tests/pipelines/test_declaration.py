@@ -10,10 +10,11 @@ import yaml
 
 from engine.advisor import pipelines as documented
 from engine.errors import ParamError
+from engine.params import model_settings
 from engine.pipelines.asked import asked
 from engine.pipelines.gate import Gate
 from engine.pipelines.named import chains, example_command, named, sample_data
-from engine.pipelines.pipeline import from_mapping, from_yaml, model_settings
+from engine.pipelines.pipeline import from_mapping, from_yaml
 from engine.pipelines.steps import check, steps
 from engine.registry import specs
 

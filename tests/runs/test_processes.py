@@ -71,7 +71,7 @@ def warm() -> Iterator[None]:
 
 
 def process_of(run: RunDirectory) -> int | None:
-    return int(run.pid_file.read_text()) if run.pid_file.is_file() else None
+    return run.started_pid if run.pid_file.is_file() else None
 
 
 def steps_of(run: RunDirectory) -> list[int]:
