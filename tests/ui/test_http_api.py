@@ -51,7 +51,8 @@ def test_a_run_is_queued_listed_stopped_and_deleted(studio: httpx.Client) -> Non
     assert [run["name"] for run in studio.get("/runs").json()] == [name]
     assert studio.delete(f"/runs/{name}").status_code == 409, "a run that waits is not deleted"
     assert studio.post(f"/runs/{name}/stop", json={}).json()["state"] == "stopped"
-    assert studio.post(f"/runs/{name}/resume", json={}).status_code == 409, "it has no checkpoint"
+    assert studio.post(f"/runs/{name}/resume", json={}).json()["state"] == "queued", "it never began, so it begins"
+    assert studio.post(f"/runs/{name}/stop", json={}).json()["state"] == "stopped"
     assert studio.delete(f"/runs/{name}").status_code == 200
     assert studio.get(f"/runs/{name}").status_code == 404
     assert studio.get("/runs").json() == []
