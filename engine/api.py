@@ -234,9 +234,10 @@ def start(params: LLMTrainingParams, *, request_id: str | None = None) -> str:
 
     The same `request_id` always gives the same run, however often and from wherever it is asked.
     """
+    from engine.admission import refuse_without_room
     from engine.runs import queue
 
-    run = queue.enqueue(params, request_id=request_id)
+    run = queue.enqueue(params, request_id=request_id, admit=refuse_without_room)
     queue.dispatch(run.path.parent)
     return run.name
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -21,8 +22,15 @@ from engine.runs.place import locked
 from engine.runs.status import ENDED, State
 
 
-def enqueue(params: LLMTrainingParams, *, request_id: str | None = None, root: Path | None = None) -> RunDirectory:
-    """Put a run at the end of the queue. The same `request_id` gives the same run, from any process, at any time.
+def enqueue(
+    params: LLMTrainingParams,
+    *,
+    request_id: str | None = None,
+    root: Path | None = None,
+    admit: Callable[[LLMTrainingParams], None] | None = None,
+) -> RunDirectory:
+    """Put a run at the end of the queue. The same `request_id` gives the same run, from any process, at any time; `admit` is
+    asked only when there is none yet, and may refuse it.
 
     Raises:
         RunNameTaken: the wished name is in use.
@@ -35,6 +43,8 @@ def enqueue(params: LLMTrainingParams, *, request_id: str | None = None, root: P
             same = RunDirectory(root / name)
             if born and _created(same) == float(born):  # else it was deleted or renamed, and the name may be another's now
                 return same
+        if admit:
+            admit(params)
         name = params.project_name or _free_name(root, params)
         run = RunDirectory.create(params.model_dump(mode="json"), name, root)
         if request_id:
