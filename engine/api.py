@@ -242,9 +242,10 @@ def start(params: LLMTrainingParams, *, request_id: str | None = None) -> str:
 
     The same `request_id` always gives the same run, however often and from wherever it is asked.
     """
+    from engine.admission import refuse_without_room
     from engine.runs.queue import dispatch, enqueue
 
-    run = enqueue(params, request_id=request_id)
+    run = enqueue(params, request_id=request_id, admit=refuse_without_room)
     dispatch(run.path.parent)
     return run.name
 

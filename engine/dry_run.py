@@ -70,6 +70,7 @@ def _estimated(found: Estimate) -> dict[str, Any]:
         "memory_items": dict(found.memory),
         "memory_free": found.memory_free,
         "disk": found.disk,
+        "disk_least": found.disk_least,
         "disk_free": found.disk_free,
         "seconds": found.seconds,
         "seconds_how": found.seconds_how,

@@ -7,18 +7,19 @@ done with a small step before the next piece of work is handed to it: then a ste
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from typing import Any
 
+from engine.admission import least_disk, shortage, what_to_free
 from engine.batches import fullest_batch, trained_share
 from engine.device import Device
-from engine.memory import BASE, activations_per_token, held, logits_per_token, saving, trained_weights
+from engine.memory import BASE, activations_per_token, checkpoint_bytes, held, logits_per_token, saving, trained_weights
 from engine.models import ModelFacts
 from engine.params import LLMTrainingParams
 from engine.plan import DataFacts, Plan, with_answers
 from engine.runs.directory import RunDirectory, runs_root
 from engine.runs.listing import list_runs
+from engine.runs.usage import free_bytes
 from engine.spec import Copies, Cost, TrainerSpec
 
 # Floating point operations per second that training reached, with small matrices and all that is no multiplication.
@@ -48,6 +49,7 @@ class Estimate:
     memory_total: int
     memory_free: int
     disk: int
+    disk_least: int  # what it surely needs: with less free it is not started
     disk_free: int
     seconds: float
     seconds_how: str
@@ -74,6 +76,7 @@ def estimate(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spe
         memory_total=total,
         memory_free=device.memory_free,
         disk=disk,
+        disk_least=least_disk(plan.params, model),
         disk_free=disk_free,
         seconds=seconds + sum(cost.seconds for cost in costs),
         seconds_how=how,
@@ -82,7 +85,7 @@ def estimate(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spe
         tokens=int(plan.tokens_per_step * plan.total_steps),
         steps=plan.total_steps,
         fits=fits,
-        advice="" if fits else _advice(plan, disk, disk_free),
+        advice="" if fits else _advice(plan, disk, least_disk(plan.params, model), disk_free),
         costs=costs,
     )
 
@@ -167,22 +170,21 @@ def _disk(plan: Plan, model: ModelFacts) -> int:
     """Checkpoints (weights and optimizer), the best weights, and the finished model twice while it is checked."""
     p = plan.params
     trained = trained_weights(p, model)
-    checkpoint = 12 * trained + (1 << 20)
+    checkpoint = checkpoint_bytes(p, model) + (1 << 20)
     kept = min(p.save_total_limit + 1, plan.total_steps // max(p.save_steps or plan.total_steps, 1) + 1)
     tokens = _TOKEN_BYTES * plan.tokens_per_step * plan.steps_per_epoch
     return int(kept * checkpoint + 4 * trained + 2 * 2 * model.parameters + tokens)
 
 
 def _disk_free() -> int:
-    root = runs_root()
-    while not root.exists():
-        root = root.parent
-    return shutil.disk_usage(root).free
+    return free_bytes(runs_root())
 
 
-def _advice(plan: Plan, disk: int, disk_free: int) -> str:
+def _advice(plan: Plan, disk: int, least: int, disk_free: int) -> str:
     if disk > disk_free:
-        return "The disk is too full: delete old runs, or keep fewer checkpoints."
+        surely = least > disk_free
+        needed = shortage(least if surely else disk, disk_free, surely=surely)
+        return f"The disk is too full. {needed} {what_to_free()} Or keep fewer checkpoints (Settings, Output)."
     p = plan.params
     if not p.peft:
         return "Train a LoRA adapter (Settings, Adapter): it needs neither gradients nor optimizer for the whole model."

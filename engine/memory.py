@@ -13,6 +13,8 @@ from engine.spec import Copies
 # Libraries, the interpreter, the allocator's slack, and on a CPU the code that is compiled for every new length of a step
 # (benchmarks/memory.py: 0.69 to 1.02 GB, by trainer). Of an NVIDIA GPU: CUDA's own 0.8 GB and what its matrix library keeps.
 BASE = {"cpu": 820 << 20, "mps": 900 << 20, "cuda": 820 << 20}
+# Bytes that an optimizer remembers for each weight.
+_MOMENTS = {"adamw_torch": 8, "adafactor": 0.1, "sgd": 0}
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 # Numbers a layer keeps for its backward pass, for each token and hidden value, in bytes at two bytes a number.
 _KEPT = 34
@@ -33,7 +35,7 @@ def held(params: LLMTrainingParams, model: ModelFacts, copies: Copies) -> list[t
     fast = _BYTES[params.precision or "fp32"]
     trained = trained_weights(params, model)
     weight = {"none": fast if params.peft else 4, "int8": 1.1, "int4": 0.6}[params.quantization]
-    moments = {"adamw_torch": 8, "adafactor": 0.1, "sgd": 0}[params.optimizer]
+    moments = _MOMENTS[params.optimizer]
     frozen = copies.frozen + (copies.frozen_with_lora if params.peft else 0)
     each = facts(copies.frozen_model).parameters if frozen and copies.frozen_model else model.parameters
     return [
@@ -43,6 +45,11 @@ def held(params: LLMTrainingParams, model: ModelFacts, copies: Copies) -> list[t
         ("Optimizer", int(moments * trained)),
         ("Copies in the fast number format", model.parameters * 2 if fast == 2 and not params.peft else 0),
     ]
+
+
+def checkpoint_bytes(params: LLMTrainingParams, model: ModelFacts) -> int:
+    """Bytes of one checkpoint on disk: the weights that are trained, and what the optimizer remembers of them."""
+    return int((4 + _MOMENTS[params.optimizer]) * trained_weights(params, model))
 
 
 def saving(params: LLMTrainingParams, model: ModelFacts, on_cpu: bool) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.admission import refuse_without_room
 from engine.diagnosis import Finding, findings
 from engine.errors import TrainingError
 from engine.params import LLMTrainingParams
@@ -165,9 +166,9 @@ def start(params: LLMTrainingParams) -> Run:
 
     Raises:
         RunNameTaken: there is a run of that name.
-        RunError: the folder of the runs cannot be written.
+        RunError: the folder of the runs cannot be written, or its disk has no room for the run.
     """
-    run = queue.enqueue(params)
+    run = queue.enqueue(params, admit=refuse_without_room)
     queue.dispatch(run.path.parent)
     return Run(run.name)
 
@@ -180,7 +181,7 @@ def train(params: LLMTrainingParams) -> TrainedModel:
 
     Raises:
         RunNameTaken: there is a run of that name.
-        RunError: the folder of the runs cannot be written.
+        RunError: the folder of the runs cannot be written, or its disk has no room for the run.
         ParamError: the settings cannot be used.
         TrainingError: the run failed, was stopped or was interrupted; message and hint say why.
     """

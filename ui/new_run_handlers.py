@@ -130,18 +130,19 @@ class Handlers:
     def _reviewed(self, given: tuple[Any, ...]) -> tuple[Any, list[Any]]:
         """The plan (None while something is wrong), and the values of `_seen`."""
         missing = self.form.open_fields(given)
-        command, yaml, plan = "", gr.skip(), None
+        command, yaml, plan, room = "", gr.skip(), None, False
         try:
             params = self.form.params(given)
             command, yaml = api.command(params), api.to_yaml(params)
             plan = self._plan_of(params)
-            review = review_view.review_html(plan, api.estimate(plan, api.data_facts(params)))
+            found = api.estimate(plan, api.data_facts(params))
+            review, room = review_view.review_html(plan, found), found.disk_least <= found.disk_free
         except StudioError as error:
             held = dict(zip(self.form.names, given, strict=True))
             review = self._trouble(error, held, missing)
             command = command or "# The command is shown once everything is chosen."
         note, button = review_view.open_html(missing), gr.update(visible=bool(missing))
-        return plan, [review, command, yaml, gr.update(interactive=plan is not None), note, button, button]
+        return plan, [review, command, yaml, gr.update(interactive=plan is not None and room), note, button, button]
 
     def _trouble(self, error: StudioError, held: dict[str, Any], missing: dict[str, str]) -> str:
         if not held.get("data_path"):

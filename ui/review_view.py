@@ -68,10 +68,10 @@ def _memory(found: Any) -> str:
 def _verdict(found: Any) -> str:
     if found.fits:
         return '<p class="st-note">It fits on this machine.</p>'
-    return (
-        '<div class="st-note error" role="alert"><strong>This will probably not fit on this machine.</strong> '
-        f"{escape(found.advice)}</div>"
-    )
+    surely = found.disk_least > found.disk_free
+    title = "It cannot be started: the disk is too full." if surely else "This will probably not fit on this machine."
+    advice = found.advice.removeprefix("The disk is too full. ") if surely else found.advice
+    return f'<div class="st-note error" role="alert"><strong>{title}</strong> {coded(advice)}</div>'
 
 
 def _facts(title: str, rows: tuple[tuple[str, str], ...]) -> str:

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import RunActive, RunError
@@ -22,8 +23,15 @@ from engine.runs.places import Place, places
 from engine.runs.status import ENDED, State, Status
 
 
-def enqueue(params: LLMTrainingParams, *, request_id: str | None = None, root: Path | None = None) -> RunDirectory:
-    """Put a run at the end of the queue. The same `request_id` gives the same run, from any process, at any time.
+def enqueue(
+    params: LLMTrainingParams,
+    *,
+    request_id: str | None = None,
+    root: Path | None = None,
+    admit: Callable[[LLMTrainingParams], None] | None = None,
+) -> RunDirectory:
+    """Put a run at the end of the queue. The same `request_id` gives the same run, from any process, at any time; `admit` is
+    asked only when there is none yet, and may refuse it.
 
     Raises:
         RunNameTaken: the wished name is in use.
@@ -36,6 +44,8 @@ def enqueue(params: LLMTrainingParams, *, request_id: str | None = None, root: P
             same = RunDirectory(root / name)
             if born and same.created == float(born):  # else it was deleted or renamed, and the name may be another's now
                 return same
+        if admit:
+            admit(params)
         name = params.project_name or _free_name(root, params)
         run, born = RunDirectory(root / name), time.time()
         run.refuse_taken()

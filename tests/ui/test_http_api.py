@@ -86,6 +86,23 @@ def test_the_queue_is_asked_put_in_order_and_paused(studio: httpx.Client) -> Non
     assert again["created"] != one["created"] and three["created"]
 
 
+def test_room_is_told_and_made(studio: httpx.Client) -> None:
+    name, waiting = started(studio)["name"], started(studio)["name"]
+    run = finished(name)
+    (run.checkpoints_dir / "checkpoint-2").mkdir(parents=True)
+    (run.checkpoints_dir / "checkpoint-2" / "optimizer.pt").write_bytes(b"x" * 100_000)
+    told = {one["name"]: one for one in studio.get("/space").json()["runs"]}
+    assert told[name]["removable"] and told[name]["checkpoints"] >= 100_000 and not told[waiting]["removable"]
+    assert studio.get(f"/runs/{name}").json()["disk"]["checkpoints"] == told[name]["checkpoints"]
+    made = studio.post("/prune", json={"runs": [name, waiting, 7]}).json()
+    assert made["freed"] == told[name]["checkpoints"]
+    assert [(one["name"], bool(one["error"])) for one in made["runs"]] == [(name, False), (waiting, True)]
+    assert (run.model_dir / "config.json").is_file() and not run.checkpoints_dir.exists()
+    needs = started(studio, trainer="dpo", model=name, data_path="sample:manners")["name"]
+    refused = studio.delete(f"/runs/{name}")
+    assert refused.status_code == 409 and needs in refused.json()["error"]
+
+
 def test_the_same_key_starts_one_run(studio: httpx.Client) -> None:
     first, second, other = (
         studio.post("/runs", json=RUN, headers={"Idempotency-Key": key}).json()["name"] for key in ("a", "a", "b")
