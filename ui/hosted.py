@@ -14,7 +14,7 @@ def duplicate_button() -> str:
         return ""
     return (
         f'<a class="st-button small st-duplicate" href="{escape(host.duplicate_address)}" target="_blank" rel="noopener" '
-        'title="Make a Space of your own with this studio in it, private if you like">Duplicate this Space</a>'
+        'title="Make a Space of your own with this studio in it, private if you like">Duplicate<span>this Space</span></a>'
     )
 
 

@@ -41,6 +41,9 @@ _ENVIRONMENT = (
         "further names, with commas between them, under which a page that is served to this machine alone answers: those of a "
         "proxy in front of it",
     ),
+    ("`AITRAINING_CONTAINER`", "`1` says that all processes end with the page, so that runs at work save when it does"),
+    ("`AITRAINING_STORAGE`", "on a Space, where its storage is mounted; `/data` without it"),
+    ("`AITRAINING_TORCH`", "which PyTorch an image was built with, `cpu` or `cuda`; set by the image"),
     ("`AITRAINING_ALLOW_PYTHON_REWARDS`", "`1` lets whoever opens the page name a Python file that scores answers"),
     ("`AITRAINING_TEACHER_KEY`", "the key of a teacher's server, for prompt distillation; written nowhere"),
     (

@@ -23,10 +23,12 @@ _OPENING = """# Documentation
 | program in Python | [api.md](api.md): every public name |
 | take a run along as a program without us | [export.md](export.md) |
 | use it from a notebook, a cron job or another app | [integration.md](integration.md): the HTTP API is there, too |
+| run it on a Space, in Docker or on a rented GPU | [deploy.md](deploy.md) |
 | find out why a run went wrong | [troubleshooting.md](troubleshooting.md): what is recognised, and what is proposed |
 | understand an error | [errors.md](errors.md): what each one means and what to do |
 | know what was measured | [measured.md](measured.md) |
 | know what is promised, and what holds it | [promises.md](promises.md) |
+| know who may do what, and what is defended | [SECURITY.md](../SECURITY.md) |
 | add a trainer, a setting or a fix | [CONTRIBUTING.md](../CONTRIBUTING.md) |
 
 ## Trainers
