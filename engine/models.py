@@ -100,6 +100,17 @@ def resolve(reference: str) -> ModelSource:
     )
 
 
+def base_of(source: ModelSource) -> ModelSource | None:
+    """What the adapter in this folder was made for, under the studio's own names too; None for a complete model.
+
+    Raises:
+        ModelError: the base is not on this machine, and its name is none that the Hub knows.
+    """
+    if source.path is None or (source.path / "config.json").is_file():
+        return None
+    return resolve(str(read_json(source.path / "adapter_config.json")["base_model_name_or_path"]))
+
+
 def trained_on(reference: str) -> dict[str, Any]:
     """The data of the run that made a model, as settings that read it again; empty where no run is beside it."""
     source = resolve(reference)

@@ -36,8 +36,9 @@ from engine.worker.best import BestWeights, fingerprint
 from engine.worker.callbacks import RunCallback
 from engine.worker.card import model_card
 from engine.worker.failures import LastWords, explained
+from engine.worker.hub import fetch_data, fetch_models, leave_hub
 from engine.worker.kit import Kit
-from engine.worker.models import download, load_tokenizer
+from engine.worker.models import load_tokenizer
 from engine.worker.reporter import Reporter, StopRequested
 from engine.worker.rows import parts_of, read_rows
 from engine.worker.sample_prompts import sample_answers
@@ -108,17 +109,15 @@ class _Work:
         if self.params.push_to_hub and not logged_in():  # said while there is time to log in
             self.reporter.warn("Nobody is logged in, so the model cannot be uploaded when it is done.", HOW_TO_LOG_IN)
         self._prepare_data()
-        source = resolve(self.params.model)
-        if source.path is None:
-            self.reporter.phase(State.PREPARING, "Downloading the model")
-            download(source)
+        fetch_models(self.params, self.reporter)
+        known = facts(self.params.model)
+        leave_hub(self.params)
         self.reporter.heed_stop()
         self.reporter.phase(State.PREPARING, "Counting tokens")
-        tokenizer = load_tokenizer(source)
+        tokenizer = load_tokenizer(resolve(self.params.model))
         note = choose_template(tokenizer, self.params.chat_template) if self.spec.rows != "text" else ""
         if note:
             self.reporter.warn(note)
-        known = facts(self.params.model)
         # said by name: what PyTorch would take by itself need not be what was looked at and planned for
         params = self.params.model_copy(update={"device": found.kind})
         chosen = plan(params, self._count(tokenizer), known, found)
@@ -132,6 +131,7 @@ class _Work:
     def _prepare_data(self) -> None:
         if self.run.data_file.is_file():
             return  # a resumed run trains on the rows that it began with
+        fetch_data(self.params, self.reporter)
         self.reporter.phase(State.PREPARING, "Reading the data")
         p = self.params
         prepared = prepare(
