@@ -1,6 +1,6 @@
 /* One run, live: asks for what is new by byte offsets, so reload, second viewer and server restart lose nothing. */
 (() => {
-  const { el, number, duration, bytes, get, post, note, ask } = window.Page;
+  const { el, number, duration, bytes, transfer, linked, get, post, note, ask } = window.Page;
   const WORDS = {
     queued: "Waiting for its turn",
     preparing: "Getting ready",
@@ -192,11 +192,14 @@
       const words = s.stop_asked
         ? "Finishing the step and saving, as you asked"
         : s.phase || WORDS[s.state] + (s.state === "queued" ? waiting : "");
-      p.say.textContent = this.ended ? s.reason || WORDS[s.state] + "." : `${words}…`;
+      const moved = !this.ended && s.transfer ? `: ${transfer(s.transfer)}` : "";
+      p.say.textContent = this.ended ? s.reason || WORDS[s.state] + "." : `${words}${moved}…`;
       p.trouble.replaceChildren(
-        ...(s.hint && !this.explained ? [el("div", { class: `st-note ${s.state === "failed" ? "error" : "warning"}` }, s.hint)] : []),
+        ...(s.hint && !this.explained ? [el("div", { class: `st-note ${s.state === "failed" ? "error" : "warning"}` }, linked(s.hint))] : []),
       );
-      const share = s.state === "done" ? 100 : s.total_steps ? Math.min(100, (100 * s.step) / s.total_steps) : 0;
+      const fetched = !this.ended && s.transfer?.total ? (100 * s.transfer.done) / s.transfer.total : 0;
+      const share = s.state === "done" ? 100 : s.total_steps ? Math.min(100, (100 * s.step) / s.total_steps) : fetched;
+      p.progress.setAttribute("aria-label", fetched ? "Download" : "Training progress");
       p.bar.style.width = `${share}%`;
       p.progress.setAttribute("aria-valuenow", Math.round(share));
       this.kpis(s);
@@ -239,7 +242,7 @@
         { class: "finding", "data-kind": f.kind },
         el("h2", {}, f.what),
         el("p", {}, f.why),
-        el("p", {}, f.advice),
+        el("p", {}, linked(f.advice)),
         el(
           "div",
           { class: "st-actions" },

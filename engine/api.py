@@ -5,7 +5,7 @@ Everything here takes and returns plain values and frozen dataclasses; every fai
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from engine import rewards
 from engine.command import command
@@ -57,6 +57,7 @@ __all__ = [
     "export_run",
     "flag",
     "form_of",
+    "hub_search",
     "inspect_data",
     "leaves",
     "live",
@@ -75,6 +76,7 @@ __all__ = [
     "rename_run",
     "resume",
     "rewards",
+    "room_for_downloads",
     "row_forms",
     "run_events",
     "run_params",
@@ -193,6 +195,26 @@ def model_facts(reference: str) -> ModelFacts:
     from engine.models import facts
 
     return facts(reference)
+
+
+def hub_search(kind: Literal["models", "datasets"], text: str, *, own: bool = True) -> list[dict[str, Any]]:
+    """Models that can be trained, or data sets, of the Hugging Face Hub with `text` in their id; see engine/hub/search.py.
+
+    `own`: as the account that is logged in.
+
+    Raises:
+        ModelOffline: the Hub gives no answer.
+    """
+    from engine.hub.search import search
+
+    return search(kind, text, own=own)
+
+
+def room_for_downloads() -> int:
+    """Bytes that are free where what comes from the Hugging Face Hub is kept."""
+    from engine.hub.fetch import room
+
+    return room()
 
 
 def device(wish: str = "auto") -> Device:

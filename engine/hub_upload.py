@@ -36,13 +36,6 @@ def upload(run: RunDirectory, model_id: str | None = None, *, private: bool = Tr
     return str(made)
 
 
-def logged_in() -> bool:
-    """Whether there is a token to upload with; that it may write is seen when it does."""
-    from huggingface_hub import get_token
-
-    return bool(get_token())
-
-
 def _asked(name: str, call: Callable[..., Any], *values: Any, **named: Any) -> Any:
     """What the Hub answers, or what kept it from answering in words."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, LocalTokenNotFoundError

@@ -27,6 +27,7 @@ from engine import api
 from ui import (
     home,
     http_api,
+    hub_routes,
     new_pipeline,
     new_run,
     pipeline_page,
@@ -83,7 +84,13 @@ def build() -> tuple[gr.Blocks, dict[str, Any]]:
         "theme": theme(),
         "head": head(),
         "app_kwargs": {
-            "routes": [*routes.routes(), *http_api.routes(), *pipeline_routes.routes(), *playground_page.routes()],
+            "routes": [
+                *hub_routes.routes(),
+                *routes.routes(),
+                *http_api.routes(),
+                *pipeline_routes.routes(),
+                *playground_page.routes(),
+            ],
             "middleware": [Middleware(KnownHosts)],
         },
         "favicon_path": ASSETS / "logo.svg",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engine.data.parts import Part, chosen, usual, without_part
 from engine.errors import DataError
+from engine.hub import account
 from engine.hub.fetch import Tell, fetch
 
 _ID = re.compile(r"^[A-Za-z0-9][\w.\-]{0,95}/[\w.\-]{1,96}$")
@@ -43,13 +44,13 @@ def fetched(reference: str, part: Part | None = None, tell: Tell = lambda done, 
         return _fetched(reference, part, tell)
     except GatedRepoError:
         raise DataError(
-            f"The data set {reference} is gated: its owner asks you to accept terms first.",
-            hint=f"Open https://huggingface.co/datasets/{reference}, accept, and set HF_TOKEN.",
+            f"The data set {reference} is gated: its owner gives it only to those who have accepted its terms.",
+            hint=account.how_to_be_let_in(reference, "dataset"),
         ) from None
     except RepositoryNotFoundError:
         raise DataError(
-            f"There is no file or folder {reference!r} here, and no data set of that id on the Hugging Face Hub.",
-            hint="Check the spelling; a private data set needs HF_TOKEN.",
+            f"There is no file or folder {reference!r} here, and no data set of that id on the Hub that you may see.",
+            hint=account.how_to_find("data set"),
         ) from None
     except (HTTPError, OSError) as error:  # an answer that says no, or no answer at all
         raise DataError(

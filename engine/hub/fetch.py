@@ -25,7 +25,6 @@ Tell = Callable[[int, int], None]
 
 _AT_ONCE = 4
 _TELL_S = 0.3
-_PIECE = 1 << 20
 _TRIES = 6
 # Statuses after which the same question may be answered.
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
@@ -101,7 +100,7 @@ def _listed(reference: str, patterns: list[str], not_patterns: list[str] | None,
     from huggingface_hub.utils import filter_repo_objects
 
     try:
-        info = HfApi().repo_info(reference, repo_type=kind, timeout=20, files_metadata=True)
+        info: Any = HfApi().repo_info(reference, repo_type=kind, timeout=20, files_metadata=True)
     except RepositoryNotFoundError:
         if kind == "model" and fetched(reference):  # it was ours to have once
             return
@@ -132,15 +131,22 @@ def _refuse_no_room(reference: str, files: list[_File]) -> None:
     wanted, free = sum(one.size - one.there for one in files), room()
     if wanted > free:
         raise ModelError(
-            f"{reference} takes {wanted / 1e9:.1f} GB more, and the disk that keeps downloads has {free / 1e9:.1f} GB free.",
+            f"{reference} takes {_size(wanted)} more, and the disk that keeps downloads has {_size(free)} free.",
             hint="Make room there, choose a smaller model, or let HF_HOME name a folder on another disk.",
         )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _fetch_all(files: list[_File], tell: Tell) -> None:
     """Fetch several at a time; an error of one, or of `tell`, ends them all, and what has come of them stays."""
     over, total = threading.Event(), sum(one.size for one in files)
     missing = [one for one in files if not one.place.exists()]
+    if not missing:
+        return
+    tell(sum(one.there for one in files), total)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         try:
             under_way: set[Future[None]] = {pool.submit(_fetch_one, one, over) for one in missing}
@@ -207,7 +213,7 @@ def _stream(file: _File, over: threading.Event) -> None:
         hf_raise_for_status(answer)
         if answer.status_code == 200:  # the whole of it, whatever was asked for
             target.truncate(0)
-        for piece in answer.iter_bytes(_PIECE):
+        for piece in answer.iter_bytes():
             target.write(piece)
             target.flush()
             if over.is_set():

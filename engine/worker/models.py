@@ -174,7 +174,7 @@ def _quantized(params: LLMTrainingParams) -> Any:
 def _not_loaded(source: ModelSource, what: str, error: Exception) -> ModelError:
     first = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
     if source.kind == "hub":
-        hint = "Check the id and the network; a gated or private model needs HF_TOKEN."
+        hint = "Check the id and the network; a gated or private model needs a token (see docs/hub.md)."
     else:
         hint = f"Check that {Path(source.location)} holds config.json, model.safetensors and tokenizer.json."
     return ModelError(f"The {what} of {source.reference} cannot be loaded: {first}", hint=hint)

@@ -21,7 +21,8 @@ import transformers
 from engine.data import prepare
 from engine.device import Device, device
 from engine.errors import DataError, DeviceError, StudioError, TrainingError
-from engine.hub_upload import HOW_TO_LOG_IN, logged_in, upload
+from engine.hub.account import logged_in
+from engine.hub_upload import HOW_TO_LOG_IN, upload
 from engine.models import ModelFacts, facts, resolve
 from engine.params import LLMTrainingParams
 from engine.plan import DataFacts, Plan, plan
