@@ -52,6 +52,7 @@
         trouble: el("div", {}),
         findings: el("div", { class: "findings", role: "status" }),
         refused: el("div", {}),
+        upload: el("div", { class: "upload", role: "status" }),
         bar: el("i"),
         progress: el("div", {
           class: "bar",
@@ -91,6 +92,7 @@
         p.facts,
         p.say,
         p.refused,
+        p.upload,
         p.trouble,
         p.findings,
         p.progress,
@@ -202,6 +204,8 @@
       p.progress.setAttribute("aria-label", fetched ? "Download" : "Training progress");
       p.bar.style.width = `${share}%`;
       p.progress.setAttribute("aria-valuenow", Math.round(share));
+      window.Upload.show(p.upload, s.upload);
+      this.sending = s.upload?.state === "sending";
       this.kpis(s);
       this.actions(s);
       this.diagnose(s);
@@ -275,7 +279,7 @@
       });
     }
     actions(s) {
-      const key = [s.state, s.stop_asked, s.resumable, s.has_model].join();
+      const key = [s.state, s.stop_asked, s.resumable, s.has_model, this.sending].join();
       if (key === this.offered) return;
       this.offered = key;
       const button = (words, main, onclick, id) =>
@@ -295,6 +299,8 @@
       else if (s.has_model) made.push(link("Talk to it", true, `/playground?a=starter&b=${mine}`, "talk"));
       if (s.ended_state) made.push(link("Run again, changed", false, `/new?from=${mine}`, "again"));
       made.push(button("Export", false, () => this.export(), "export"));
+      if (s.ended_state && s.has_model && !this.sending)
+        made.push(button("Upload to the Hub", false, () => this.upload(s.has_adapter), "upload"));
       this.parts.actions.replaceChildren(...made);
     }
     async export() {
@@ -304,6 +310,9 @@
       } catch (error) {
         this.parts.refused.replaceChildren(note(error));
       }
+    }
+    async upload(adapter) {
+      if (await window.Upload.ask(this.name, this.address, adapter)) this.soon();
     }
     async force() {
       if (
@@ -371,7 +380,7 @@
           const news = await get(`${this.address}/live?events=${this.events}&log=${this.log}`);
           this.take(news);
           this.failures = 0;
-          wait = news.more ? 0 : this.ended ? 10000 : 1000;
+          wait = news.more ? 0 : this.ended && !this.sending ? 10000 : 1000;
         }
       } catch (error) {
         if (error.status === 404) return this.missing(error);

@@ -26,7 +26,7 @@ from engine.spec import Chart, Form, RowKind, TrainerSpec
 from engine.uploads import store_upload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from engine.advice import Advice, Question
     from engine.advisor import Recommendation
@@ -47,6 +47,7 @@ __all__ = [
     "LLMTrainingParams",
     "Sample",
     "TrainerSpec",
+    "begin_upload",
     "chat",
     "close_app",
     "command",
@@ -304,12 +305,30 @@ def export_run(name: str, *, beside: bool = True) -> Export:
     return export(RunDirectory.open(name), beside=beside)
 
 
-def push(name: str, model_id: str | None = None, *, private: bool | None = None) -> str:
-    """Upload a run's finished model to the Hugging Face Hub; what is not given is as the run's settings say."""
+def push(
+    name: str,
+    model_id: str | None = None,
+    *,
+    private: bool | None = None,
+    adapter: bool = False,
+    tell: Callable[[int, int, str], None] = lambda done, total, file: None,
+) -> str:
+    """Upload a run's finished model to the Hugging Face Hub; what is not given is as the run's settings say.
+
+    `adapter` sends the adapter alone. `tell` is called with the bytes sent, the bytes in all, and the file that is next.
+    """
     from engine.hub_upload import upload
 
     run, params = RunDirectory.open(name), run_params(name)
-    return upload(run, model_id or params.hub_model_id, private=params.hub_private if private is None else private)
+    private = params.hub_private if private is None else private
+    return upload(run, model_id or params.hub_model_id, private=private, adapter=adapter, tell=tell)
+
+
+def begin_upload(name: str, model_id: str | None = None, *, private: bool = True, adapter: bool = False) -> None:
+    """The same as `push` in a process of its own, without waiting; `live` says how far it is."""
+    from engine.hub.sending import begin
+
+    begin(RunDirectory.open(name), model_id or run_params(name).hub_model_id, private=private, adapter=adapter)
 
 
 def rename_run(name: str, new: str) -> None:

@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Route
 
 from engine import api
 from engine.errors import RunNotFound, StudioError
-from ui.reach import only_local
+from ui.reach import only_local, refuse_foreign
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 STATIC_SUFFIXES = frozenset({".css", ".js", ".svg", ".woff2"})
@@ -161,7 +161,7 @@ async def asked_with(request: Request) -> dict[str, Any]:
 
 
 async def act(request: Request) -> Response:
-    """Stop, resume, rename or delete a run."""
+    """Stop, resume, rename or delete a run, or upload its model."""
     refused = refuse(request)
     if refused is not None:
         return refused
@@ -172,10 +172,18 @@ async def act(request: Request) -> Response:
         "resume": lambda: api.resume(name),
         "rename": lambda: api.rename_run(name, str(body.get("to", "")).strip()),
         "delete": lambda: api.delete_run(name),
+        "upload": lambda: _upload(name, body),
     }
     if action not in work:
         return PlainTextResponse("There is no such action.", status_code=404)
     return await run_in_threadpool(answered, work[action])
+
+
+def _upload(name: str, body: dict[str, Any]) -> None:
+    """Begin to send the run's model to the Hub."""
+    refuse_foreign({"push_to_hub": True})
+    to, private, adapter = str(body.get("to") or "").strip(), body.get("private") is not False, body.get("adapter") is True
+    api.begin_upload(name, to or None, private=private, adapter=adapter)
 
 
 def _offset(request: Request, name: str) -> int:

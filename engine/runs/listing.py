@@ -11,6 +11,7 @@ from typing import Any
 from engine.errors import RunActive, RunError, RunNameTaken
 from engine.params import NAME_PATTERN
 from engine.runs.directory import RunDirectory, read_json
+from engine.runs.lock import is_held
 from engine.runs.status import Status
 
 
@@ -121,6 +122,8 @@ def delete(run: RunDirectory) -> None:
 def _refuse_active(run: RunDirectory) -> None:
     if run.alive:
         raise RunActive(f"The run {run.name!r} is at work.", hint="Stop it first.")
+    if is_held(run.upload_lock):
+        raise RunActive(f"The model of {run.name!r} is being uploaded.", hint="Wait until it is there.")
     try:
         status = run.status()
     except RunError:

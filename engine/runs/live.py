@@ -68,6 +68,8 @@ def _status(run: RunDirectory, status: Any) -> dict[str, Any]:
         "waiting_behind": queue.position(run.name, run.path.parent),
         "stop_asked": run.stop_requested and not status.ended_state,
         "has_model": run.model_dir.is_dir(),
+        "has_adapter": run.adapter_dir.is_dir(),
+        "upload": run.upload(),
         "now": time.time(),
     }
 

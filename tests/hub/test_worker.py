@@ -23,7 +23,6 @@ from engine.runs.status import State
 from engine.watch import transferred
 from engine.worker import hub as at_hub
 from tests.hub_server import Hub
-from tests.train.conftest import work  # noqa: F401
 from tests.train.toys import all_events, jsonl, qa
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +44,7 @@ def test_a_run_fetches_its_model_and_data_in_view_of_all(
     on_hub: Hub,
     new_run: Callable[..., RunDirectory],
     work: Callable[..., int],
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(at_hub, "_STATUS_S", 0.0)
     monkeypatch.setattr(at_hub, "_EVENT_S", 0.0)
@@ -83,7 +82,7 @@ def test_a_stop_ends_a_download_and_the_next_run_goes_on_with_it(
     on_hub: Hub,
     new_run: Callable[..., RunDirectory],
     work: Callable[..., int],
-    wait_until: Callable[..., None],  # noqa: F811
+    wait_until: Callable[..., None],
 ) -> None:
     on_hub.bytes_a_second = 60_000
     run = new_run("first")
@@ -104,7 +103,7 @@ def test_a_stop_ends_a_download_and_the_next_run_goes_on_with_it(
 def test_a_gated_model_says_what_to_click_and_how_to_log_in(
     on_hub: Hub,
     new_run: Callable[..., RunDirectory],
-    work: Callable[..., int],  # noqa: F811
+    work: Callable[..., int],
     monkeypatch: pytest.MonkeyPatch,
     logged_in: bool,
 ) -> None:
