@@ -8,7 +8,7 @@
       else if (value === true) made.setAttribute(key, "");
       else if (value !== false && value != null) made.setAttribute(key, value);
     }
-    made.append(...children.flat().filter((child) => child != null && child !== ""));
+    made.append(...children.flat().filter((child) => child != null && child !== "" && child !== false));
     return made;
   };
   const number = (v) =>
@@ -39,8 +39,18 @@
           : n >= 1e6
             ? `${(n / 1e6).toFixed(1)} MB`
             : `${Math.round(n / 1e3)} kB`;
-  const get = async (address) => {
-    const answer = await fetch(address);
+  /** How far something is on its way from or to the Hub, in words: 1.2 of 2.2 GB, 34 MB a second, 30 s left. */
+  const transfer = (t) => {
+    const left = t.per_second && t.total > t.done ? `, ${duration((t.total - t.done) / t.per_second)} left` : "";
+    return `${bytes(t.done)} of ${bytes(t.total)}${t.per_second ? `, ${bytes(t.per_second)} a second` : ""}${left}`;
+  };
+  /** A text in which addresses can be clicked on. */
+  const linked = (text) =>
+    String(text)
+      .split(/(https?:\/\/[^\s,;<>"']+[^\s,;<>"'.)])/)
+      .map((part, n) => (n % 2 ? el("a", { href: part, target: "_blank", rel: "noopener" }, part) : part));
+  const get = async (address, signal) => {
+    const answer = await fetch(address, { signal });
     const body = await answer.json().catch(() => ({}));
     if (!answer.ok)
       throw Object.assign(new Error(body.error || answer.statusText), { status: answer.status, hint: body.hint || "" });
@@ -59,7 +69,7 @@
   };
   const pill = (state) => el("span", { class: "st-pill", "data-state": state }, state);
   const note = (error) =>
-    el("div", { class: "st-note error", role: "alert" }, el("strong", {}, error.message), error.hint ? ` ${error.hint}` : "");
+    el("div", { class: "st-note error", role: "alert" }, el("strong", {}, error.message), error.hint ? [" ", linked(error.hint)] : "");
   /** Ask before something is done; resolves to what was typed (true without a field), or null. */
   const ask = (title, text, action, field = null) =>
     new Promise((resolve) => {
@@ -85,5 +95,5 @@
       dialog.showModal();
       input?.select();
     });
-  window.Page = { el, number, duration, bytes, get, post, pill, note, ask };
+  window.Page = { el, number, duration, bytes, transfer, linked, get, post, pill, note, ask };
 })();

@@ -1,6 +1,6 @@
 /* One run, live: asks for what is new by byte offsets, so reload, second viewer and server restart lose nothing. */
 (() => {
-  const { el, number, duration, bytes, get, post, note, ask } = window.Page;
+  const { el, number, duration, bytes, transfer, linked, get, post, note, ask } = window.Page;
   const WORDS = {
     queued: "Waiting for its turn",
     preparing: "Getting ready",
@@ -52,6 +52,7 @@
         trouble: el("div", {}),
         findings: el("div", { class: "findings", role: "status" }),
         refused: el("div", {}),
+        upload: el("div", { class: "upload", role: "status" }),
         bar: el("i"),
         progress: el("div", {
           class: "bar",
@@ -92,6 +93,7 @@
         p.facts,
         p.say,
         p.refused,
+        p.upload,
         p.trouble,
         p.findings,
         p.progress,
@@ -205,13 +207,18 @@
         : s.stop_asked
         ? "Finishing the step and saving, as you asked"
         : s.phase || WORDS[s.state] + (s.state === "queued" ? waiting : "");
-      p.say.textContent = this.ended ? s.reason || WORDS[s.state] + "." : held ? `${held}.` : `${words}…`;
+      const moved = !this.ended && s.transfer ? `: ${transfer(s.transfer)}` : "";
+      p.say.textContent = this.ended ? s.reason || WORDS[s.state] + "." : held ? `${held}.` : `${words}${moved}…`;
       p.trouble.replaceChildren(
-        ...(s.hint && !this.explained ? [el("div", { class: `st-note ${s.state === "failed" ? "error" : "warning"}` }, s.hint)] : []),
+        ...(s.hint && !this.explained ? [el("div", { class: `st-note ${s.state === "failed" ? "error" : "warning"}` }, linked(s.hint))] : []),
       );
-      const share = s.state === "done" ? 100 : s.total_steps ? Math.min(100, (100 * s.step) / s.total_steps) : 0;
+      const fetched = !this.ended && s.transfer?.total ? (100 * s.transfer.done) / s.transfer.total : 0;
+      const share = s.state === "done" ? 100 : s.total_steps ? Math.min(100, (100 * s.step) / s.total_steps) : fetched;
+      p.progress.setAttribute("aria-label", fetched ? "Download" : "Training progress");
       p.bar.style.width = `${share}%`;
       p.progress.setAttribute("aria-valuenow", Math.round(share));
+      window.Upload.show(p.upload, s.upload);
+      this.sending = s.upload?.state === "sending";
       this.kpis(s);
       this.actions(s);
       this.space(s);
@@ -260,7 +267,7 @@
         { class: "finding", "data-kind": f.kind },
         el("h2", {}, f.what),
         el("p", {}, f.why),
-        el("p", {}, f.advice),
+        el("p", {}, linked(f.advice)),
         el(
           "div",
           { class: "st-actions" },
@@ -294,7 +301,7 @@
     }
     actions(s) {
       const waits = s.waiting_behind != null,
-        key = [s.state, waits, s.stop_asked, s.discarded, s.resumable, s.has_model].join();
+        key = [s.state, waits, s.stop_asked, s.discarded, s.resumable, s.has_model, this.sending].join();
       if (key === this.offered) return;
       this.offered = key;
       const button = (words, main, onclick, id) =>
@@ -317,6 +324,8 @@
       else if (s.has_model) made.push(link("Talk to it", true, `/playground?a=starter&b=${mine}`, "talk"));
       if (s.ended_state) made.push(link("Run again, changed", false, `/new?from=${mine}`, "again"));
       made.push(button("Export", false, () => this.export(), "export"));
+      if (s.ended_state && s.has_model && !this.sending)
+        made.push(button("Upload to the Hub", false, () => this.upload(s.has_adapter), "upload"));
       this.parts.actions.replaceChildren(...made);
     }
     async export() {
@@ -326,6 +335,9 @@
       } catch (error) {
         this.parts.refused.replaceChildren(note(error));
       }
+    }
+    async upload(adapter) {
+      if (await window.Upload.ask(this.name, this.address, adapter)) this.soon();
     }
     async force() {
       if (
@@ -415,7 +427,7 @@
           this.take(news);
           if (this.failures) this.parts.refused.replaceChildren();
           this.failures = 0;
-          wait = news.more ? 0 : this.ended ? 10000 : 1000;
+          wait = news.more ? 0 : this.ended && !this.sending ? 10000 : 1000;
         }
       } catch (error) {
         if (error.status === 404) return this.missing(error);

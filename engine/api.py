@@ -5,7 +5,7 @@ Everything here takes and returns plain values and frozen dataclasses; every fai
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from engine import hosting, retention, rewards
 from engine.command import command
@@ -30,7 +30,7 @@ from engine.sweeps import door as sweeps
 from engine.uploads import own_name, store_upload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from engine.advice import Advice, Question
     from engine.advisor import Recommendation
@@ -51,6 +51,7 @@ __all__ = [
     "LLMTrainingParams",
     "Sample",
     "TrainerSpec",
+    "begin_upload",
     "chat",
     "close_app",
     "command",
@@ -62,6 +63,7 @@ __all__ = [
     "flag",
     "form_of",
     "hosting",
+    "hub_search",
     "inspect_data",
     "leaves",
     "live",
@@ -84,6 +86,7 @@ __all__ = [
     "resume",
     "retention",
     "rewards",
+    "room_for_downloads",
     "row_forms",
     "run_events",
     "run_params",
@@ -205,6 +208,26 @@ def model_facts(reference: str) -> ModelFacts:
     return facts(reference)
 
 
+def hub_search(kind: Literal["models", "datasets"], text: str, *, own: bool = True) -> list[dict[str, Any]]:
+    """Models that can be trained, or data sets, of the Hugging Face Hub with `text` in their id; see engine/hub/search.py.
+
+    `own`: as the account that is logged in.
+
+    Raises:
+        ModelOffline: the Hub gives no answer.
+    """
+    from engine.hub.search import search
+
+    return search(kind, text, own=own)
+
+
+def room_for_downloads() -> int:
+    """Bytes that are free where what comes from the Hugging Face Hub is kept."""
+    from engine.hub.fetch import room
+
+    return room()
+
+
 def device(wish: str = "auto") -> Device:
     """What this machine trains on; with `cpu` its processor, whatever else is there."""
     from engine.device import device as probe
@@ -305,12 +328,30 @@ def export_run(name: str, *, beside: bool = True) -> Export:
     return export(RunDirectory.open(name), beside=beside)
 
 
-def push(name: str, model_id: str | None = None, *, private: bool | None = None) -> str:
-    """Upload a run's finished model to the Hugging Face Hub; what is not given is as the run's settings say."""
+def push(
+    name: str,
+    model_id: str | None = None,
+    *,
+    private: bool | None = None,
+    adapter: bool = False,
+    tell: Callable[[int, int, str], None] = lambda done, total, file: None,
+) -> str:
+    """Upload a run's finished model to the Hugging Face Hub; what is not given is as the run's settings say.
+
+    `adapter` sends the adapter alone. `tell` is called with the bytes sent, the bytes in all, and the file that is next.
+    """
     from engine.hub_upload import upload
 
     run, params = RunDirectory.open(name), run_params(name)
-    return upload(run, model_id or params.hub_model_id, private=params.hub_private if private is None else private)
+    private = params.hub_private if private is None else private
+    return upload(run, model_id or params.hub_model_id, private=private, adapter=adapter, tell=tell)
+
+
+def begin_upload(name: str, model_id: str | None = None, *, private: bool = True, adapter: bool = False) -> None:
+    """The same as `push` in a process of its own, without waiting; `live` says how far it is."""
+    from engine.hub.sending import begin
+
+    begin(RunDirectory.open(name), model_id or run_params(name).hub_model_id, private=private, adapter=adapter)
 
 
 def rename_run(name: str, new: str, *, created: float | None = None) -> None:

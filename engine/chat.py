@@ -21,6 +21,7 @@ class ChatSession:
     def __init__(self) -> None:
         self._talk = threading.Lock()
         self._channel: Channel | None = None
+        self._hub = False  # whether the process may ask the Hub, and has the token for it
         self._used = time.monotonic()
 
     @property
@@ -53,12 +54,7 @@ class ChatSession:
             channel.close()
 
     def _exchange(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        from engine.runs.launcher import open_worker
-
-        if self._channel is None:
-            self._channel = open_worker("chat", {})
-            threading.Thread(target=self._end_when_idle, name="chat", daemon=True).start()
-        channel = self._channel
+        channel = self._opened(request)
         try:
             channel.send({"do": "answer", **request})
         except BrokenPipeError:
@@ -88,6 +84,20 @@ class ChatSession:
         finally:
             if not finished and self._channel is channel:
                 self._hush(channel)
+
+    def _opened(self, request: dict[str, Any]) -> Channel:
+        """The process. One that may ask the Hub, and has the token for it, only if something has to come from there."""
+        from engine.hub.needs import lacks
+        from engine.runs.launcher import open_worker
+
+        wants_hub = any(lacks(name) for name in request.get("models") or ())
+        if wants_hub and not self._hub:
+            self.close()
+        if self._channel is None:
+            self._hub = wants_hub
+            self._channel = open_worker("chat", {}, hub=wants_hub)
+            threading.Thread(target=self._end_when_idle, name="chat", daemon=True).start()
+        return self._channel
 
     def _hush(self, channel: Channel) -> None:
         """Stop an answer that nobody listens to, and read what is left of it."""

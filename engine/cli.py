@@ -126,6 +126,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     )
     private = "Nobody else sees a new model there. [default: as the run's settings say, which is on unless it was turned off]"
     push.add_argument("--hub-private", "--hub_private", action=BooleanOptionalAction, default=None, help=private)
+    push.add_argument("--adapter", action="store_true", help="Send the LoRA adapter alone, not the complete model.")
     push.add_argument("--json", action="store_true", help=_JSON)
 
     add_pipeline_commands(command)
@@ -180,7 +181,10 @@ def _resume(args: argparse.Namespace) -> int:
 
 
 def _push(args: argparse.Namespace) -> int:
-    address = api.push(args.name, args.hub_model_id, private=args.hub_private)
+    def tell(done: int, total: int, file: str) -> None:
+        print(f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB sent. {file}".rstrip(), file=sys.stderr, flush=True)
+
+    address = api.push(args.name, args.hub_model_id, private=args.hub_private, adapter=args.adapter, tell=tell)
     print(json.dumps({"name": args.name, "address": address}) if args.json else f"The model is at {address}")
     return 0
 

@@ -10,7 +10,7 @@ import json
 import math
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,8 @@ class ModelFacts:
     sliding_window: int | None = None
     licence: str = ""
     base_of_adapter: str = ""
+    gated: bool = False
+    to_fetch: int = 0  # bytes that are yet to be downloaded
 
 
 def resolve(reference: str) -> ModelSource:
@@ -98,6 +100,17 @@ def resolve(reference: str) -> ModelSource:
         f"There is no model {reference!r} on this machine.",
         hint="Give `starter`, the name of a finished run, a folder with config.json in it, or a Hub id like `org/name`.",
     )
+
+
+def base_of(source: ModelSource) -> ModelSource | None:
+    """What the adapter in this folder was made for, under the studio's own names too; None for a complete model.
+
+    Raises:
+        ModelError: the base is not on this machine, and its name is none that the Hub knows.
+    """
+    if source.path is None or (source.path / "config.json").is_file():
+        return None
+    return resolve(str(read_json(source.path / "adapter_config.json")["base_model_name_or_path"]))
 
 
 def trained_on(reference: str) -> dict[str, Any]:
@@ -161,13 +174,16 @@ def _local_facts(source: ModelSource) -> ModelFacts:
 
 
 def _hub_facts(source: ModelSource) -> ModelFacts:
-    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import HTTPError
 
     try:
         info = HfApi().model_info(source.reference, timeout=10, files_metadata=True)
         config = read_json(Path(hf_hub_download(source.reference, "config.json")))
     except (HTTPError, OSError) as error:  # an answer that says no, or no answer at all
+        kept = try_to_load_from_cache(source.reference, "config.json")
+        if isinstance(kept, str) and any(Path(kept).parent.glob("*.safetensors")):  # fetched before
+            return _local_facts(replace(source, path=Path(kept).parent))
         raise hub_error(source.reference, error) from None
     files = [f for f in info.siblings or [] if f.rfilename.endswith(".safetensors")]
     if not files:
@@ -178,22 +194,31 @@ def _hub_facts(source: ModelSource) -> ModelFacts:
     dtype = max(by_type, key=lambda name: by_type[name], default="BF16")
     template = bool(((info.config or {}).get("tokenizer_config") or {}).get("chat_template"))
     licence = str((info.card_data or {}).get("license") or "")
-    return _shaped(source, config, counted, dtype, size, template, licence)
+    found = _shaped(source, config, counted, dtype, size, template, licence)
+    here = all(isinstance(try_to_load_from_cache(source.reference, f.rfilename), str) for f in files)
+    return replace(found, gated=bool(info.gated), to_fetch=0 if here else size)
 
 
 def hub_error(reference: str, error: Exception) -> ModelError:
     """What a failure of the Hub's client means for whoever wanted the model."""
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    from engine.hub import account
 
     if isinstance(error, GatedRepoError):
         return ModelGated(
-            f"{reference} is gated: its owner asks you to accept terms first.",
-            hint=f"Open https://huggingface.co/{reference}, accept, and set HF_TOKEN.",
+            f"{reference} is gated: its owner gives it only to those who have accepted its terms.",
+            hint=account.how_to_be_let_in(reference),
         )
     if isinstance(error, RepositoryNotFoundError):
         return ModelMissing(
-            f"There is no model {reference!r}: no folder, no finished run, and none on the Hub by that name.",
-            hint="Check the spelling; a private model needs HF_TOKEN.",
+            f"There is no model {reference!r}: no folder, no finished run, and none on the Hub by that name that you may see.",
+            hint=account.how_to_find(),
+        )
+    if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
+        return ModelGated(
+            f"The Hugging Face Hub does not take the token that is used here ({error.response.status_code}).",
+            hint=account.how_to_log_in(),
         )
     return ModelOffline(
         f"{reference} is no folder and no finished run, and the Hugging Face Hub cannot be reached ({type(error).__name__}).",

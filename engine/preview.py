@@ -27,6 +27,7 @@ class Inspector:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._channel: Channel | None = None
+        self._hub = False  # whether the process may ask the Hub, and has the token for it
         self._used = 0.0
 
     def ask(self, params: LLMTrainingParams, limit: int) -> dict[str, Any]:
@@ -37,6 +38,9 @@ class Inspector:
         """
         request = {"params": params.model_dump(mode="json"), "limit": limit}
         with self._lock:
+            if _needs_hub(params) and not self._hub:
+                self._drop()
+                self._hub = True
             answer = self._exchange(request) or self._exchange(request)  # a process that has died is started again
         if answer is None:
             raise errors.DataError(
@@ -55,7 +59,7 @@ class Inspector:
         from engine.runs.launcher import open_worker
 
         if self._channel is None:
-            self._channel = open_worker("inspect", {})
+            self._channel = open_worker("inspect", {}, hub=self._hub)
             threading.Thread(target=self._end_when_idle, name="inspect", daemon=True).start()
         self._used = time.monotonic()
         try:
@@ -80,7 +84,15 @@ class Inspector:
                     return
                 if time.monotonic() - self._used > _IDLE_S:
                     self._drop()
+                    self._hub = False
                     return
+
+
+def _needs_hub(params: LLMTrainingParams) -> bool:
+    """Whether rows cannot be shown as tokens with what is on this machine."""
+    from engine.hub.needs import hub_data, lacks
+
+    return lacks(params.model, "tokenizer_config.json") or bool(hub_data(params))
 
 
 _inspector = Inspector()

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -65,6 +66,18 @@ class _Pace:
         return time_left(status, time.monotonic() - began, step)
 
 
+def _doing(run: RunDirectory, status: Status) -> str:
+    """What the run is at, with how far a download is."""
+    moved = f": {transferred(status.transfer)}" if status.transfer else ""
+    return (status.phase or _stands(run, status)) + moved
+
+
+def transferred(transfer: dict[str, Any]) -> str:
+    """How much has come from the Hub, and how fast: 12.0 of 30.0 MB, 4.0 MB a second."""
+    done, total, speed = (transfer.get(name) or 0 for name in ("done", "total", "per_second"))
+    return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB" + (f", {speed / 1e6:,.1f} MB a second" if speed else "")
+
+
 def _with_bar(run: RunDirectory, console: Console, ticks: Ticks) -> Status:
     # what changes its length stands last, so that the bar keeps its place
     words = (TextColumn("{task.fields[left]}"), TextColumn("{task.description}", markup=False))
@@ -74,7 +87,7 @@ def _with_bar(run: RunDirectory, console: Console, ticks: Ticks) -> Status:
         task, status = progress.add_task("queued", total=None, left=""), run.status()
         for status, new in ticks:
             losses += _losses(new)
-            doing = status.phase or _stands(run, status)
+            doing = _doing(run, status)
             curve = f"  loss {losses[-1]:.4f} {sparkline(losses, _WIDTH)}" if losses else ""
             total = status.total_steps or None
             progress.update(task, completed=status.step, total=total, description=doing + curve, left=pace.left(status))
@@ -125,6 +138,8 @@ def _lines(new: Iterable[events.Event]) -> Iterable[str]:
         if event["type"] == "metric":
             values = "  ".join(f"{k} {v:.6g}" for k, v in event["values"].items() if isinstance(v, (int, float)))
             yield f"step {event['step']}  {values}"
+        elif event["type"] == "transfer":
+            yield f"{event['what']}: {transferred(event)}"
         elif event["type"] == "warning":
             yield f"warning: {event['message']}"
 

@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 from engine.errors import StudioError
-from ui.words import count, share, size
+from ui.words import count, linked, share, size
 
 _ROWS_SHOWN = 8
 _CELL = 240
@@ -35,7 +35,7 @@ def _sound(markup: str) -> str:
 
 def failure_html(error: StudioError) -> str:
     """What happened and what to do now."""
-    hint = f"<br><span>{escape(error.hint)}</span>" if error.hint else ""
+    hint = f"<br><span>{linked(error.hint)}</span>" if error.hint else ""
     return _sound(f'<div class="st-note error" role="alert"><strong>{escape(error.message)}</strong>{hint}</div>')
 
 

@@ -8,6 +8,7 @@ from engine import api
 from ui import draft as drafts
 from ui.data_view import NOTHING_HTML
 from ui.form import SettingsForm
+from ui.mounting import mounting
 from ui.new_run_events import Events
 from ui.sweep_panel import SweepPanel
 
@@ -84,6 +85,7 @@ class Page:
                     interactive=False,
                 )
                 self.form.put("data_path", path)
+                self.found_data = finder("datasets", "Search data sets on the Hugging Face Hub")
                 trainer = gr.Radio(
                     trainers, label="Training", elem_id="field-trainer", elem_classes="cards", visible=self.file_chooses
                 )
@@ -128,6 +130,7 @@ class Page:
             interactive=True,
         )
         self.form.put("model", model)
+        self.found_model = finder("models", "Search models on the Hugging Face Hub")
         self.model_view = gr.HTML("", apply_default_css=False, elem_id="model-view")
         with gr.Row(elem_classes="onward"):
             self.back_to_data = gr.Button("Back", size="lg")
@@ -162,6 +165,16 @@ class Page:
         with gr.Row(elem_classes="onward"):
             self.back_to_settings = gr.Button("Back", size="lg")
             self.start = gr.Button(self.start_words, variant="primary", elem_id="start", size="lg")
+
+
+def finder(kind: str, label: str) -> gr.Textbox:
+    """A box that searches the Hub while somebody types (assets/hub.js); the id that is chosen is put into what is returned."""
+    gr.HTML(
+        f'<div class="hub-find" data-kind="{kind}" data-label="{label}" data-into="found-{kind}"></div>',
+        apply_default_css=False,
+        js_on_load=mounting("HubFind.mount(element.querySelector('.hub-find'))"),
+    )
+    return gr.Textbox(visible="hidden", elem_id=f"found-{kind}", interactive=True)
 
 
 def build(app: gr.Blocks) -> None:

@@ -43,9 +43,17 @@ class Events(Handlers):
         drop = p.drop.click(lambda: True, None, [chosen[3]], **_PRIVATE)
         self._after_data(drop)
         self._after_model(self.form.widgets["model"].input(lambda: None, None, None, **_PRIVATE))
+        self._hub_events([*chosen, p.sample, *filled], filled)
         self._settings_events()
         self._reward_events()
         self._step_events()
+
+    def _hub_events(self, named: list[Any], filled: list[Any]) -> None:
+        """What was found on the Hub goes to where it could have been typed."""
+        p, seen = self.page, self.page.stores.seen
+        self._after_data(p.found_data.input(self.data.named, [p.found_data, seen, *filled], named, **_PRIVATE))
+        found = p.found_model.input(lambda id: id or gr.skip(), [p.found_model], [self.form.widgets["model"]], **_PRIVATE)
+        self._after_model(found)
 
     def _settings_events(self) -> None:
         p, inputs = self.page, self.form.components

@@ -18,8 +18,23 @@ def model_html(facts: Any) -> str:
         ("Vocabulary", f"{facts.vocabulary:,} tokens"),
         ("Chat template", "its own" if facts.has_chat_template else "none; plain User: and Assistant: lines are used"),
         ("Licence", facts.licence or "not stated"),
+        *((("Access", "gated: for those who accepted its terms"),) if facts.gated else ()),
     )
-    return _facts("Model", rows)
+    return _facts("Model", rows) + (_download_html(facts) if facts.kind == "hub" else "")
+
+
+def _download_html(facts: Any) -> str:
+    """Whether the model is yet to be fetched, and whether there is room for it."""
+    if not facts.to_fetch:
+        return '<p class="st-soft">It has been downloaded already.</p>'
+    free = api.room_for_downloads()
+    if facts.to_fetch > free:
+        return (
+            '<div class="st-note error" role="alert"><strong>There is not the room to download it.</strong> It takes '
+            f"{size(facts.to_fetch)}, and the disk that keeps downloads has {size(free)} free. Make room there, choose a "
+            "smaller model, or start the studio with HF_HOME naming a folder on another disk.</div>"
+        )
+    return f'<p class="st-soft">Start downloads {size(facts.to_fetch)}, once; {size(free)} are free.</p>'
 
 
 def review_html(plan: Any, found: Any) -> str:

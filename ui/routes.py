@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Route
 
 from engine import api
 from engine.errors import RunNotFound, StudioError
-from ui.reach import only_local
+from ui.reach import only_local, refuse_foreign
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 STATIC_SUFFIXES = frozenset({".css", ".js", ".svg", ".woff2"})
@@ -183,8 +183,8 @@ async def asked_with(request: Request) -> dict[str, Any]:
 
 
 async def act(request: Request) -> Response:
-    """Stop, discard, resume, rename or delete a run, take it out of the queue or move it there. The wish says when the run
-    that its page showed was made: a later one of the same name is another run, and nothing is done to it."""
+    """Stop, discard, resume, rename or delete a run, upload its model, take it out of the queue or move it there. The wish says
+    when the run that its page showed was made: a later one of the same name is another run, and nothing is done to it."""
     refused = refuse(request)
     if refused is not None:
         return refused
@@ -199,6 +199,7 @@ async def act(request: Request) -> Response:
         "delete": lambda: api.delete_run(name, **meant),
         "cancel": lambda: api.queue.cancel(name, **meant),
         "move": lambda: api.queue.move(name, str(body.get("to", "")), **meant),
+        "upload": lambda: _upload(name, body),
     }
     if action not in work:
         return PlainTextResponse("There is no such action.", status_code=404)
@@ -215,6 +216,13 @@ async def act_on_queue(request: Request) -> Response:
     if action not in work:
         return PlainTextResponse("There is no such action.", status_code=404)
     return await run_in_threadpool(answered, work[action])
+
+
+def _upload(name: str, body: dict[str, Any]) -> None:
+    """Begin to send the run's model to the Hub."""
+    refuse_foreign({"push_to_hub": True})
+    to, private, adapter = str(body.get("to") or "").strip(), body.get("private") is not False, body.get("adapter") is True
+    api.begin_upload(name, to or None, private=private, adapter=adapter)
 
 
 def _offset(request: Request, name: str) -> int:

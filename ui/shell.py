@@ -30,6 +30,7 @@ from ui import (
     home,
     hosted,
     http_api,
+    hub_routes,
     new_pipeline,
     new_run,
     pipeline_page,
@@ -92,8 +93,8 @@ def build() -> tuple[gr.Blocks, dict[str, Any]]:
         "head": head(),
         "app_kwargs": {
             "routes": [
-                *(*routes.routes(), *http_api.routes(), *pipeline_routes.routes(), *sweep_routes.routes()),
-                *(*space_routes.routes(), *playground_page.routes()),
+                *(*hub_routes.routes(), *routes.routes(), *http_api.routes(), *pipeline_routes.routes()),
+                *(*sweep_routes.routes(), *space_routes.routes(), *playground_page.routes()),
             ],
             "middleware": [Middleware(KnownHosts), Middleware(CompressedPages)],
         },

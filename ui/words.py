@@ -45,6 +45,13 @@ def weights(number: int) -> str:
     return f"{number / 1e9:.1f} B" if number >= 1e9 else f"{number / 1e6:.1f} M"
 
 
+def linked(sentence: str) -> str:
+    """A sentence as markup as `coded` has it, with its addresses to click on and its lines as lines."""
+    address = r"(https?://[^\s,;<>&\"']+[^\s,;<>&\"'.)])"
+    marked = re.sub(address, r'<a href="\1" target="_blank" rel="noopener">\1</a>', coded(sentence))
+    return marked.replace("\n", "<br>")
+
+
 def coded(sentence: str) -> str:
     """A sentence as markup, with what stands between `backticks` set as it is typed."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(sentence))

@@ -6,8 +6,10 @@ import re
 from fnmatch import fnmatch
 from pathlib import Path
 
-from engine.data.parts import Part, chosen, usual
+from engine.data.parts import Part, chosen, usual, without_part
 from engine.errors import DataError
+from engine.hub import account
+from engine.hub.fetch import Tell, fetch
 
 _ID = re.compile(r"^[A-Za-z0-9][\w.\-]{0,95}/[\w.\-]{1,96}$")
 _FILES = ["*.parquet", "*.jsonl", "*.json", "*.csv", "*.tsv", "*.txt", "*.gz", "*.zip"]
@@ -22,8 +24,16 @@ def looks_like_id(text: str) -> bool:
     return bool(_ID.match(text)) and Path(text).suffix.lower() not in {pattern[1:] for pattern in _FILES}
 
 
-def fetched(reference: str, part: Part | None = None) -> list[Path]:
+def on_hub(path: str) -> bool:
+    """Whether a data path means a data set of the Hub, or a part of one, and nothing that is here."""
+    source = without_part(path)
+    return not Path(path).expanduser().exists() and not Path(source).expanduser().exists() and looks_like_id(source)
+
+
+def fetched(reference: str, part: Part | None = None, tell: Tell = lambda done, total: None) -> list[Path]:
     """The data files of a Hub data set, or of one part of it; downloaded when they are not in the cache.
+
+    `tell` is called with the bytes that are here and the bytes in all while large files are downloaded.
 
     Raises:
         DataError: there is none by that id, it is gated, it has no such part, or the Hub cannot be reached.
@@ -31,16 +41,16 @@ def fetched(reference: str, part: Part | None = None) -> list[Path]:
     from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError
 
     try:
-        return _fetched(reference, part)
+        return _fetched(reference, part, tell)
     except GatedRepoError:
         raise DataError(
-            f"The data set {reference} is gated: its owner asks you to accept terms first.",
-            hint=f"Open https://huggingface.co/datasets/{reference}, accept, and set HF_TOKEN.",
+            f"The data set {reference} is gated: its owner gives it only to those who have accepted its terms.",
+            hint=account.how_to_be_let_in(reference, "dataset"),
         ) from None
     except RepositoryNotFoundError:
         raise DataError(
-            f"There is no file or folder {reference!r} here, and no data set of that id on the Hugging Face Hub.",
-            hint="Check the spelling; a private data set needs HF_TOKEN.",
+            f"There is no file or folder {reference!r} here, and no data set of that id on the Hub that you may see.",
+            hint=account.how_to_find("data set"),
         ) from None
     except (HTTPError, OSError) as error:  # an answer that says no, or no answer at all
         raise DataError(
@@ -50,7 +60,7 @@ def fetched(reference: str, part: Part | None = None) -> list[Path]:
         ) from None
 
 
-def _fetched(reference: str, part: Part | None) -> list[Path]:
+def _fetched(reference: str, part: Part | None, tell: Tell) -> list[Path]:
     from huggingface_hub import HfApi, hf_hub_download, snapshot_download
     from huggingface_hub.errors import HTTPError, IncompleteSnapshotError, RepositoryNotFoundError
 
@@ -69,7 +79,7 @@ def _fetched(reference: str, part: Part | None) -> list[Path]:
         _refuse_lost_shards(wanted, reference)
         return [folder / name for name in wanted]
     wanted = _wanted(names, Path(card) if card else None, reference, part)
-    folder = Path(snapshot_download(reference, repo_type="dataset", allow_patterns=wanted))
+    folder = fetch(reference, wanted, kind="dataset", tell=tell)
     return [folder / name for name in wanted]
 
 

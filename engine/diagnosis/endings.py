@@ -107,8 +107,8 @@ def gated(e: Evidence) -> Finding | None:
     return Finding(
         "gated",
         e.status.reason,
-        f"The Hub gives it only to those who accepted, and knows them by the token in {_ENV}.",
-        f"Accept the terms on its page, start the studio with {_ENV} set, and retry.",
+        f"The Hub knows who may have it by a token: that of `hf auth login`, or the one in {_ENV}.",
+        e.status.hint or f"Accept the terms on its page, log in or start the studio with {_ENV} set, and retry.",
         confidence="certain",
     )
 
@@ -121,7 +121,7 @@ def missing(e: Evidence) -> Finding | None:
         "missing",
         e.status.reason,
         "The name may be misspelt, or the model private.",
-        f"Retry opens the settings: correct the model there. A private model needs {_ENV}.",
+        f"Retry opens the settings: correct the model there. A private model needs a login or {_ENV}. {e.status.hint}".strip(),
         confidence="certain",
     )
 

@@ -2,7 +2,7 @@
 
 params.json (once, no secrets) · data.json · plan.json · status.json (atomic replace) · events.jsonl · worker.log ·
 alive.lock (held by the worker for life) · stop (a request) · pid (who was started) · data/ · checkpoints/ ·
-model/ (moved into place last, so that its presence means complete)
+model/ (moved into place last, so that its presence means complete) · adapter/ · upload.json and upload.lock (engine/hub/)
 """
 
 from __future__ import annotations
@@ -53,6 +53,9 @@ class RunDirectory:
         self.data_dir = path / "data"
         self.checkpoints_dir = path / "checkpoints"
         self.model_dir = path / "model"
+        self.adapter_dir = path / "adapter"
+        self.upload_file = path / "upload.json"
+        self.upload_lock = path / "upload.lock"
 
     @classmethod
     def open(cls, name: str, root: Path | None = None, *, created: float | None = None) -> RunDirectory:
@@ -116,6 +119,16 @@ class RunDirectory:
 
     def plan(self) -> dict[str, Any]:
         return read_json(self.plan_file) if self.plan_file.is_file() else {}
+
+    def upload(self) -> dict[str, Any] | None:
+        """How the last upload that the page was asked for stands (see engine/hub/sending.py); None where there was none."""
+        if not self.upload_file.is_file():
+            return None
+        sending = is_held(self.upload_lock)  # asked first: it writes how it ended before it lets go
+        found = read_json(self.upload_file)
+        if found["state"] == "sending" and not sending:
+            return {**found, "state": "failed", "error": "The upload ended without a word.", "hint": "Try it again."}
+        return found
 
     @property
     def created(self) -> float | None:

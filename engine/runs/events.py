@@ -11,6 +11,8 @@ and none of them holds anything that could be lost. Every event has `t` (seconds
 - best    {step, value}                     a new best held-out measurement
 - saved   {step, path}                      a checkpoint, or the model
 - resumed {step}                            the run goes on from this step; from 0, it was begun again
+- transfer {what, done, total, per_second}  bytes fetched from the Hugging Face Hub so far, every few seconds
+- uploaded {address}                        the finished model is there
 """
 
 from __future__ import annotations

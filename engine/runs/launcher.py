@@ -10,11 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from engine import keys
+from engine.errors import StudioError
 from engine.runs import process, standby
 from engine.runs.channel import Channel
 from engine.runs.directory import RunDirectory
@@ -30,8 +33,10 @@ TERM_S = 5.0
 _PROJECT = Path(__file__).resolve().parents[2]
 
 
-def worker_environment() -> dict[str, str]:
+def worker_environment(secrets: Iterable[str] = ()) -> dict[str, str]:
     """The environment of a process that holds a model: this one's, plus what keeps such a process quiet and polite.
+
+    Of the secrets in it (engine/keys.py) only those named in `secrets` are handed on.
 
     OMP_WAIT_POLICY=PASSIVE lets threads sleep while they wait: beside the page (or any other busy process) spinning
     threads were measured several times slower. A short spin of GNU's OpenMP (GOMP_SPINCOUNT) gives most of the speed of a
@@ -49,7 +54,7 @@ def worker_environment() -> dict[str, str]:
         "OMP_WAIT_POLICY": "PASSIVE",
         "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
         "GOMP_SPINCOUNT": "1000",
-        **os.environ,
+        **keys.without(os.environ, secrets),
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TRL_EXPERIMENTAL_SILENCE": "1",
         "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
@@ -66,14 +71,14 @@ def start_worker(run: RunDirectory, environment: dict[str, str] | None = None) -
     run.pid_file.unlink(missing_ok=True)
     launched = time.time()
     run.update_status(launched=launched, started=None, ended=None)
-    args = {"run": str(run.path), "launched": launched, "environment": environment or {}}
-    warm = standby.ask("train", args, log=run.log_file, env=_settings())
+    args, secrets = {"run": str(run.path), "launched": launched, "environment": environment or {}}, _secrets(run)
+    warm = standby.ask("train", args, log=run.log_file, env=_settings(secrets))
     if warm is not None:
         pid, channel = warm
         channel.close()
     else:
         with run.log_file.open("ab") as log:
-            pid = _cold("train", args, output=log).pid
+            pid = _cold("train", args, secrets, output=log).pid
     try:
         run.pid_file.write_text(f"{pid} {process.began(pid)}", encoding="ascii")
     except psutil.NoSuchProcess:
@@ -81,14 +86,25 @@ def start_worker(run: RunDirectory, environment: dict[str, str] | None = None) -
     return pid
 
 
-def open_worker(job: str, args: dict[str, Any]) -> Channel:
-    """Start a process that answers over a channel; it ends when the channel is closed."""
-    warm = standby.ask(job, args, log=None, env=_settings())
+def _secrets(run: RunDirectory) -> tuple[str, ...]:
+    """The secrets that the run's process needs; none where its settings cannot be read, which it will say itself."""
+    from engine.registry import parse
+
+    try:
+        return keys.needed(parse(run.params()))
+    except (StudioError, OSError, ValueError):
+        return ()
+
+
+def open_worker(job: str, args: dict[str, Any], *, hub: bool = False) -> Channel:
+    """Start a process that answers over a channel; it ends when the channel is closed. With `hub` it may ask the Hub."""
+    args, secrets = {**args, "hub": hub}, keys.HUB if hub else ()
+    warm = standby.ask(job, args, log=None, env=_settings(secrets))
     if warm is not None:
         return warm[1]
     here, there = socket.socketpair()
     with there:
-        _cold(job, args, channel=there)
+        _cold(job, args, secrets, channel=there)
     return Channel(here)
 
 
@@ -110,29 +126,30 @@ def wait_until_stopped(name: str) -> Status:
     return run.status()
 
 
-def _settings() -> dict[str, str]:
-    """Variables that may have changed since the standby was started."""
-    return {k: v for k, v in worker_environment().items() if k.startswith(("AITRAINING_", "HF_", "CUDA_", "OMP_"))}
+def _settings(secrets: Iterable[str]) -> dict[str, str]:
+    """Variables that may have changed since the standby was started, and the secrets, which it never had."""
+    here = worker_environment(secrets)
+    return {k: v for k, v in here.items() if k.startswith(("AITRAINING_", "HF_", "CUDA_", "OMP_")) or k in keys.ALL}
 
 
 def _cold(
-    job: str, args: dict[str, Any], *, output: Any = None, channel: socket.socket | None = None
+    job: str, args: dict[str, Any], secrets: Iterable[str], *, output: Any = None, channel: socket.socket | None = None
 ) -> subprocess.Popen[bytes]:
     argv = ["engine.worker", job, json.dumps(args), *([str(channel.fileno())] if channel else [])]
-    return _started(argv, output, [channel.fileno()] if channel else [])
+    return _started(argv, output, [channel.fileno()] if channel else [], secrets)
 
 
-def start_detached(module: str, *args: str, log: Path, keep: FileLock) -> int:
+def start_detached(module: str, *args: str, log: Path, keep: FileLock, secrets: Iterable[str] = keys.ALL) -> int:
     """Start `python -m module args`, writing to `log`, as a process that outlives us and holds the lock `keep` while it
-    lives; returns its pid.
+    lives; returns its pid. It may start workers, and so has all secrets unless `secrets` names those it needs.
 
     The lock goes over by its open file: there is no moment in which nobody holds it.
     """
     with log.open("ab") as output:
-        return _started([module, *args], output, [keep.fileno()]).pid
+        return _started([module, *args], output, [keep.fileno()], secrets).pid
 
 
-def _started(argv: list[str], output: Any, handed_on: list[int]) -> subprocess.Popen[bytes]:
+def _started(argv: list[str], output: Any, handed_on: list[int], secrets: Iterable[str]) -> subprocess.Popen[bytes]:
     """A process of ours in a group of its own, that closing a terminal or ending the page does not end."""
     return subprocess.Popen(
         [sys.executable, "-m", *argv],
@@ -141,7 +158,7 @@ def _started(argv: list[str], output: Any, handed_on: list[int]) -> subprocess.P
         stderr=subprocess.STDOUT if output else None,
         pass_fds=handed_on,
         env={
-            **worker_environment(),
+            **worker_environment(secrets),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(_PROJECT), os.environ.get("PYTHONPATH")])),
         },
         start_new_session=True,

@@ -12,6 +12,7 @@ from typing import Any
 from engine.errors import RunActive, RunError, RunNameTaken, RunNotFound
 from engine.params import NAME_PATTERN
 from engine.runs.directory import RunDirectory, read_json
+from engine.runs.lock import is_held
 from engine.runs.place import gone, locked, writing
 from engine.runs.readers import refuse_needed
 from engine.runs.status import State, Status
@@ -189,6 +190,8 @@ def refuse_active(run: RunDirectory) -> None:
         raise RunNotFound(f"There is no run called {run.name!r} any more.", hint="It was deleted or renamed.")
     if run.alive:
         raise RunActive(f"The run {run.name!r} is at work.", hint="Stop it first.")
+    if is_held(run.upload_lock):
+        raise RunActive(f"The model of {run.name!r} is being uploaded.", hint="Wait until it is there.")
     try:
         status = run.status()
     except RunError:

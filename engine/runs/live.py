@@ -77,6 +77,8 @@ def _status(run: RunDirectory, status: Any) -> dict[str, Any]:
         "discarded": discard.is_discarded(run),
         "stop_asked": run.stop_requested and not status.ended_state,
         "has_model": run.model_dir.is_dir(),
+        "has_adapter": run.adapter_dir.is_dir(),
+        "upload": run.upload(),
         "now": time.time(),
     }
 

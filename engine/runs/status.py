@@ -58,6 +58,8 @@ class Status:
     resumable: bool = False
     checkpoints_removed: bool = False  # by somebody who wanted the room, so that it cannot go on
     metrics: dict[str, float] = field(default_factory=dict)
+    # what is being fetched or sent: {"what", "done", "total", "per_second"}, in bytes; None while nothing is
+    transfer: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {**self.__dict__, "state": self.state.value}
@@ -74,6 +76,8 @@ class Status:
         wrong = [k for k in _NUMBERS if k in known and not isinstance(known[k], (int, float, type(None)))]
         if wrong or known.get("created", 0) is None:
             raise TypeError(f"no number: {', '.join(wrong) or 'created'}")
+        if not isinstance(known.get("transfer"), (dict, type(None))):
+            raise TypeError("transfer is no mapping")
         return cls(**{**known, "metrics": metrics, "state": State(values["state"])})
 
     @property

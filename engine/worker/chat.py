@@ -31,6 +31,7 @@ from engine.models import resolve
 from engine.runs.channel import Channel
 from engine.worker.answers import stop_tokens
 from engine.worker.failures import explained
+from engine.worker.hub import stay_here
 from engine.worker.models import load_any, load_tokenizer
 from engine.worker.scoring import score_ids
 from engine.worker.templates import choose_template
@@ -44,6 +45,8 @@ _LOADED = 3
 def main(args: dict[str, Any], channel: Channel | None) -> int:
     """Answer until the other side is gone."""
     assert channel is not None
+    if not args.get("hub"):
+        stay_here()
     shelf = _Shelf()
     while (request := channel.receive()) is not None:
         if request.get("do") == "answer":

@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 import httpx
 
 from engine.errors import ModelError
+from engine.keys import TEACHER as KEYS
 from engine.worker.reporter import Reporter
 from engine.worker.rows import Row
 from engine.worker.teachers import Answer
 
-KEYS = ("AITRAINING_TEACHER_KEY", "OPENAI_API_KEY")
 # Requests at a time, tries for each, seconds before the second try (twice as long before each further one), the longest
 # wait, and the seconds that one answer may take.
 _AT_ONCE, _TRIES, WAIT_S, _LONGEST_WAIT_S, _ANSWER_S = 4, 6, 1.0, 60.0, 180.0

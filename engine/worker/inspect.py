@@ -26,6 +26,7 @@ from engine.params import LLMTrainingParams
 from engine.registry import parse, spec_for
 from engine.runs.channel import Channel
 from engine.samples import data_file
+from engine.worker.hub import stay_here
 from engine.worker.models import load_tokenizer
 from engine.worker.rows import Part, parts_of
 from engine.worker.templates import choose_template
@@ -40,6 +41,8 @@ _SHOWN = 2000
 def main(args: dict[str, Any], channel: Channel | None) -> int:
     """Answer requests until the other side is gone; tokenizers stay loaded in between."""
     assert channel is not None
+    if not args.get("hub"):
+        stay_here()
     tokenizers: dict[str, Any] = {}
     while (request := channel.receive()) is not None:
         try:

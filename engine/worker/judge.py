@@ -14,7 +14,7 @@ from engine.params import LLMTrainingParams
 from engine.rewards import Rewards, Row
 from engine.worker import attention
 from engine.worker.isolation import keeps_apart
-from engine.worker.models import download, load_tokenizer, loaded
+from engine.worker.models import load_tokenizer, loaded
 from engine.worker.scoring import score_ids
 from engine.worker.templates import choose_template
 from engine.worker.tokens import chat_tokens
@@ -38,9 +38,7 @@ class RewardModel:
             ModelError: there is no such model, or it writes and gives no score.
         """
         source = resolve(reference)
-        if source.path is None:
-            download(source)
-        elif not source.scores:
+        if source.path is not None and not source.scores:
             raise ModelError(
                 f"{reference} writes texts and does not score them.",
                 hint="Train a reward model first, and name its run in rl_reward_model_path.",

@@ -10,28 +10,11 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from engine.errors import ModelError
-from engine.models import ModelSource, hub_error, resolve
+from engine.models import ModelSource, base_of
 from engine.params import LLMTrainingParams
-from engine.runs.directory import read_json
 from engine.worker import attention
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def download(source: ModelSource) -> None:
-    """Fetch a Hub model into the Hub's own cache, without weights that could run code.
-
-    Raises:
-        ModelError: it cannot be had.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HTTPError
-
-    wanted = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
-    try:
-        snapshot_download(source.reference, allow_patterns=wanted, ignore_patterns=["*/*"])
-    except (HTTPError, OSError) as error:  # an answer that says no, or no answer at all
-        raise hub_error(source.reference, error) from error
 
 
 def load_tokenizer(source: ModelSource) -> Any:
@@ -41,7 +24,7 @@ def load_tokenizer(source: ModelSource) -> Any:
         ModelError: there is none, or it cannot be read.
     """
     if source.path is not None and not (source.path / "tokenizer_config.json").is_file():
-        source = _base_of(source) or source
+        source = base_of(source) or source
     try:
         tokenizer = AutoTokenizer.from_pretrained(source.location, trust_remote_code=False)
     except Exception as error:  # the tokenizer library raises plain Exception for a file that it cannot parse
@@ -109,7 +92,7 @@ def load_any(source: ModelSource, kind: Any = AutoModelForCausalLM, **options: A
             f"{source.reference} gives scores and does not write.",
             hint="Choose a model that writes; a reward model is for PPO and for the playground.",
         )
-    base = _base_of(source)
+    base = base_of(source)
     if base is None:
         return kind.from_pretrained(source.location, **options)
     model = _merged(source, load_any(base, kind, **{**_labels(source), **options}))
@@ -119,17 +102,6 @@ def load_any(source: ModelSource, kind: Any = AutoModelForCausalLM, **options: A
         # peft leaves it; it names the token that ends an answer
         model.generation_config = GenerationConfig.from_pretrained(source.location)
     return model
-
-
-def _base_of(source: ModelSource) -> ModelSource | None:
-    """What the adapter in this folder was made for, under the studio's own names too; None for a complete model.
-
-    Raises:
-        ModelError: the base is not on this machine, and its name is none that the Hub knows.
-    """
-    if source.path is None or (source.path / "config.json").is_file():
-        return None
-    return resolve(str(read_json(source.path / "adapter_config.json")["base_model_name_or_path"]))
 
 
 def _merged(source: ModelSource, base: Any) -> Any:
@@ -202,7 +174,7 @@ def _quantized(params: LLMTrainingParams) -> Any:
 def _not_loaded(source: ModelSource, what: str, error: Exception) -> ModelError:
     first = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
     if source.kind == "hub":
-        hint = "Check the id and the network; a gated or private model needs HF_TOKEN."
+        hint = "Check the id and the network; a gated or private model needs a token (see docs/hub.md)."
     else:
         hint = f"Check that {Path(source.location)} holds config.json, model.safetensors and tokenizer.json."
     return ModelError(f"The {what} of {source.reference} cannot be loaded: {first}", hint=hint)

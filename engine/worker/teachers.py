@@ -19,7 +19,7 @@ from engine.runs.status import State
 from engine.worker.answers import generating, stop_tokens
 from engine.worker.flat import logits_at
 from engine.worker.isolation import in_half, keeps_apart
-from engine.worker.models import download, load_frozen, load_tokenizer
+from engine.worker.models import load_frozen, load_tokenizer
 from engine.worker.reporter import Reporter
 from engine.worker.rows import Row
 from engine.worker.templates import choose_template
@@ -154,9 +154,6 @@ def local_teacher(kit: Kit, reference: str | None, *, with_guesses: bool) -> Loc
         if p.peft or not with_guesses:  # what is trained later is still the base while it answers
             return LocalTeacher(lambda: kit.model, kit.tokenizer, reporter, within=p.peft, seed=p.seed)
         return LocalTeacher(lambda: load_frozen(source, p, fast=True), kit.tokenizer, reporter, seed=p.seed)
-    if source.path is None:
-        reporter.phase(State.PREPARING, "Downloading the teacher")
-        download(source)
     tokenizer = load_tokenizer(source)
     choose_template(tokenizer, "auto")
     if with_guesses:

@@ -21,7 +21,8 @@ import transformers
 from engine.data import prepare
 from engine.device import Device, device
 from engine.errors import DataError, DeviceError, StudioError, TrainingError
-from engine.hub_upload import HOW_TO_LOG_IN, logged_in, upload
+from engine.hub.account import logged_in
+from engine.hub_upload import HOW_TO_LOG_IN, upload
 from engine.models import ModelFacts, facts, resolve
 from engine.params import LLMTrainingParams
 from engine.plan import DataFacts, Plan, plan
@@ -37,8 +38,9 @@ from engine.worker.best import BestWeights, fingerprint
 from engine.worker.callbacks import RunCallback, TrainedAlready
 from engine.worker.card import model_card
 from engine.worker.failures import LastWords, explained, out_of_room
+from engine.worker.hub import fetch_data, fetch_models, leave_hub
 from engine.worker.kit import Kit
-from engine.worker.models import download, load_tokenizer
+from engine.worker.models import load_tokenizer
 from engine.worker.placing import put_back
 from engine.worker.reporter import SHUT_DOWN, Reporter, StopRequested
 from engine.worker.rows import parts_of, read_rows
@@ -128,17 +130,15 @@ class _Work:
         if self.params.push_to_hub and not logged_in():  # said while there is time to log in
             self.reporter.warn("Nobody is logged in, so the model cannot be uploaded when it is done.", HOW_TO_LOG_IN)
         self._prepare_data()
-        source = resolve(self.params.model)
-        if source.path is None:
-            self.reporter.phase(State.PREPARING, "Downloading the model")
-            download(source)
+        fetch_models(self.params, self.reporter)
+        known = facts(self.params.model)
+        leave_hub(self.params)
         self.reporter.heed_stop()
         self.reporter.phase(State.PREPARING, "Counting tokens")
-        tokenizer = load_tokenizer(source)
+        tokenizer = load_tokenizer(resolve(self.params.model))
         note = choose_template(tokenizer, self.params.chat_template) if self.spec.rows != "text" else ""
         if note:
             self.reporter.warn(note)
-        known = facts(self.params.model)
         # said by name: what PyTorch would take by itself need not be what was looked at and planned for
         params = self.params.model_copy(update={"device": found.kind})
         chosen = plan(params, self._count(tokenizer), known, found)
@@ -152,6 +152,7 @@ class _Work:
     def _prepare_data(self) -> None:
         if self.run.data_file.is_file():
             return  # a resumed run trains on the rows that it began with
+        fetch_data(self.params, self.reporter)
         self.reporter.phase(State.PREPARING, "Reading the data")
         p = self.params
         prepared = prepare(

@@ -31,8 +31,9 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        env = {**os.environ, "AITRAINING_HOME": str(self.home), "PORT": str(self.port), "HF_HUB_OFFLINE": "1"}
+    def start(self, *, offline: bool = True) -> None:
+        hub = {"HF_HUB_OFFLINE": "1" if offline else "0"}
+        env = {**os.environ, "AITRAINING_HOME": str(self.home), "PORT": str(self.port), **hub}
         log = (self.home.parent / "server.log").open("ab")
         self.process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=env, stdout=log, stderr=log)
         deadline = time.monotonic() + 90

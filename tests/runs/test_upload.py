@@ -29,6 +29,7 @@ def hub() -> Iterator[Hub]:
 def aitraining(hub: Hub, home: Path, *words: str, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, since huggingface_hub reads address and token when it is imported."""
     environment = {**os.environ, "HF_ENDPOINT": hub.address, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_TOKEN": token}
+    environment["HF_HUB_DISABLE_XET"] = "1"  # which is another protocol
     argv = [sys.executable, "-m", "engine.cli", *words]
     return subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
 

@@ -1,0 +1,1 @@
+"""The Hugging Face Hub: finding models and data there, and fetching them. Its client is imported where it is used."""

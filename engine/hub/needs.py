@@ -1,0 +1,49 @@
+"""What of the Hub a training needs: its models, the bases of adapters among them, and its data."""
+
+from __future__ import annotations
+
+from engine.data.hub import on_hub
+from engine.errors import ModelError
+from engine.hub.fetch import fetched
+from engine.models import ModelSource, base_of, resolve
+from engine.params import LLMTrainingParams, form_of
+
+
+def hub_models(params: LLMTrainingParams) -> list[ModelSource]:
+    """The models of the Hub that are loaded for a training, each once; a name that means nothing is passed over."""
+    served = getattr(params, "teacher_endpoint", None)  # the teacher's name is then one of that server
+    named = [
+        getattr(params, name)
+        for name in type(params).model_fields
+        if form_of(type(params), name).widget in ("model", "judge") and not (served and name == "teacher_model")
+    ]
+    found = {source.reference: source for reference in named if reference for source in _on_hub(reference)}
+    return list(found.values())
+
+
+def hub_data(params: LLMTrainingParams) -> list[str]:
+    """The data paths that mean data sets of the Hub."""
+    return [path for path in (params.data_path, params.valid_path) if path and on_hub(path)]
+
+
+def needs_hub(params: LLMTrainingParams) -> bool:
+    """Whether something of this training comes from the Hub."""
+    return bool(hub_models(params) or hub_data(params))
+
+
+def lacks(reference: str, file: str = "config.json") -> bool:
+    """Whether a model, or the base of an adapter, has to be fetched before it can be used."""
+    return any(not fetched(source.reference, file) for source in _on_hub(reference))
+
+
+def _on_hub(reference: str) -> list[ModelSource]:
+    """The model and the bases under it, those of the Hub."""
+    found: list[ModelSource] = []
+    try:
+        source: ModelSource | None = resolve(reference)
+        while source is not None:
+            found += [source] if source.path is None else []
+            source = base_of(source)
+    except (ModelError, OSError, ValueError, KeyError):
+        return found  # whoever loads it says what is wrong
+    return found
