@@ -13,7 +13,8 @@ from typing import Any
 from engine.deploy.files import space_readme
 from engine.errors import DeployError
 from engine.hosting import SPACE_STORAGE
-from engine.hub_upload import HOW_TO_LOG_IN, logged_in
+from engine.hub.account import logged_in
+from engine.hub_upload import HOW_TO_LOG_IN
 
 _README = "README.md"
 _KEPT = (".gitattributes",)  # the Hub's own
