@@ -51,6 +51,8 @@ _COUNTED = 2000
 def main(args: dict[str, Any], channel: Channel | None) -> int:
     """Train the run in `args["run"]`; 0 when it is done or was stopped on request, 1 when it failed."""
     run = RunDirectory(Path(args["run"]))
+    if threads := args.get("environment", {}).get("OMP_NUM_THREADS"):  # PyTorch, when it is loaded already, looks there no more
+        torch.set_num_threads(int(threads))
     lock = run.lock()
     if not lock.acquire(timeout_s=10):
         print(f"Another process works on {run.name} already.", file=sys.stderr)
