@@ -199,7 +199,7 @@
       }
       document.title = `${s.state === "training" && s.total_steps ? `${Math.floor((100 * s.step) / s.total_steps)} % ` : ""}${this.name} · AITraining Studio`;
       const waiting = s.waiting_behind ? ` behind ${s.waiting_behind} other${s.waiting_behind === 1 ? "" : "s"}` : "";
-      const held = s.paused ? `Waiting${waiting}. The queue is paused: nothing is started until it goes on (page Runs)` : "";
+      const held = s.paused ? `Waiting${waiting}. The queue is paused: nothing is started until somebody continues it on the page Runs` : "";
       const words = s.discarded
         ? "Ending, and then it is deleted, as you asked"
         : held

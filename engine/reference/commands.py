@@ -50,6 +50,7 @@ _ENVIRONMENT = (
         "`AITRAINING_PLACES`",
         "how many runs are at work at once; without it one a GPU, and one on a processor, whose cores several would share",
     ),
+    ("`AITRAINING_ALL_GPUS`", "set by the queue for its workers, each of which sees its own GPU alone: which there are"),
     ("`AITRAINING_STANDBY`", "`0` keeps no process warm; runs then start some seconds later"),
     ("`HF_TOKEN`, `HF_HOME`, `HF_HUB_OFFLINE`", "the Hugging Face Hub's own: login, where downloads are kept, no network"),
 )

@@ -55,6 +55,8 @@ _COUNTED = 2000
 def main(args: dict[str, Any], channel: Channel | None) -> int:
     """Train the run in `args["run"]`; 0 when it is done or was stopped on request, 1 when it failed."""
     run = RunDirectory(Path(args["run"]))
+    if threads := args.get("environment", {}).get("OMP_NUM_THREADS"):  # PyTorch, when it is loaded already, looks there no more
+        torch.set_num_threads(int(threads))
     lock = _taken(run, args.get("launched"))
     if lock is None:
         return 1

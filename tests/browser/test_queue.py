@@ -140,11 +140,11 @@ def test_ten_tabs_of_one_form_that_all_press_start_are_one_run(page: Page, held:
         tab.goto(f"{held.url}/new")
         tabs.append(tab)
     for tab in tabs:
-        expect(tab.locator("#start")).to_be_enabled()
+        expect(tab.locator("#start")).to_be_enabled(timeout=120_000)
     for tab in tabs:  # pressed in all of them before any is answered, in the first twice
         tab.evaluate(f"for (let n = 0; n < {2 if tab is page else 1}; n++) document.querySelector('#start').click()")
     for tab in tabs:
-        tab.wait_for_url("**/run?id=*")
+        tab.wait_for_url("**/run?id=*", timeout=120_000)
     assert len({tab.url for tab in tabs}) == 1
     assert len(set(queue.waiting(held.home)) - before) == 1
     tabs[1].goto(f"{held.url}/new")  # the draft again, on purpose: another run

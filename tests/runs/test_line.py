@@ -193,13 +193,19 @@ def test_a_start_that_was_broken_off_is_done_again_at_once(runs_root: Path, work
 
 
 @pytest.mark.slow  # it loads torch
-def test_a_worker_of_a_start_that_was_done_again_leaves(runs_root: Path) -> None:
+def test_a_worker_heeds_its_share_of_the_threads_and_leaves_when_it_was_launched_anew(runs_root: Path) -> None:
+    import torch
+
     from engine.worker.train import main
 
     (run,) = waiting("run")
     run.update_status(launched=2.0)
-    before = run.status_file.read_text()
-    assert main({"run": str(run.path), "launched": 1.0}, None) == 1
+    before, threads = run.status_file.read_text(), torch.get_num_threads()
+    try:
+        assert main({"run": str(run.path), "launched": 1.0, "environment": {"OMP_NUM_THREADS": "1"}}, None) == 1
+        assert torch.get_num_threads() == 1, "its share of the processor, though PyTorch was loaded before"
+    finally:
+        torch.set_num_threads(threads)
     assert run.status_file.read_text() == before
     assert not run.alive
 
