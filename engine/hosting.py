@@ -41,10 +41,6 @@ class Host:
         return bool(self.space) and self.storage is None
 
     @property
-    def owner(self) -> str:
-        return self.space.partition("/")[0]
-
-    @property
     def settings_address(self) -> str:
         return f"{_HUB}/spaces/{self.space}/settings"
 

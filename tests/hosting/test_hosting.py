@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine import hosting
-from ui import hosted
+from ui import hosted, shell
 
 
 def space(**more: str) -> dict[str, str]:
@@ -83,6 +83,8 @@ def test_a_space_without_storage_warns_and_says_how_to_add_some(tmp_path: Path, 
     assert "Runs are not kept here" in notice and "sleeps or restarts" in notice and " /data " in notice
     assert "https://huggingface.co/spaces/ada/studio/settings" in notice
     assert "https://huggingface.co/spaces/ada/studio?duplicate=true" in hosted.duplicate_button()
+    for page in shell.PAGES:
+        assert notice in shell._header(page) and hosted.duplicate_button() in shell._header(page)
 
 
 def test_a_space_with_storage_does_not_warn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

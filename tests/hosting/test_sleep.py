@@ -102,6 +102,8 @@ def test_a_run_outlives_the_sleep_of_its_space(space: Space, tiny_model: Path, w
 
     queue.stop(waits)
     space.start()
+    home = space.hub.get("/").text
+    assert "spaces/ada/studio?duplicate=true" in home and "Runs are not kept here" not in home
     (listed,) = [one for one in space.hub.get("/studio/runs").json() if one["name"] == "long"]
     assert listed["state"] == "interrupted"
     space.ask("/studio/runs/long/resume")

@@ -1,14 +1,21 @@
-"""What goes over the line: pages and answers compressed, files of a model by byte and as they are, statics kept for good."""
+"""What a server sends and a host asks: pages compressed, files of a model by byte, statics kept for good; the health check."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from engine.deploy.dockerfile import steps
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def asked(address: str, **headers: str) -> httpx.Response:
@@ -39,3 +46,11 @@ def test_files_of_a_model_come_as_they_are_and_by_byte(served: str, runs_root: P
         answer = asked(f"{served}/studio/api/runs/made/model/{name}", Range="bytes=10-19")
         assert answer.status_code == 206 and answer.extensions["raw"] == b"0123456789"
         assert "content-encoding" not in answer.headers
+
+
+def test_the_health_check_answers_where_a_server_runs_and_only_there(served: str) -> None:
+    argv = [sys.executable, *next(step.argv()[1:] for step in steps(ROOT / "Dockerfile") if step.name == "HEALTHCHECK")]
+    asked = {**os.environ, "PORT": str(urlsplit(served).port)}
+    assert subprocess.run(argv, env=asked, check=False).returncode == 0
+    done = subprocess.run(argv, env={**asked, "PORT": "9"}, stderr=subprocess.DEVNULL, check=False)
+    assert done.returncode != 0
