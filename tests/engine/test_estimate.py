@@ -144,7 +144,7 @@ def test_a_disk_that_may_be_too_small_is_a_warning_and_one_that_surely_is_a_refu
     least, likely = work_out(model).disk_least, work_out(model).disk
     assert 14 * model.parameters <= least < likely  # weights and both moments, and the model in two or four bytes
     assert work_out(model, optimizer="sgd").disk_least < least / 2
-    assert work_out(model, peft=True, merge_adapter=False).disk_least < least / 10
+    assert work_out(model, peft=True, merge_adapter=False).disk_least < least / 5
     monkeypatch.setattr(module, "_disk_free", lambda: (least + likely) // 2)
     warned = work_out(model)
     assert not warned.fits and warned.disk_least < warned.disk_free and "It needs about" in warned.advice
