@@ -85,8 +85,8 @@
           el(
             "p",
             {},
-            `${bytes(found.free)} are free in ${found.root}. Checkpoints are kept to resume a run. Without them its model, ` +
-              "curves and log stay, and it cannot be resumed.",
+            `${bytes(found.free)} are free in ${found.root}. Checkpoints are there to resume a run. Without them a run keeps ` +
+              "its model, curves and log, and cannot be resumed.",
           ),
           el("ul", {}, lines),
           el("div", { class: "st-actions" }, cancel, go),

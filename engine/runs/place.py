@@ -15,9 +15,7 @@ from pathlib import Path
 from engine.errors import RunError
 from engine.runs.lock import FileLock
 
-MAKE_ROOM = (
-    "Make room: remove the checkpoints of ended runs (Runs page, Free space; or `aitraining prune`), or delete old runs."
-)
+MAKE_ROOM = "Make room: remove the checkpoints of ended runs (Runs page, Free space; or aitraining prune), or delete old runs."
 ELSEWHERE = "Set AITRAINING_HOME to a folder that can be written, or make this one writable."
 # Made by everybody who takes the queue's lock, so a folder that was in use has it.
 _MARK = ".queue.lock"

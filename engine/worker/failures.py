@@ -60,7 +60,8 @@ def explained(error: BaseException, *, disk_full: bool = False) -> TrainingError
     chain = list(_chain(error))
     known = isinstance(error, StudioError) or any(_is_memory(one) for one in chain)
     if any(_is_full_disk(one) for one in chain) or (disk_full and not known):
-        return TrainingError(_FULL, hint=MAKE_ROOM, cause="disk")
+        hint = "Remove checkpoints of ended runs, or delete old runs, then resume."
+        return TrainingError("The disk is full.", hint=hint, cause="disk")
     if any(_is_memory(one) for one in chain):
         return TrainingError(
             "Memory ran out.",

@@ -64,7 +64,7 @@ def test_every_error_is_documented() -> None:
         assert f"\n## {kind.__name__}\n" in page
     said = sentences()
     assert sum(len(rows) for rows in said.values()) > 120, "the reader of the sources has gone blind"
-    assert ("The disk is full.", "Delete old runs or checkpoints, then resume.") in said["TrainingError"]
+    assert ("The disk is full.", "Remove checkpoints of ended runs, or delete old runs, then resume.") in said["TrainingError"]
 
 
 def test_every_public_name_is_documented() -> None:

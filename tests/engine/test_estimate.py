@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 
+from engine import admission, api
 from engine import estimate as module
 from engine.batches import fullest_batch
 from engine.device import Device
+from engine.errors import RunError
 from engine.estimate import Estimate, estimate
 from engine.models import ModelFacts, facts
 from engine.params import LLMTrainingParams
 from engine.plan import DataFacts, plan
 from engine.registry import spec_for, specs
 from engine.runs.directory import RunDirectory, write_json
+from engine.runs.listing import list_runs
 from engine.runs.status import State
 
 GIB = 1 << 30
@@ -130,8 +133,33 @@ def test_what_does_not_fit_says_what_to_change_step_by_step() -> None:
 def test_a_full_disk_is_told_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_disk_free", lambda: 1000)
     made = work_out()
-    assert not made.fits
-    assert "disk" in made.advice
+    assert not made.fits and made.disk_least > made.disk_free
+    assert "It needs at least" in made.advice and "aitraining prune" in made.advice
+
+
+def test_a_disk_that_may_be_too_small_is_a_warning_and_one_that_surely_is_a_refusal(
+    monkeypatch: pytest.MonkeyPatch, runs_root: Path
+) -> None:
+    model = facts("starter")
+    least, likely = work_out(model).disk_least, work_out(model).disk
+    assert 14 * model.parameters <= least < likely  # weights and both moments, and the model in two or four bytes
+    assert work_out(model, optimizer="sgd").disk_least < least / 2
+    assert work_out(model, peft=True, merge_adapter=False).disk_least < least / 5
+    monkeypatch.setattr(module, "_disk_free", lambda: (least + likely) // 2)
+    warned = work_out(model)
+    assert not warned.fits and warned.disk_least < warned.disk_free and "It needs about" in warned.advice
+    params = LLMTrainingParams(trainer="sft", data_path="x.csv")
+    for free, refused in ((least - 1, True), (least, False)):
+        monkeypatch.setattr(admission, "free_bytes", lambda root, free=free: free)
+        run = RunDirectory.create({"trainer": "sft"}, f"large-{free}", runs_root)
+        (run.path / "model").mkdir()
+        (run.path / "model" / "file").write_bytes(b"x" * 50_000)
+        if refused:
+            with pytest.raises(RunError, match=r"too full for this run\. It needs at least") as caught:
+                api.start(params)
+            assert f"large-{free} (" in caught.value.hint and list_runs(runs_root)[0].name.startswith("large")
+        else:
+            admission.refuse_without_room(params)
 
 
 # ---- time ------------------------------------------------------------------------------------------------------------
