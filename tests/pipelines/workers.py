@@ -32,7 +32,7 @@ class Workers:
         self.metrics: dict[str, dict[str, float]] = {}
         self.before: Callable[[RunDirectory], None] = lambda run: None
 
-    def start(self, job: str, args: dict[str, Any], *, output: Any = None, channel: Any = None) -> Any:
+    def start(self, job: str, args: dict[str, Any], *_: Any, output: Any = None, channel: Any = None) -> Any:
         run = RunDirectory(Path(args["run"]))
         self.worked.append(run.name)
         self.before(run)

@@ -39,7 +39,7 @@ def workers(runs_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[s
     """Fake workers take the place of cold starts; those that are left are killed when the test ends."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def cold(job: str, args: dict[str, Any], *, output: Any = None, **_: Any) -> subprocess.Popen[bytes]:
+    def cold(job: str, args: dict[str, Any], *_: Any, output: Any = None, **__: Any) -> subprocess.Popen[bytes]:
         assert job == "train"
         argv = [sys.executable, "-c", WORKER, json.dumps(args), PROJECT]
         started.append(subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT, start_new_session=True))

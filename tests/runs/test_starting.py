@@ -27,7 +27,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     names: list[str] = []
     processes: list[subprocess.Popen[bytes]] = []
 
-    def cold(job: str, args: dict[str, Any], **_: Any) -> subprocess.Popen[bytes]:
+    def cold(job: str, args: dict[str, Any], *_: Any, **__: Any) -> subprocess.Popen[bytes]:
         names.append(Path(args["run"]).name)
         processes.append(subprocess.Popen(["sleep", "60"], start_new_session=True))
         return processes[-1]
