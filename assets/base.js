@@ -30,19 +30,26 @@
             ? `${(s / 3600).toFixed(1)} h`
             : `${(s / 86400).toFixed(1)} days`;
   const bytes = (n) => (n == null ? "–" : n >= 1e9 ? `${(n / 1e9).toFixed(1)} GB` : `${Math.round(n / 1e6)} MB`);
+  /** Signed out meanwhile, or too long ago: sign in, and come back to this very page. */
+  const signedIn = (answer) => {
+    if (answer.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+    return answer;
+  };
   const get = async (address) => {
-    const answer = await fetch(address);
+    const answer = signedIn(await fetch(address));
     const body = await answer.json().catch(() => ({}));
     if (!answer.ok)
       throw Object.assign(new Error(body.error || answer.statusText), { status: answer.status, hint: body.hint || "" });
     return body;
   };
   const post = async (address, body = {}) => {
-    const answer = await fetch(address, {
-      method: "POST",
-      headers: { "X-Studio": "1", "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-    });
+    const answer = signedIn(
+      await fetch(address, {
+        method: "POST",
+        headers: { "X-Studio": "1", "Content-Type": "application/json" },
+        body: JSON.stringify(body),
+      }),
+    );
     const said = await answer.json().catch(() => ({}));
     if (!answer.ok)
       throw Object.assign(new Error(said.error || answer.statusText), { status: answer.status, hint: said.hint || "" });

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine import rewards
+from engine import people, rewards
 from engine.command import command
 from engine.config_file import read_settings, to_yaml
 from engine.data.parts import without_part
@@ -65,6 +65,7 @@ __all__ = [
     "model_file",
     "model_files",
     "open_app",
+    "people",
     "pipelines",
     "plan",
     "presets",

@@ -6,9 +6,9 @@ import os
 import threading
 import traceback
 
+from engine.people import everybody, machine_root
 from engine.preview import close_preview
 from engine.runs import queue, standby
-from engine.runs.directory import runs_root
 
 _closing = threading.Event()
 
@@ -16,7 +16,8 @@ _closing = threading.Event()
 def open_app() -> None:
     """Warm the standby worker up and start what is queued, in the background, until `close_app`."""
     _closing.clear()
-    queue.recover(runs_root())
+    for person in everybody():
+        queue.recover(person.folder)
     if os.environ.get("AITRAINING_STANDBY", "1") != "0":
         threading.Thread(target=standby.ensure_standby, name="standby", daemon=True).start()
     threading.Thread(target=_dispatch_forever, name="dispatch", daemon=True).start()
@@ -32,7 +33,7 @@ def close_app() -> None:
 def _dispatch_forever() -> None:
     while not _closing.wait(1.0):
         try:
-            queue.dispatch(runs_root())
+            queue.dispatch(machine_root())
         except Exception:  # one bad moment (a full disk, a folder taken away) must not stop the queue for good
             traceback.print_exc()
             _closing.wait(10.0)

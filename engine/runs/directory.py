@@ -22,14 +22,19 @@ import psutil
 
 from engine.errors import RunError, RunNameTaken, RunNotFound
 from engine.params import NAME_PATTERN
+from engine.people import who
 from engine.runs import events
 from engine.runs.lock import FileLock, is_held
 from engine.runs.status import ENDED, LAUNCH_GRACE_S, State, Status, truth
 
 
 def runs_root() -> Path:
-    """Where runs live: AITRAINING_HOME, else ./runs."""
-    return Path(os.environ.get("AITRAINING_HOME") or "runs").expanduser().resolve()
+    """Where the runs of whoever asks live: AITRAINING_HOME, else ./runs; on a server with logins a folder for each person.
+
+    Raises:
+        NobodyAsks: there are logins, and it was not said who asks.
+    """
+    return who().folder
 
 
 def make_root(root: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from engine.people import environment
 from engine.runs import standby
 from engine.runs.channel import Channel
 from engine.runs.directory import RunDirectory, write_json
@@ -49,6 +50,7 @@ def worker_environment() -> dict[str, str]:
         "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
         "GOMP_SPINCOUNT": "1000",
         **os.environ,
+        **environment(),
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TRL_EXPERIMENTAL_SILENCE": "1",
         "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",

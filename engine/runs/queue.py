@@ -13,6 +13,7 @@ from pathlib import Path
 
 from engine.errors import RunActive, RunError
 from engine.params import LLMTrainingParams
+from engine.people import label, labelled, queue_root
 from engine.runs import launcher
 from engine.runs.directory import RunDirectory, make_root, runs_root
 from engine.runs.lock import FileLock
@@ -83,7 +84,8 @@ def has_progress(run: RunDirectory) -> bool:
 
 
 def dispatch(root: Path) -> list[str]:
-    """Start the run that waits longest if the device is free; returns the names of those started."""
+    """Start the run that waits longest, whoever's it is, if the device is free; returns the names of those started."""
+    root = queue_root(root)
     if not _waiting(root):
         return []
     lock = FileLock(root / ".queue.lock")
@@ -93,9 +95,9 @@ def dispatch(root: Path) -> list[str]:
         if _device_busy(root):
             return []
         for marker in _waiting(root):
-            run = RunDirectory(root / marker.name.split("-", 1)[1])
+            run = RunDirectory(labelled(root, marker.name.split("-", 1)[1]))
             if _still_queued(run):
-                (_folder(root, ".active") / run.name).touch()
+                (_folder(root, ".active") / label(run.path)).touch()
                 started = _start(run)
                 marker.unlink()
                 if started:
@@ -131,10 +133,10 @@ def _start(run: RunDirectory) -> bool:
 def position(name: str, root: Path | None = None) -> int | None:
     """How many runs wait before this one; None when it does not wait."""
     root = root or runs_root()
-    names = [marker.name.split("-", 1)[1] for marker in _waiting(root)]
-    if name not in names or not _still_queued(RunDirectory(root / name)):
+    names, mine, root = [marker.name.split("-", 1)[1] for marker in _waiting(root)], label(root / name), queue_root(root)
+    if mine not in names or not _still_queued(RunDirectory(labelled(root, mine))):
         return None
-    return sum(_still_queued(RunDirectory(root / other)) for other in names[: names.index(name)])
+    return sum(_still_queued(RunDirectory(labelled(root, other))) for other in names[: names.index(mine)])
 
 
 def recover(root: Path) -> None:
@@ -145,7 +147,7 @@ def recover(root: Path) -> None:
         marked = {marker.name.split("-", 1)[1] for marker in _waiting(root)}
         for path in root.iterdir():
             run = RunDirectory(path)
-            if path.name.startswith(".") or path.name in marked or not run.status_file.is_file():
+            if path.name.startswith(".") or label(path) in marked or not run.status_file.is_file():
                 continue
             if _still_queued(run):
                 _mark_waiting(run)
@@ -154,7 +156,7 @@ def recover(root: Path) -> None:
 def _device_busy(root: Path) -> bool:
     busy = False
     for marker in _folder(root, ".active").iterdir():
-        run = RunDirectory(root / marker.name)
+        run = RunDirectory(labelled(root, marker.name))
         # a run that waits again (it was resumed) is not at work: its old marker must not keep it from starting
         if run.status_file.is_file() and (run.alive or _working(run)):
             busy = True
@@ -190,11 +192,11 @@ def _still_queued(run: RunDirectory) -> bool:
 
 
 def _mark_waiting(run: RunDirectory) -> None:
-    (_folder(run.path.parent, ".queue") / f"{time.time_ns():020d}-{run.name}").touch()
+    (_folder(queue_root(run.path.parent), ".queue") / f"{time.time_ns():020d}-{label(run.path)}").touch()
 
 
 def _waiting(root: Path) -> list[Path]:
-    folder = root / ".queue"
+    folder = queue_root(root) / ".queue"
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
@@ -206,7 +208,7 @@ def _folder(root: Path, name: str) -> Path:
 
 def _lock(root: Path) -> FileLock:
     make_root(root)
-    return FileLock(root / ".queue.lock")
+    return FileLock(queue_root(root) / ".queue.lock")
 
 
 def _free_name(root: Path, params: LLMTrainingParams) -> str:

@@ -24,6 +24,7 @@ from engine.errors import DataError, DeviceError, StudioError, TrainingError
 from engine.hub_upload import HOW_TO_LOG_IN, logged_in, upload
 from engine.models import ModelFacts, facts, resolve
 from engine.params import LLMTrainingParams
+from engine.people import act_for_owner_of
 from engine.plan import DataFacts, Plan, plan
 from engine.registry import parse, spec_for
 from engine.runs import queue
@@ -51,6 +52,7 @@ _COUNTED = 2000
 def main(args: dict[str, Any], channel: Channel | None) -> int:
     """Train the run in `args["run"]`; 0 when it is done or was stopped on request, 1 when it failed."""
     run = RunDirectory(Path(args["run"]))
+    act_for_owner_of(run.path)
     lock = run.lock()
     if not lock.acquire(timeout_s=10):
         print(f"Another process works on {run.name} already.", file=sys.stderr)
