@@ -22,7 +22,7 @@
     const answer = await fetch("/studio/who");
     if (!answer.ok) return;
     const { name, admin } = await answer.json();
-    place.textContent = admin ? `${name} (admin)` : name;
+    place.textContent = place.title = admin ? `${name} (admin)` : name;
   };
   const title = () => {
     const header = document.querySelector(".st-header"),

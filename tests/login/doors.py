@@ -81,7 +81,7 @@ def handlers(app: Any) -> dict[tuple[Any, tuple[int, ...]], list[int]]:
 
 
 def filled_in(app: Any, number: int, values: dict[str, Any], text: str) -> list[Any]:
-    """What a page sends to a handler: the boxes as they are, with `values` by the boxes' ids, and `text` in other empty ones."""
+    """What a page sends to a handler: the boxes as they are, `values` in those with these ids, `text` in other empty ones."""
     made: list[Any] = []
     for block in app.fns[number].inputs:
         config = block.get_config()

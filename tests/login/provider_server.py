@@ -70,9 +70,8 @@ class AccountServer:
             return RedirectResponse(f"{self.back}?{urlencode({'error': 'access_denied', 'state': asked['state']})}", 302)
         if asked.get("as") not in self.people:
             here = escape(str(request.url))
-            links = "".join(
-                f'<p><a href="{here}&amp;as={quote(one)}">Sign in as {name}</a>' for one, name in self.people.items()
-            )
+            people = self.people.items()
+            links = "".join(f'<p><a href="{here}&amp;as={quote(one)}">Sign in as {name}</a>' for one, name in people)
             return HTMLResponse(f"<h1>Who are you?</h1>{links}")
         code = secrets.token_urlsafe(16)
         self.codes[code] = {"challenge": asked["code_challenge"], "subject": asked["as"]}

@@ -162,7 +162,8 @@ def test_a_process_works_for_the_owner_of_its_run_whoever_started_it(shared: Pat
     assert env["AITRAINING_PERSON"] == "ben" and env["AITRAINING_LOGINS"] == "people"
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(shared / ".people" / "ada")
-    asked = subprocess.run([sys.executable, "-c", code.replace("people.act_for", "#")], env=env, capture_output=True, text=True)
+    told = code.replace("people.act_for_owner_of", "id")
+    asked = subprocess.run([sys.executable, "-c", told], env=env, capture_output=True, text=True, check=True)
     assert asked.stdout.strip() == str(shared / ".people" / "ben")
 
 

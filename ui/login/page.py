@@ -59,7 +59,7 @@ def _people(way: Way, wanted: str, said: str) -> str:
         "<p>Your runs, files and models are yours alone here: nobody else who signs in can see them.</p>"
         f'<a class="st-button main" data-leave href="/login/start?next={quote(wanted, safe="")}">'
         "Sign in with Hugging Face</a>"
-        '<p class="st-soft">The studio learns your name there, and nothing else.</p>'
+        '<p class="st-soft">It asks Hugging Face for your name, and keeps nothing else.</p>'
         '<p class="st-soft framed" hidden>This opens a tab of its own: within another site’s page nobody can sign in.</p>'
     )
 
@@ -68,15 +68,15 @@ def _closed(way: Way, wanted: str, said: str) -> str:
     settings = f"https://huggingface.co/spaces/{escape(way.space)}"
     return (
         "<h1>This studio is not open yet</h1>"
-        "<p>It runs on a Hugging Face Space that has no sign-in. Without one, everybody would share all files and runs, so it "
-        "lets nobody in.</p>"
+        "<p>It runs on a Hugging Face Space that does not ask who comes. Then, everybody would share all files and runs, so "
+        "it lets nobody in.</p>"
         "<h2>If it is your Space</h2>"
         "<p>Either let people sign in with their Hugging Face accounts: add this line between the dashes at the top of the "
         f'Space’s <a href="{settings}/edit/main/README.md" target="_blank" rel="noopener">README.md</a>.</p>'
         "<pre><code>hf_oauth: true</code></pre>"
         "<p>Or keep it to those who know a password: add a secret called <code>AITRAINING_PASSWORD</code> in the Space’s "
         f'<a href="{settings}/settings" target="_blank" rel="noopener">settings</a>. It restarts, and asks for it.</p>'
-        "<h2>If it is not</h2>"
+        "<h2>If it is not yours</h2>"
         f'<p><a href="{settings}?duplicate=true" target="_blank" rel="noopener">Make a copy of your own</a>, or run the studio '
         "on your machine, where it needs no login.</p>"
     )

@@ -18,6 +18,7 @@ from ui.reach import bound_here
 PASSWORD, PEOPLE, CLOSED = "password", "people", "closed"
 SHORTEST = 8
 _HOURS = 24.0
+_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _OAUTH = ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OPENID_PROVIDER_URL")
 
 
@@ -41,7 +42,7 @@ class Way:
 
 def chosen(env: MutableMapping[str, str]) -> Way | None:
     """The way in, None for a page that only this machine can reach. Secrets are taken out of `env`: processes that train, and
-    programs that score answers, have no use for them.
+    programs that score answers, have no use for them. So is the owner's own token for the Hub where strangers sign in.
 
     Raises:
         SystemExit: what the environment says cannot be used; with a sentence that says why.
@@ -52,6 +53,9 @@ def chosen(env: MutableMapping[str, str]) -> Way | None:
     if space and secret and all(env.get(name) for name in _OAUTH if name != "OAUTH_CLIENT_SECRET"):
         admins = frozenset(name.strip().lower() for name in env.get("AITRAINING_ADMINS", "").split(",") if name.strip())
         scopes = env.get("OAUTH_SCOPES") or "openid profile"
+        if env.get("AITRAINING_SHARED_TOKEN") != "1":  # it reads what its owner may, for whoever asks
+            for name in _TOKENS:
+                env.pop(name, None)
         client, provider = env["OAUTH_CLIENT_ID"], env["OPENID_PROVIDER_URL"].rstrip("/")
         return Way(PEOPLE, secret, False, client, provider, scopes, admins, space, hours)
     if password:
