@@ -39,6 +39,11 @@ _ENVIRONMENT = (
     ("`AITRAINING_PASSWORD`", "the password that it asks for; without it one is made up and printed at the start"),
     ("`AITRAINING_SESSION_HOURS`", "how long one stays signed in; 24 without it"),
     ("`AITRAINING_ADMINS`", "names, with commas between them, of those who see, stop and delete everybody's runs on a Space"),
+    (
+        "`AITRAINING_PERSON`",
+        "whose runs a command works on, on a machine that people sign in to: the name of their folder, or `local`",
+    ),
+    ("`AITRAINING_LOGINS`", "set by a page with logins for the processes that it starts: they then work for one person only"),
     ("`AITRAINING_SHARED_TOKEN`", "`1` reads the Hub with the server's own `HF_TOKEN` for everybody who signs in"),
     (
         "`AITRAINING_HOSTS`",
