@@ -68,7 +68,7 @@ def _closed(way: Way, wanted: str, said: str) -> str:
     settings = f"https://huggingface.co/spaces/{escape(way.space)}"
     return (
         "<h1>This studio is not open yet</h1>"
-        "<p>It runs on a Hugging Face Space that does not ask who comes. Then, everybody would share all files and runs, so "
+        "<p>It runs on a Hugging Face Space that does not ask who comes. Everybody would share all files and runs, so "
         "it lets nobody in.</p>"
         "<h2>If it is your Space</h2>"
         "<p>Either let people sign in with their Hugging Face accounts: add this line between the dashes at the top of the "
