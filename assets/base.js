@@ -49,19 +49,26 @@
     String(text)
       .split(/(https?:\/\/[^\s,;<>"']+[^\s,;<>"'.)])/)
       .map((part, n) => (n % 2 ? el("a", { href: part, target: "_blank", rel: "noopener" }, part) : part));
+  /** Signed out meanwhile, or too long ago: sign in, and come back to this very page. */
+  const signedIn = (answer) => {
+    if (answer.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+    return answer;
+  };
   const get = async (address, signal) => {
-    const answer = await fetch(address, { signal });
+    const answer = signedIn(await fetch(address, { signal }));
     const body = await answer.json().catch(() => ({}));
     if (!answer.ok)
       throw Object.assign(new Error(body.error || answer.statusText), { status: answer.status, hint: body.hint || "" });
     return body;
   };
   const post = async (address, body = {}) => {
-    const answer = await fetch(address, {
-      method: "POST",
-      headers: { "X-Studio": "1", "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-    });
+    const answer = signedIn(
+      await fetch(address, {
+        method: "POST",
+        headers: { "X-Studio": "1", "Content-Type": "application/json" },
+        body: JSON.stringify(body),
+      }),
+    );
     const said = await answer.json().catch(() => ({}));
     if (!answer.ok)
       throw Object.assign(new Error(said.error || answer.statusText), { status: answer.status, hint: said.hint || "" });

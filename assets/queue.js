@@ -22,7 +22,7 @@
       );
     }
     show(queue, anyRuns) {
-      const wanted = anyRuns || queue.paused || queue.waiting.length > 0;
+      const wanted = anyRuns || queue.paused || queue.waiting.length + queue.others_waiting > 0;
       if (!wanted) return this.element.replaceChildren();
       if (!this.box.isConnected) this.element.replaceChildren(this.box);
       const key = JSON.stringify(queue);
@@ -30,11 +30,12 @@
       this.key = key;
       this.paused = queue.paused;
       this.box.toggleAttribute("data-paused", queue.paused);
-      const waits = queue.waiting.length + queue.more,
-        at = queue.working.length ? `${runs(queue.working.length)} at work` : "Nothing is at work",
+      const waits = queue.waiting.length + queue.more + queue.others_waiting,
+        busy = queue.working.length + queue.others_working,
+        at = busy ? `${runs(busy)} at work` : "Nothing is at work",
         line = waits ? `${waits.toLocaleString("en")} wait${waits === 1 ? "s" : ""}` : "nothing waits";
       this.words.textContent = queue.paused
-        ? `Paused: nothing new is started${queue.working.length ? "; what is at work goes on" : ""}. ${at}, ${line}.`
+        ? `Paused: nothing new is started${busy ? "; what is at work goes on" : ""}. ${at}, ${line}.`
         : `${at}, ${line}.`;
       this.switch.textContent = queue.paused ? "Continue queue" : "Pause queue";
       this.switch.classList.toggle("main", queue.paused);

@@ -1,4 +1,4 @@
-/* What every page needs: the light and dark switch, the page's title, and moving messages to screen readers. */
+/* What every page needs: the light and dark switch, the page's title, and who is signed in. */
 (() => {
   const KEY = "studio-theme";
   const apply = () => {
@@ -18,8 +18,16 @@
     }
     apply();
   });
+  const who = async (place) => {
+    const answer = await fetch("/studio/who");
+    if (!answer.ok) return;
+    const { name, admin } = await answer.json();
+    place.textContent = place.title = admin ? `${name} (admin)` : name;
+  };
   const title = () => {
-    const header = document.querySelector(".st-header");
+    const header = document.querySelector(".st-header"),
+      place = header?.querySelector("[data-who]");
+    if (place) who(place);
     if (header && header.dataset.title !== "Start") document.title = `${header.dataset.title} · AITraining Studio`;
     return Boolean(header);
   };

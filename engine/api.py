@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from engine import hosting, retention, rewards
+from engine import hosting, people, retention, rewards
 from engine.command import command
 from engine.config_file import read_settings, to_yaml
 from engine.data.parts import without_part
@@ -74,6 +74,7 @@ __all__ = [
     "model_files",
     "open_app",
     "own_name",
+    "people",
     "pipelines",
     "plan",
     "presets",

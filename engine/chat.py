@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from engine.errors import StudioError
+from engine.people import who
 from engine.runs.channel import Channel
 
 _IDLE_S = 300.0
@@ -16,18 +17,20 @@ _ANSWER_S = 1800.0
 
 
 class ChatSession:
-    """One chat process for the whole app. It starts with the first question and ends when it is closed or idle."""
+    """One chat process for the whole app. It starts with the first question and ends when it is closed or idle, or when
+    another person asks: what it has loaded is of one person only."""
 
     def __init__(self) -> None:
         self._talk = threading.Lock()
         self._channel: Channel | None = None
         self._hub = False  # whether the process may ask the Hub, and has the token for it
+        self._of = ""
         self._used = time.monotonic()
 
     @property
     def open(self) -> bool:
-        """Whether the process is there, and with it the memory that it takes."""
-        return self._channel is not None
+        """Whether the process of whoever asks is there, and with it the memory that it takes."""
+        return self._channel is not None and self._of == who().id
 
     def answer(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Pieces of the answers as they are made (see engine/worker/chat.py); closing the iterator stops them.
@@ -47,7 +50,11 @@ class ChatSession:
             self._talk.release()
 
     def close(self) -> None:
-        """End the process; its memory goes back to the machine."""
+        """End the process of whoever asks; its memory goes back to the machine."""
+        if self._of == who().id:
+            self._end()
+
+    def _end(self) -> None:
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.hang_up()
@@ -58,7 +65,7 @@ class ChatSession:
         try:
             channel.send({"do": "answer", **request})
         except BrokenPipeError:
-            self.close()
+            self._end()
             raise _died() from None
         finished, deadline = False, time.monotonic() + _ANSWER_S
         try:
@@ -67,14 +74,14 @@ class ChatSession:
                     message = channel.receive(1.0)
                 except TimeoutError:
                     if time.monotonic() > deadline:
-                        self.close()
+                        self._end()
                         raise StudioError("The models did not answer in half an hour.") from None
                     yield {"type": "wait", "id": request.get("id")}
                     continue
                 if message is None:
                     if self._channel is not channel:
                         raise StudioError("The models were put out of memory.", hint="Ask again to load them anew.")
-                    self.close()
+                    self._end()
                     raise _died()
                 deadline = time.monotonic() + _ANSWER_S
                 finished = message["type"] == "done"
@@ -86,15 +93,16 @@ class ChatSession:
                 self._hush(channel)
 
     def _opened(self, request: dict[str, Any]) -> Channel:
-        """The process. One that may ask the Hub, and has the token for it, only if something has to come from there."""
+        """The process of whoever asks. One that may ask the Hub, and has the token for it, only if something has to come from
+        there."""
         from engine.hub.needs import lacks
         from engine.runs.launcher import open_worker
 
         wants_hub = any(lacks(name) for name in request.get("models") or ())
-        if wants_hub and not self._hub:
-            self.close()
+        if self._of != who().id or (wants_hub and not self._hub):
+            self._end()
         if self._channel is None:
-            self._hub = wants_hub
+            self._hub, self._of = wants_hub, who().id
             self._channel = open_worker("chat", {}, hub=wants_hub)
             threading.Thread(target=self._end_when_idle, name="chat", daemon=True).start()
         return self._channel
@@ -106,14 +114,14 @@ class ChatSession:
             while (message := channel.receive(30)) is not None and message["type"] != "done":
                 pass
         except (OSError, TimeoutError):
-            self.close()
+            self._end()
 
     def _end_when_idle(self) -> None:
         while self._channel is not None:
             time.sleep(_IDLE_S / 10)
             if time.monotonic() - self._used > _IDLE_S and self._talk.acquire(blocking=False):
                 try:
-                    self.close()
+                    self._end()
                 finally:
                     self._talk.release()
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from engine import hosting
 from engine.errors import RunError
+from engine.people import everybody, machine_root
 from engine.preview import close_preview
 from engine.runs import discard, line, listing, places, queue, standby
-from engine.runs.directory import runs_root
 from engine.runs.lock import FileLock
 from engine.runs.place import forget, look_at, remember
 from engine.runs.shutdown import shut_down
@@ -26,9 +26,10 @@ def open_app() -> None:
     """Warm the standby worker up and start what is queued, in the background, until `close_app`."""
     _closing.clear()
     places.places()  # a wrong wish is told now, and not once a second
-    root = runs_root()
+    root = machine_root()
     if not look_at(root):
-        queue.recover(root)
+        for person in everybody():
+            queue.recover(person.folder)
         remember(root)
     if os.environ.get("AITRAINING_STANDBY", "1") != "0":
         threading.Thread(target=_keep_standby, name="standby", daemon=True).start()
@@ -48,9 +49,9 @@ def close_app() -> None:
         if thread.name == _DISPATCH:
             thread.join(10)  # a run that is just being started is started
     if hosting.here().contained:
-        for name in shut_down(runs_root(), _SAVING_S):
+        for name in shut_down([person.folder for person in everybody()], _SAVING_S):
             print(f"{name} is interrupted; Resume goes on from its last checkpoint.", flush=True)
-    forget(runs_root())
+    forget(machine_root())
     close_preview()
     standby.close_standby()
 
@@ -73,7 +74,7 @@ def _dispatch_forever() -> None:
     said = ""
     while not _closing.wait(1.0):
         try:
-            root = runs_root()
+            root = machine_root()
             attending = attending or line.attend(root)
             queue.dispatch(root)
             discard.sweep(root)

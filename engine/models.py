@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ModelError, ModelGated, ModelMissing, ModelOffline
+from engine.people import may_read
 from engine.runs.directory import read_json, runs_root
 from engine.samples import ASSETS
 
@@ -88,11 +89,11 @@ def resolve(reference: str) -> ModelSource:
     if reference == INSTRUCTED:
         return ModelSource("starter", reference, ASSETS / "instructed", "Starter that answers questions (bundled)")
     folder = Path(reference).expanduser()
-    if folder.is_dir():
+    if folder.is_dir() and may_read(folder):
         return ModelSource("folder", reference, _model_folder(folder), reference)
     name = reference.removeprefix("./")  # as a folder, which is how other tools name what they have trained
     run = runs_root() / name / "model"
-    if "/" not in name and run.is_dir():
+    if "/" not in name and run.is_dir() and may_read(run):
         return ModelSource("run", name, run, f"{name} (your run)")
     if _HUB_ID.match(reference) and not reference.startswith("."):
         return ModelSource("hub", reference, None, reference)

@@ -12,6 +12,7 @@ from typing import Any
 from engine import errors
 from engine.data.parts import without_part
 from engine.params import LLMTrainingParams
+from engine.people import who
 from engine.plan import DataFacts
 from engine.registry import parse, spec_for
 from engine.runs.channel import Channel
@@ -28,6 +29,7 @@ class Inspector:
         self._lock = threading.Lock()
         self._channel: Channel | None = None
         self._hub = False  # whether the process may ask the Hub, and has the token for it
+        self._of = ""  # the person for whom it was started: it knows their files by heart
         self._used = 0.0
 
     def ask(self, params: LLMTrainingParams, limit: int) -> dict[str, Any]:
@@ -58,8 +60,10 @@ class Inspector:
     def _exchange(self, request: dict[str, Any]) -> dict[str, Any] | None:
         from engine.runs.launcher import open_worker
 
+        if self._of != who().id:
+            self._drop()
         if self._channel is None:
-            self._channel = open_worker("inspect", {}, hub=self._hub)
+            self._channel, self._of = open_worker("inspect", {}, hub=self._hub), who().id
             threading.Thread(target=self._end_when_idle, name="inspect", daemon=True).start()
         self._used = time.monotonic()
         try:
@@ -111,7 +115,7 @@ def data_facts(params: LLMTrainingParams) -> DataFacts:
     """
     asked = {name: getattr(params, name) for name in _DECIDING if name in type(params).model_fields}
     stamps = [_stamp(data_file(path)) for path in (params.data_path, params.valid_path) if path]
-    return _facts(json.dumps([asked, stamps], sort_keys=True))
+    return _facts(json.dumps([asked, stamps, who().id], sort_keys=True))
 
 
 # Settings that decide which tokens a row becomes.

@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Route
 
 from engine import api
 from engine.errors import DataError, ModelError, ParamError, RunError, RunNotFound, StudioError
+from ui.login.others import of_all
 from ui.reach import refuse_foreign, refuse_foreign_sweep
 from ui.space_routes import pruned
 
@@ -123,7 +124,7 @@ async def upload(request: Request) -> Response:
 
 async def list_runs(request: Request) -> Response:
     """Every run, newest first."""
-    return await _answer(request, lambda: [one.to_dict() for one in api.runs()])
+    return await _answer(request, lambda: of_all(lambda: [one.to_dict() for one in api.runs()]))
 
 
 async def start(request: Request) -> Response:

@@ -11,6 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from engine import api
+from ui.login.others import of_all
 from ui.routes import answered, asked_with, refuse
 
 _AT_WORK = ("queued", "preparing", "training", "evaluating", "saving")
@@ -27,7 +28,7 @@ def routes() -> list[BaseRoute]:
 
 def listed(request: Request) -> Response:
     """Every pipeline, newest first."""
-    return answered(lambda: [_stages(found) for found in api.pipelines.listed()])
+    return answered(lambda: of_all(lambda: [_stages(found) for found in api.pipelines.listed()]))
 
 
 def one(request: Request) -> Response:

@@ -37,7 +37,7 @@ class KnownHosts:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("http", "websocket") and only_local():
+        if scope["type"] in ("http", "websocket") and bound_here():
             asked = urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname
             further = [name.strip() for name in os.environ.get("AITRAINING_HOSTS", "").split(",")]
             if asked not in (*_LOCAL, *further):
@@ -47,14 +47,20 @@ class KnownHosts:
         await self.app(scope, receive, send)
 
 
-def only_local() -> bool:
-    """Whether the page is served to this machine alone."""
+def bound_here() -> bool:
+    """Whether the page listens to this machine alone."""
     return os.environ.get("AITRAINING_HOST", _LOCAL[0]) in _LOCAL
 
 
+def only_local() -> bool:
+    """Whether the page is for this machine's user: nobody else reaches it, and nobody has to sign in."""
+    return bound_here() and not api.people.logins()
+
+
 def programs_allowed() -> bool:
-    """Whether whoever started the app lets a browser name a Python file to run."""
-    return os.environ.get(_PYTHON_ALLOWED) == "1"
+    """Whether whoever started the app lets a browser name a Python file to run. Never where several people sign in: a program
+    reads what all of them have."""
+    return os.environ.get(_PYTHON_ALLOWED) == "1" and api.people.logins() != "people"
 
 
 def refuse_foreign(values: dict[str, Any]) -> None:
@@ -97,8 +103,8 @@ def _refuse_programs(values: dict[str, Any]) -> None:
 
 def _ours(reference: str) -> bool:
     """True for what is no path (a sample, a run's name, a Hub id) and for a path inside the runs folder."""
-    root, path = api.runs_root(), Path(reference).expanduser()
+    path = Path(reference).expanduser()
     folder = path if path.exists() else Path(api.without_part(reference)).expanduser()  # `folder:split` names a folder
     if folder.exists() and not reference.startswith(api.SAMPLE_PREFIX):
-        return folder.resolve().is_relative_to(root)
+        return api.people.may_read(folder) if api.people.logins() else folder.resolve().is_relative_to(api.runs_root())
     return not path.is_absolute() and ".." not in path.parts and not reference.startswith("~")

@@ -6,6 +6,7 @@ is asked here. Whatever changes something wants the header X-Studio, which no fo
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from starlette.routing import BaseRoute, Route
 
 from engine import api
 from engine.errors import RunNotFound, StudioError
+from ui.login.others import of_all
 from ui.reach import only_local, refuse_foreign
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -47,6 +49,11 @@ def routes() -> list[BaseRoute]:
         Route("/studio/runs/{name}/settings.yaml", exported_settings),
         Route("/studio/runs/{name}/{action}", act, methods=["POST"]),
     ]
+
+
+def address_of(file: Path) -> str:
+    """Where one of the page's own files is fetched. The version in it lets a browser keep the file until it changes."""
+    return f"/studio/static/{file.name}?v={hashlib.sha256(file.read_bytes()).hexdigest()[:10]}"
 
 
 def static(request: Request) -> Response:
@@ -81,7 +88,7 @@ def run_list(request: Request) -> Response:
         pipelines, sweeps = api.pipelines.of_runs(), api.sweeps.of_runs()
         return [{**_listed(run, pipelines), "sweep": sweeps.get(run.name)} for run in api.runs()]
 
-    return answered(found)
+    return answered(lambda: of_all(found))
 
 
 def overview(request: Request) -> Response:

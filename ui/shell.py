@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import sys
@@ -44,6 +43,9 @@ from ui import (
     sweep_routes,
 )
 from ui.compression import CompressedPages
+from ui.login import way
+from ui.login.gate import Gate, GuardedBlocks
+from ui.login.way_in import WayIn
 from ui.reach import KnownHosts
 from ui.theme import theme
 
@@ -75,16 +77,18 @@ PAGES = (
 )
 
 
-def build() -> tuple[gr.Blocks, dict[str, Any]]:
-    """The app with all its pages, and what `launch` has to be told."""
+def build(way_in: WayIn | None = None) -> tuple[gr.Blocks, dict[str, Any]]:
+    """The app with all its pages, and what `launch` has to be told. Without a way in there is no gate: it is for those who
+    can reach it."""
+    signs_in = way_in is not None
     with _no_web_app_yet():
-        with gr.Blocks(title=TITLE, analytics_enabled=False) as app:
+        with GuardedBlocks(title=TITLE, analytics_enabled=False) as app:
             gr.Navbar(visible=False)
-            _fill(PAGES[0], app)
+            _fill(PAGES[0], app, signs_in)
         # Gradio writes down all components so far at the end of every page: the pages with the large forms come last
         for page in reversed(PAGES[1:]):
             with app.route(page.title, page.path, show_in_navbar=False):
-                _fill(page, app)
+                _fill(page, app, signs_in)
     app.queue(default_concurrency_limit=16, max_size=64)
     # Gradio's queue looks for work a thousand times a second, which costs a twentieth of a core at rest.
     app._queue.sleep_when_free = 0.02
@@ -93,10 +97,15 @@ def build() -> tuple[gr.Blocks, dict[str, Any]]:
         "head": head(),
         "app_kwargs": {
             "routes": [
+                *(way_in.routes() if way_in else []),
                 *(*hub_routes.routes(), *routes.routes(), *http_api.routes(), *pipeline_routes.routes()),
                 *(*sweep_routes.routes(), *space_routes.routes(), *playground_page.routes()),
             ],
-            "middleware": [Middleware(KnownHosts), Middleware(CompressedPages)],
+            "middleware": [
+                Middleware(KnownHosts),
+                *([Middleware(Gate, way_in, [page.path for page in PAGES])] if way_in else []),
+                Middleware(CompressedPages),
+            ],
         },
         "favicon_path": ASSETS / "logo.svg",
         "footer_links": [],
@@ -120,7 +129,7 @@ def _no_web_app_yet() -> Iterator[None]:
 
 
 def head() -> str:
-    """Links to our style and scripts. The version in each address lets a browser keep a file until it changes."""
+    """Links to our style and scripts."""
     files = [*sorted(ASSETS.glob("*.css")), *sorted(ASSETS.glob("*.js"))]
     tags = [
         '<meta name="color-scheme" content="light dark">',
@@ -128,32 +137,39 @@ def head() -> str:
         '<script defer src="/studio/static/uplot.js"></script>',
     ]
     for file in files:
-        address = f"/studio/static/{file.name}?v={hashlib.sha256(file.read_bytes()).hexdigest()[:10]}"
+        address = routes.address_of(file)
         if file.suffix == ".css":
             tags.append(f'<link rel="stylesheet" href="{address}">')
-        else:
+        elif file.stem != "login":  # of a page of its own
             tags.append(f'<script defer src="{address}"></script>')
     return "".join(tags)
 
 
-def _fill(page: Page, app: gr.Blocks) -> None:
-    gr.HTML(_header(page), apply_default_css=False, elem_id="studio-header")
+def _fill(page: Page, app: gr.Blocks, signs_in: bool) -> None:
+    gr.HTML(_header(page, signs_in), apply_default_css=False, elem_id="studio-header")
     page.build(app)
 
 
-def _header(page: Page) -> str:
+def _header(page: Page, signs_in: bool) -> str:
     links = "".join(
         f'<a href="{p.path}"{" aria-current=page" if p is page else ""}>{escape(p.nav)}</a>' for p in PAGES if p.nav
     )
     return (
         f'<header class="st-header" data-title="{escape(page.title)}"><a class="st-brand" href="/">'
         f"{(ASSETS / 'logo.svg').read_text(encoding='utf-8')}<span>{TITLE}</span></a>"
-        f'<nav aria-label="Pages">{links}</nav>{hosted.duplicate_button()}'
+        f'<nav aria-label="Pages">{links}</nav>{hosted.duplicate_button()}{_SIGN_OUT if signs_in else ""}'
         '<button type="button" class="st-theme" data-theme-toggle aria-label="Switch between light and dark">'
         '<svg viewBox="0 0 20 20" aria-hidden="true"><circle cx="10" cy="10" r="7" fill="none" stroke="currentColor" '
         'stroke-width="1.6"/><path d="M10 3a7 7 0 0 1 0 14z" fill="currentColor"/></svg></button></header>'
         f"{hosted.notices()}"
     )
+
+
+# Who it is, is filled in by shell.js: the page is the same for everybody.
+_SIGN_OUT = (
+    '<form class="st-who" method="post" action="/logout"><span data-who></span>'
+    '<button class="st-button small">Sign out</button></form>'
+)
 
 
 # ---- serving -------------------------------------------------------------------------------------------------------
@@ -168,9 +184,10 @@ def serve() -> int:
         return 1
     if limited:
         print(limited, file=sys.stderr)
-    _prepare_uploads(writable=not limited)
-    app, options = build()
     host, port = os.environ.get("AITRAINING_HOST", "127.0.0.1"), _port()
+    way_in = _way_in()
+    _prepare_uploads(writable=not limited)
+    app, options = build(way_in)
     try:
         app.launch(server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, **options)
     except OSError:
@@ -185,11 +202,40 @@ def serve() -> int:
     except StudioError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{TITLE} is at http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}  (Ctrl-C ends it)", flush=True)  # noqa: S104 - words
+    _tell_where(f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}", way_in)  # noqa: S104 - words
     _wait_for_end()
     api.close_app()
     app.close(verbose=False)
     return 0
+
+
+def _way_in() -> WayIn | None:
+    """How people sign in, None on a page for this machine alone. From then on nothing is found for nobody."""
+    chosen = way.chosen(os.environ)
+    if chosen is None:
+        return None
+    root = api.people.machine_root()
+    os.environ["AITRAINING_HOME"] = str(root)
+    api.people.demand_logins(chosen.kind)
+    made = WayIn(chosen)
+    # a name that somebody types must not mean a file of ours by chance: from here no relative name leads anywhere
+    nowhere = root / ".login" / "nowhere"
+    nowhere.mkdir(exist_ok=True)
+    os.chdir(nowhere)
+    return made
+
+
+def _tell_where(address: str, way_in: WayIn | None) -> None:
+    print(f"{TITLE} is at {address}  (Ctrl-C ends it)", flush=True)
+    chosen = way_in.way if way_in else None
+    if chosen and chosen.made_up:
+        print(
+            f"Others can reach it, so it asks for a password. This link knows it: {address}/login#key={chosen.secret}\n"
+            "It is another one at each start. To choose one yourself, set AITRAINING_PASSWORD.",
+            flush=True,
+        )
+    elif chosen and chosen.kind == way.CLOSED:
+        print("Nobody can sign in here yet: the page says what to do.", flush=True)
 
 
 def _port() -> int:
@@ -203,7 +249,7 @@ def _prepare_uploads(*, writable: bool) -> None:
     """Uploads land beside the runs, so that keeping one is a move; leftovers of earlier servers are swept."""
     if not writable:
         os.environ.setdefault("GRADIO_TEMP_DIR", tempfile.mkdtemp(prefix="aitraining-uploads-"))
-    folder = Path(os.environ.setdefault("GRADIO_TEMP_DIR", str(api.runs_root() / ".uploads" / ".incoming")))
+    folder = Path(os.environ.setdefault("GRADIO_TEMP_DIR", str(api.people.machine_root() / ".uploads" / ".incoming")))
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.rglob("*"):
         if path.is_file() and time.time() - path.stat().st_mtime > UPLOAD_KEEP_S:

@@ -18,6 +18,7 @@ from typing import IO, BinaryIO, cast
 from engine.data.hub import fetched, looks_like_id
 from engine.data.parts import Part, chosen, part_of, split_of
 from engine.errors import DataError
+from engine.people import may_read
 
 EXPECTED = "a table (CSV, TSV, Parquet), JSON, JSON Lines, or plain text; .gz and .zip of these are read too"
 _SUFFIXES = {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".txt", ".md", ".text", ".gz", ".zip"}
@@ -72,13 +73,13 @@ def members(path: str | Path) -> list[Member]:
     if not path.exists():
         part = part_of(asked)
         source = part.source if part else asked
-        if part and Path(source).expanduser().exists():
+        if part and Path(source).expanduser().exists() and may_read(Path(source).expanduser()):
             return _part(Path(source).expanduser(), part)
         if looks_like_id(source):
             return _all_unpacked(fetched(source, part), "")
-    if path.is_dir():
+    if path.is_dir() and may_read(path):
         return _all_unpacked(_folder(path), path)
-    if not path.is_file():
+    if not path.is_file() or not may_read(path):
         raise DataError(f"There is no file {str(path)!r}.", hint="Check the path, or drop the file on the page.")
     if path.stat().st_size == 0:
         raise DataError(f"{path.name} is empty.", hint=f"Expected {EXPECTED}.")

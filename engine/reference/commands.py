@@ -33,9 +33,18 @@ _ENVIRONMENT = (
     ("`PORT`", "the port of the page; 7860 without it"),
     (
         "`AITRAINING_HOST`",
-        "the address that the page is served on; `127.0.0.1` without it. `0.0.0.0` serves it to others, and then it reads "
-        "nothing but uploads, samples and runs",
+        "the address that the page is served on; `127.0.0.1` without it. `0.0.0.0` serves it to others: then it asks for a "
+        "password, and reads nothing but uploads, samples and runs ([sharing.md](sharing.md))",
     ),
+    ("`AITRAINING_PASSWORD`", "the password that it asks for; without it one is made up and printed at the start"),
+    ("`AITRAINING_SESSION_HOURS`", "how long one stays signed in; 24 without it"),
+    ("`AITRAINING_ADMINS`", "names, with commas between them, of those who see, stop and delete everybody's runs on a Space"),
+    (
+        "`AITRAINING_PERSON`",
+        "whose runs a command works on, on a machine that people sign in to: the name of their folder, or `local`",
+    ),
+    ("`AITRAINING_LOGINS`", "set by a page with logins for the processes that it starts: they then work for one person only"),
+    ("`AITRAINING_SHARED_TOKEN`", "`1` reads the Hub with the server's own `HF_TOKEN` for everybody who signs in"),
     (
         "`AITRAINING_HOSTS`",
         "further names, with commas between them, under which a page that is served to this machine alone answers: those of a "

@@ -24,6 +24,7 @@ _OPENING = """# Documentation
 | take a run along as a program without us | [export.md](export.md) |
 | use it from a notebook, a cron job or another app | [integration.md](integration.md): the HTTP API is there, too |
 | run it on a Space, in Docker or on a rented GPU | [deploy.md](deploy.md) |
+| share it: in a lab, on a Space | [sharing.md](sharing.md): who comes in, and what they see of each other |
 | find out why a run went wrong | [troubleshooting.md](troubleshooting.md): what is recognised, and what is proposed |
 | understand an error | [errors.md](errors.md): what each one means and what to do |
 | know what was measured | [measured.md](measured.md) |

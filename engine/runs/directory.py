@@ -21,6 +21,7 @@ from typing import Any
 
 from engine.errors import RunError, RunNameTaken, RunNotFound
 from engine.params import NAME_PATTERN
+from engine.people import who
 from engine.runs import events, process
 from engine.runs.lock import FileLock, is_held
 from engine.runs.place import gone, make_root, unusable, writing
@@ -31,8 +32,12 @@ DRAFT = ".new-"
 
 
 def runs_root() -> Path:
-    """Where runs live: AITRAINING_HOME, else ./runs."""
-    return Path(os.environ.get("AITRAINING_HOME") or "runs").expanduser().resolve()
+    """Where the runs of whoever asks live: AITRAINING_HOME, else ./runs; on a server with logins a folder for each person.
+
+    Raises:
+        NobodyAsks: there are logins, and it was not said who asks.
+    """
+    return who().folder
 
 
 class RunDirectory:

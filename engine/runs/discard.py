@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from engine.errors import RunActive, RunError, RunNotFound
+from engine.people import label, labelled, queue_root
 from engine.runs import launcher, line, listing
 from engine.runs.directory import RunDirectory
 from engine.runs.place import locked
@@ -30,20 +31,21 @@ def discard(run: RunDirectory) -> bool:
         if status.ended_state:
             what = f"The run {run.name!r} has ended already: it is {status.state.value}."
             raise RunError(what, hint="Nothing was deleted. Delete it in the list of runs if you do not need it.")
-        (line.folder(root, ".discard") / run.name).write_text(repr(status.created))
+        (line.folder(queue_root(root), ".discard") / label(run.path)).write_text(repr(status.created))
         if run.waits:
             run.update_status(state=State.STOPPED, ended=time.time(), reason="It was taken out of the queue.", cause="stopped")
-            line.leave(root, run.name)
+            line.leave(root, label(run.path))
     launcher.end_now(run)
-    return run.name in sweep(root)
+    return label(run.path) in sweep(root)
 
 
 def sweep(root: Path) -> list[str]:
-    """Delete what is to be deleted and has no worker any more; returns the names of those that are gone."""
+    """Delete what is to be deleted and has no worker any more; returns what those that are gone were called in the queue."""
     gone: list[str] = []
+    root = queue_root(root)
     marks = root / ".discard"
     for mark in sorted(marks.iterdir()) if marks.is_dir() else []:
-        run = RunDirectory(root / mark.name)
+        run = RunDirectory(labelled(root, mark.name))
         if run.created is not None and repr(run.created) == mark.read_text():
             try:
                 listing.delete(run)
@@ -52,12 +54,12 @@ def sweep(root: Path) -> list[str]:
             except RunNotFound:
                 pass  # somebody else was faster
         mark.unlink(missing_ok=True)
-        gone.append(run.name)
+        gone.append(mark.name)
     return gone
 
 
 def is_discarded(run: RunDirectory) -> bool:
     """Whether somebody asked for this run to be deleted, and it is not yet."""
     with contextlib.suppress(OSError):
-        return (run.path.parent / ".discard" / run.name).read_text() == repr(run.created)
+        return (queue_root(run.path.parent) / ".discard" / label(run.path)).read_text() == repr(run.created)
     return False

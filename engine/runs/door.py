@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine import people
+from engine.errors import RunError
 from engine.runs import line, queue
 from engine.runs.directory import RunDirectory, runs_root
 from engine.runs.listing import RunSummary
@@ -25,12 +27,14 @@ def overview(first: int, count: int, find: str = "") -> tuple[list[RunSummary], 
 
 
 def pause() -> None:
-    """Start nothing until `go_on`, also after a restart; what is at work goes on."""
+    """Start nothing until `go_on`, also after a restart; what is at work goes on. Raises RunError as `move`."""
+    _refuse_others()
     line.pause(runs_root())
 
 
 def go_on() -> None:
-    """Start what waits again."""
+    """Start what waits again. Raises RunError as `move`."""
+    _refuse_others()
     line.go_on(runs_root())
     if not line.attended(runs_root()):  # an open app starts what waits within a second, and faster than we could
         queue.dispatch(runs_root())
@@ -41,9 +45,18 @@ def move(name: str, to: str | int, *, created: float | None = None) -> None:
     run that was made then is meant, and no later one of its name.
 
     Raises:
-        RunError: it does not wait, or there is no such place.
+        RunError: it does not wait, there is no such place, or the queue is also other people's and whoever asks is no admin.
     """
+    _refuse_others()
     queue.move(RunDirectory.open(name, created=created), to)
+
+
+def _refuse_others() -> None:
+    if people.logins() == "people" and not people.who().admin:
+        raise RunError(
+            "This queue is everybody's, so its order and its pauses are for those who look after the studio.",
+            hint="You can take your own runs out of it.",
+        )
 
 
 def cancel(name: str, *, created: float | None = None) -> None:

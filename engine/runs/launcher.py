@@ -18,6 +18,7 @@ import psutil
 
 from engine import keys
 from engine.errors import StudioError
+from engine.people import environment
 from engine.runs import process, standby
 from engine.runs.channel import Channel
 from engine.runs.directory import RunDirectory
@@ -55,6 +56,7 @@ def worker_environment(secrets: Iterable[str] = ()) -> dict[str, str]:
         "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
         "GOMP_SPINCOUNT": "1000",
         **keys.without(os.environ, secrets),
+        **environment(),
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TRL_EXPERIMENTAL_SILENCE": "1",
         "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",

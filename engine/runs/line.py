@@ -1,7 +1,8 @@
 """The runs that wait, in their order, and whether the queue is paused. Starts nothing.
 
-A marker file per waiting run lies under `.queue/`, called by a number and the run's name: their order is the order of the
-queue. The file `.queue.paused` holds the queue still until it is taken away.
+A marker file per waiting run lies under `.queue/`, called by a number and what the run is called in the queue (its name, and
+on a server with logins whose it is; engine/people.py): their order is the order of the queue. It is one for the machine: the
+folder of any person's runs stands for it. The file `.queue.paused` holds the queue still until it is taken away.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import RunError
+from engine.people import queue_root
 from engine.runs.directory import make_root
 from engine.runs.lock import FileLock, is_held
 
@@ -22,7 +24,7 @@ PLACES = ("up", "down", "first", "last")
 def lock(root: Path) -> FileLock:
     """The lock of whoever changes the queue, or deletes what may be in it."""
     make_root(root)
-    return FileLock(root / ".queue.lock")
+    return FileLock(queue_root(root) / ".queue.lock")
 
 
 def folder(root: Path, name: str) -> Path:
@@ -40,7 +42,7 @@ def waiting(root: Path) -> list[str]:
 def join(root: Path, name: str) -> None:
     """Put a run at the end, also when the clock went back since the last one came."""
     last = max((_number(marker) for marker in _markers(root)), default=0)
-    (folder(root, ".queue") / _called(max(time.time_ns(), last + 1), name)).touch()
+    (folder(queue_root(root), ".queue") / _called(max(time.time_ns(), last + 1), name)).touch()
 
 
 def leave(root: Path, name: str) -> None:
@@ -100,22 +102,22 @@ def attend(root: Path) -> FileLock | None:
     """Say that this process starts whatever waits, for as long as the lock is held; None when another one said so."""
     if not root.is_dir():
         return None
-    attending = FileLock(root / ".attended.lock")
+    attending = FileLock(queue_root(root) / ".attended.lock")
     return attending if attending.acquire() else None
 
 
 def attended(root: Path) -> bool:
     """Whether an open app starts what waits: it has libraries loaded already that we would have to load."""
-    return is_held(root / ".attended.lock")
+    return is_held(queue_root(root) / ".attended.lock")
 
 
 def _paused(root: Path) -> Path:
-    return root / ".queue.paused"
+    return queue_root(root) / ".queue.paused"
 
 
 def _markers(root: Path) -> list[Path]:
     with contextlib.suppress(FileNotFoundError):
-        return sorted((root / ".queue").iterdir())
+        return sorted((queue_root(root) / ".queue").iterdir())
     return []
 
 

@@ -43,7 +43,7 @@ class RunSummary:
 
 # Lines that stay true while their file is not written anew: of runs that have ended or wait. With thousands of runs nearly
 # all are, and looking at a file's marks is thirty times cheaper than reading it.
-_known: dict[str, tuple[_Marks, RunSummary]] = {}
+_known: dict[Path, dict[str, tuple[_Marks, RunSummary]]] = {}
 
 
 def list_runs(root: Path) -> list[RunSummary]:
@@ -52,8 +52,7 @@ def list_runs(root: Path) -> list[RunSummary]:
     Raises:
         RunError: there is something at `root` that cannot be looked into.
     """
-    global _known
-    before, now = _known, {}
+    before, now = _known.get(root, {}), {}
     found = []
     for path in _entries(root):
         marks = _marks(path)
@@ -65,7 +64,7 @@ def list_runs(root: Path) -> list[RunSummary]:
             found.append(summary)
             if settled:
                 now[path] = (marks, summary)
-    _known = now
+    _known[root] = now
     return sorted(found, key=lambda s: s.created, reverse=True)
 
 

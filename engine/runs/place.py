@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import RunError
+from engine.people import queue_root
 from engine.runs.lock import FileLock
 
 MAKE_ROOM = "Make room: remove the checkpoints of ended runs (Runs page, Free space; or aitraining prune), or delete old runs."
@@ -33,7 +34,8 @@ def forget(root: Path) -> None:
 
 
 def gone(root: Path) -> RunError | None:
-    """What to tell when the folder that was there is not there now."""
+    """What to tell when the folder that was there is not there now; a person's goes with the machine's."""
+    root = queue_root(root)
     try:
         if root not in _remembered or (root / _MARK).is_file():
             return None
@@ -109,5 +111,5 @@ def writing(root: Path) -> Iterator[None]:
 def locked(root: Path) -> Iterator[None]:
     """Hold the lock of the queue while runs change. Raises as `writing`."""
     make_root(root)
-    with writing(root), FileLock(root / _MARK):
+    with writing(root), FileLock(queue_root(root) / _MARK):
         yield

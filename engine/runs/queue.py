@@ -16,6 +16,7 @@ from pathlib import Path
 
 from engine.errors import RunActive, RunError
 from engine.params import LLMTrainingParams
+from engine.people import label, labelled, queue_root
 from engine.runs import checkpoints, discard, launcher, line
 from engine.runs.directory import DRAFT, RunDirectory, runs_root
 from engine.runs.place import locked
@@ -52,7 +53,7 @@ def enqueue(
         # the run comes last: whoever is killed before has promised nothing, and what lies about is no run and is dropped
         if request_id:
             _replace(request, f"{name}\n{born!r}")
-        line.join(root, name)
+        line.join(root, label(run.path))
         return RunDirectory.create(params.model_dump(mode="json"), name, root, born)
 
 
@@ -77,7 +78,7 @@ def resume(run: RunDirectory) -> None:
             )
         run.stop_file.unlink(missing_ok=True)
         # before its state says that it waits: one that waits has a marker, whoever is killed
-        line.join(run.path.parent, run.name)
+        line.join(run.path.parent, label(run.path))
         run.update_status(
             state=State.QUEUED,
             phase="",
@@ -113,7 +114,9 @@ def begins_again(status: Status) -> bool:
 
 
 def dispatch(root: Path) -> list[str]:
-    """Start the runs that wait longest where a place is free, unless the queue is paused; returns their names."""
+    """Start the runs that wait longest, whoever's they are, where a place is free, unless the queue is paused; returns what they
+    are called in the queue."""
+    root = queue_root(root)
     if line.is_paused(root) or not line.waiting(root):
         return []
     lock = line.lock(root)
@@ -123,16 +126,16 @@ def dispatch(root: Path) -> list[str]:
         _undo_broken_starts(root)
         started: list[str] = []
         free = [] if line.is_paused(root) else _free_places(root)
-        for name in line.waiting(root):
+        for called in line.waiting(root):
             if not free:
                 break
-            run = RunDirectory(root / name)
+            run = RunDirectory(labelled(root, called))
             if run.waits:
-                (line.folder(root, ".active") / name).write_text(free[0].name)
+                (line.folder(root, ".active") / called).write_text(free[0].name)
                 if _start(run, free[0]):
                     free.pop(0)
-                    started.append(name)
-            line.leave(root, name)
+                    started.append(called)
+            line.leave(root, called)
         return started
     finally:
         lock.release()
@@ -160,7 +163,7 @@ def _taken_out(run: RunDirectory) -> bool:
         if not run.waits:
             return False
         run.update_status(state=State.STOPPED, ended=time.time(), reason="It was taken out of the queue.", cause="stopped")
-        line.leave(run.path.parent, run.name)
+        line.leave(run.path.parent, label(run.path))
         return True
 
 
@@ -172,26 +175,28 @@ def move(run: RunDirectory, to: str | int) -> None:
     """
     root = run.path.parent
     with locked(root):
-        line.move(root, run.name, to, waiting(root))
+        line.move(root, label(run.path), to, waiting(root))
 
 
 def waiting(root: Path) -> list[str]:
-    """Names of the runs that wait, the next one first."""
-    return list(dict.fromkeys(name for name in line.waiting(root) if RunDirectory(root / name).waits))
+    """What the runs that wait are called in the queue, the next one first."""
+    root = queue_root(root)
+    return list(dict.fromkeys(called for called in line.waiting(root) if RunDirectory(labelled(root, called)).waits))
 
 
 def working(root: Path) -> list[str]:
-    """Names of the runs that were started and have not ended."""
-    return sorted(name for name in _active(root) if _at_work(RunDirectory(root / name)))
+    """What the runs that were started and have not ended are called in the queue."""
+    root = queue_root(root)
+    return sorted(called for called in _active(root) if _at_work(RunDirectory(labelled(root, called))))
 
 
 def position(name: str, root: Path | None = None) -> int | None:
     """How many runs wait before this one; None when it does not wait."""
     root = root or runs_root()
-    names = line.waiting(root)
-    if name not in names or not RunDirectory(root / name).waits:
+    names, mine, root = line.waiting(root), label(root / name), queue_root(root)
+    if mine not in names or not RunDirectory(labelled(root, mine)).waits:
         return None
-    return sum(RunDirectory(root / other).waits for other in names[: names.index(name)])
+    return sum(RunDirectory(labelled(root, other)).waits for other in names[: names.index(mine)])
 
 
 def recover(root: Path) -> None:
@@ -202,10 +207,10 @@ def recover(root: Path) -> None:
         for draft in root.glob(f"{DRAFT}*"):
             shutil.rmtree(draft, ignore_errors=True)  # whoever made it was killed: nobody else makes runs now
         marked = set(line.waiting(root))
-        found = [RunDirectory(path) for path in root.iterdir() if not path.name.startswith(".") and path.name not in marked]
+        found = [RunDirectory(path) for path in root.iterdir() if not path.name.startswith(".") and label(path) not in marked]
         lost = [run for run in found if run.waits]
         for run in sorted(lost, key=lambda run: (run.created or 0.0, run.name)):
-            line.join(root, run.name)
+            line.join(root, label(run.path))
     discard.sweep(root)
 
 
@@ -227,7 +232,7 @@ def _undo_broken_starts(root: Path) -> None:
     run was launched anew, and leave (engine/worker/train.py).
     """
     for name in set(_active(root)) & set(line.waiting(root)):
-        run = RunDirectory(root / name)
+        run = RunDirectory(labelled(root, name))
         try:
             written = run.written_status()
         except RunError:
@@ -242,7 +247,7 @@ def _free_places(root: Path) -> list[Place]:
     taken: list[str] = []
     for name, place in _active(root).items():
         # a run that waits again (it was resumed) is not at work: its old marker must not keep it from starting
-        if _at_work(RunDirectory(root / name)):
+        if _at_work(RunDirectory(labelled(root, name))):
             taken.append(place)
         else:
             (root / ".active" / name).unlink(missing_ok=True)
@@ -267,8 +272,10 @@ def _at_work(run: RunDirectory) -> bool:
 
 
 def unfinished(root: Path) -> list[str]:
-    """The names of the runs that wait or are at work, going by their markers; their own status is the truth."""
-    return [*line.waiting(root), *_active(root)]
+    """The names of the runs in `root` that wait or are at work, going by their markers; their own status is the truth."""
+    everybodys = queue_root(root)
+    found = (labelled(everybodys, called) for called in (*line.waiting(root), *_active(everybodys)))
+    return [path.name for path in found if path.parent == root]
 
 
 def _replace(path: Path, text: str) -> None:

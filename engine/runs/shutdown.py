@@ -9,12 +9,12 @@ from engine.runs.directory import RunDirectory
 from engine.runs.listing import list_runs
 
 
-def shut_down(root: Path, wait_s: float) -> list[str]:
-    """Ask every run at work to finish its step and save, and wait for them at most `wait_s` seconds; returns their names.
+def shut_down(roots: list[Path], wait_s: float) -> list[str]:
+    """Ask every run at work in these folders to finish its step and save, and wait for them at most `wait_s` seconds; returns their names.
 
     One that is not done by then is killed with the container, and goes on from its checkpoint before that.
     """
-    at_work = [run for run in (RunDirectory(root / told.name) for told in list_runs(root)) if run.alive]
+    at_work = [run for run in (RunDirectory(root / told.name) for root in roots for told in list_runs(root)) if run.alive]
     for run in at_work:
         if not run.stop_requested:
             run.request_stop("shutdown")

@@ -25,6 +25,7 @@ from engine.hub.account import logged_in
 from engine.hub_upload import HOW_TO_LOG_IN, upload
 from engine.models import ModelFacts, facts, resolve
 from engine.params import LLMTrainingParams
+from engine.people import act_for_owner_of
 from engine.plan import DataFacts, Plan, plan
 from engine.registry import parse, spec_for
 from engine.runs import checkpoints, line, process, queue
@@ -55,6 +56,7 @@ _COUNTED = 2000
 def main(args: dict[str, Any], channel: Channel | None) -> int:
     """Train the run in `args["run"]`; 0 when it is done or was stopped on request, 1 when it failed."""
     run = RunDirectory(Path(args["run"]))
+    act_for_owner_of(run.path)
     if threads := args.get("environment", {}).get("OMP_NUM_THREADS"):  # PyTorch, when it is loaded already, looks there no more
         torch.set_num_threads(int(threads))
     lock = _taken(run, args.get("launched"))

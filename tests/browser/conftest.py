@@ -23,8 +23,8 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 class Server:
     """The studio on a port of its own; can be killed and started again in the same place."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self, home: Path, **env: str) -> None:
+        self.home, self.env = home, env
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -33,7 +33,7 @@ class Server:
 
     def start(self, *, offline: bool = True) -> None:
         hub = {"HF_HUB_OFFLINE": "1" if offline else "0"}
-        env = {**os.environ, "AITRAINING_HOME": str(self.home), "PORT": str(self.port), **hub}
+        env = {**os.environ, "AITRAINING_HOME": str(self.home), "PORT": str(self.port), **hub, **self.env}
         log = (self.home.parent / "server.log").open("ab")
         self.process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=env, stdout=log, stderr=log)
         deadline = time.monotonic() + 90
@@ -44,7 +44,7 @@ class Server:
 
     def answers(self) -> bool:
         try:
-            return urllib.request.urlopen(f"{self.url}/studio/runs", timeout=2).status == 200
+            return urllib.request.urlopen(f"{self.url}/", timeout=2).status == 200
         except OSError:
             return False
 

@@ -1,0 +1,1 @@
+"""Who asks: signing in, and the gate that every request of a served page goes through."""
