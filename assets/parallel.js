@@ -5,7 +5,7 @@
     TOP = 48,
     BOTTOM = 34,
     SIDE = 46,
-    NARROWEST = 104,
+    NARROWEST = 82,
     WIDE = 10; // numbers so many times apart stand by their factors
   const svg = (tag, attributes = {}, ...children) => {
     const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -77,7 +77,7 @@
         left = found.tries.length - drawn.length;
       this.title.textContent = one ? `${found.axes[0].label} and ${measure}` : `What each run tried, and its ${measure}`;
       this.words.textContent =
-        `${one ? "Each point" : "Each line"} is a run; higher up is better, and the best is thick and orange.` +
+        `${one ? "Each point" : "Each line"} is a run; higher up is better, and the best is ${one ? "large" : "thick"} and orange.` +
         (left ? ` ${left} without a result ${left > 1 ? "are" : "is"} not drawn.` : "");
       const told = drawn.slice(0, 8).map((t) => `${t.run}: ${window.SweepPage.chosen(found, t)}, ${number(t.value)}`);
       const label = `Picture of ${drawn.length} runs by ${found.measure}. Best: ${told.join("; ")}. The table has all numbers.`;

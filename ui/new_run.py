@@ -180,6 +180,7 @@ def finder(kind: str, label: str) -> gr.Textbox:
 def build(app: gr.Blocks) -> None:
     """Put the page's components in the current route."""
     page = Page()
-    Events(page).connect(app)
+    events = Events(page)
+    events.connect(app)
     if page.several is not None:
-        page.several.connect(app, page.steps, page.stores.ticket)
+        page.several.connect(events.filled, page.steps, page.stores.ticket)

@@ -22,7 +22,8 @@ class Events(Handlers):
     def connect(self, app: gr.Blocks) -> None:
         """Register every event of the page."""
         p, inputs = self.page, self.form.components
-        self._after_data(app.load(self.open, p.stores.all, self._opened, **_PRIVATE))
+        # what follows on the page once it is filled
+        self.filled = self._after_data(app.load(self.open, p.stores.all, self._opened, **_PRIVATE))
         chosen = [self.form.widgets[n] for n in ("data_path", "data_format", "column_mapping", "drop_bad_rows")]
         path, filled = chosen[0], [self.form.widgets[name] for name in self.data.of_samples]
         before = [path, *filled]
@@ -114,7 +115,7 @@ class Events(Handlers):
     def _after_settings(self) -> tuple[tuple[Any, int], ...]:
         return ((self.page.to_review, REVIEW),)
 
-    def _after_data(self, event: Any) -> None:
+    def _after_data(self, event: Any) -> Any:
         """Look at the data again, then at its tokens, then plan."""
         p, inputs = self.page, self.form.components
         looked = event.then(
@@ -126,13 +127,13 @@ class Events(Handlers):
             ],
             **_PRIVATE,
         )
-        self._after_model(looked)
+        return self._after_model(looked)
 
-    def _after_model(self, event: Any) -> None:
+    def _after_model(self, event: Any) -> Any:
         """Facts of the model and tokens of the rows, then the plan."""
         p = self.page
         shown = event.then(self.model, self.asked, [p.model_view], **_PRIVATE)
-        shown.then(self.tokens, self.asked, [p.token_view], **_PRIVATE).then(**self._refreshing())
+        return shown.then(self.tokens, self.asked, [p.token_view], **_PRIVATE).then(**self._refreshing())
 
     def _refreshing(self) -> dict[str, Any]:
         p = self.page

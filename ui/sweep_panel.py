@@ -92,13 +92,12 @@ class SweepPanel:
 
     # ---- events
 
-    def connect(self, app: gr.Blocks, steps: Any, ticket: Any) -> None:
-        """Register what happens. `steps` are the page's tabs, `ticket` its store of the same name."""
+    def connect(self, filled: Any, steps: Any, ticket: Any) -> None:
+        """Register what happens. `filled` comes once the page is, `steps` are its tabs, `ticket` its store of the same name."""
         inputs = self.form.components
         typed, shown = [self.lines, self.kind, self.tries], [self.says, self.start, self.tries, self.setting, self.store]
-        app.load(self.open, [self.store], [*typed, self.box], **_PRIVATE).then(
-            self.outlook, [*typed, *inputs], shown, **_PRIVATE
-        )
+        restored = filled.then(self.open, [self.store], [*typed, self.box], **_PRIVATE)
+        restored.then(self.outlook, [*typed, *inputs], shown, **_PRIVATE)
         steps.select(self.stepped, [*typed, *inputs], shown, **_PRIVATE)
         self.setting.input(self.look, [self.setting, *inputs], [self.values], **_PRIVATE)
         added = gr.on(

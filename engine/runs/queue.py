@@ -114,8 +114,8 @@ def begins_again(status: Status) -> bool:
 
 
 def dispatch(root: Path) -> list[str]:
-    """Start the runs that wait longest, whoever's they are, where a place is free, unless the queue is paused; returns what they
-    are called in the queue."""
+    """Start the runs that wait longest, whoever's they are, where a place is free, unless the queue is paused; returns what
+    they are called in the queue."""
     root = queue_root(root)
     if line.is_paused(root) or not line.waiting(root):
         return []

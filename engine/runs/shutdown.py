@@ -10,7 +10,8 @@ from engine.runs.listing import list_runs
 
 
 def shut_down(roots: list[Path], wait_s: float) -> list[str]:
-    """Ask every run at work in these folders to finish its step and save, and wait for them at most `wait_s` seconds; returns their names.
+    """Ask every run at work in these folders to finish its step and save, wait for them at most `wait_s` seconds, and return
+    their names.
 
     One that is not done by then is killed with the container, and goes on from its checkpoint before that.
     """

@@ -47,7 +47,9 @@ def add_commands(command: AddCommand, words: Sequence[str]) -> None:
     one.add_argument("--random", dest="_random", type=int, metavar="N", help=about)
     about = "Try so many, each chosen by what came of those before it."
     one.add_argument("--adaptive", dest="_adaptive", type=int, metavar="N", help=about)
-    one.add_argument("--name", dest="_name", help="What the sweep is to be called; its runs are named after it.")
+    one.add_argument(
+        "--name", dest="_name", metavar="NAME", help="What the sweep is to be called; its runs are named after it."
+    )
     one.add_argument("--resume", action="store_true", help="Go on: what was stopped or cut off is queued again.")
     one.add_argument(
         "--stop", action="store_true", help="End it: what waits is taken out of the queue, the run that trains saves."

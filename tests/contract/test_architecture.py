@@ -56,7 +56,7 @@ def test_arrows_run_one_way(path: Path) -> None:
 
 @pytest.mark.parametrize("module", ["engine.api", "engine.cli", "engine"])
 def test_importing_loads_no_heavy_library(module: str) -> None:
-    code = f"import sys, {module}; print(*sorted({HEAVY | {'gradio', 'pyarrow'}} & set(sys.modules)))"
+    code = f"import sys, {module}; print(*sorted({HEAVY | {'gradio', 'pyarrow', 'optuna'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == ""
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from engine import api
-from engine.runs import queue
+from engine.runs import launcher, queue
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
 
@@ -261,3 +261,63 @@ def test_a_full_disk_keeps_no_half_file(studio: httpx.Client, runs_root: Path, m
     answer = studio.put("/data/rows.csv", content="question,answer\na,b\n")
     assert (answer.status_code, "No space left" in answer.json()["error"]) == (507, True)
     assert not list((runs_root / ".uploads").glob("*/rows.csv"))
+
+
+SWEEP = {"sweep": "rates", "settings": RUN, "try": {"lr": [1e-4, 1e-3]}}
+
+
+@pytest.fixture
+def waiting(studio: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> httpx.Client:
+    """No process waits for the runs of a sweep."""
+    monkeypatch.setattr(launcher, "start_detached", lambda *_, **__: None)
+    return studio
+
+
+def test_a_sweep_is_queued_listed_stopped_and_gone_on_with(waiting: httpx.Client) -> None:
+    made = waiting.post("/sweeps", json=SWEEP, headers={"Idempotency-Key": "a"})
+    assert made.status_code == 201, made.text
+    assert [(one["run"], one["values"], one["state"]) for one in made.json()["tries"]] == [
+        ("rates-1", {"lr": 1e-4}, "queued"),
+        ("rates-2", {"lr": 1e-3}, "queued"),
+    ]
+    assert waiting.post("/sweeps", json=SWEEP, headers={"Idempotency-Key": "a"}).json()["name"] == "rates"
+    assert waiting.post("/sweeps", json=SWEEP).status_code == 409
+    assert [one["name"] for one in waiting.get("/sweeps").json()] == ["rates"]
+    finished("rates-2").update_status(best_step=2, best_value=1.5)
+    assert waiting.get("/sweeps/rates").json()["best"] == "rates-2"
+    assert waiting.post("/sweeps/rates/stop", json={}).json()["state"] == "stopped"
+    states = {one["run"]: one["state"] for one in waiting.post("/sweeps/rates/resume", json={}).json()["tries"]}
+    assert states == {"rates-1": "queued", "rates-2": "done"}
+    assert waiting.get("/sweeps/none").status_code == 404
+
+
+def test_a_sweep_that_cannot_be_used_queues_nothing(waiting: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = waiting.post("/sweeps", json={**SWEEP, "try": {"lr": [1e-4, 3]}})
+    assert (wrong.status_code, list(wrong.json()["settings"])) == (422, ["lr"])
+    monkeypatch.setenv("AITRAINING_HOST", "0.0.0.0")
+    for foreign in ({"settings": {**RUN, "data_path": "/etc/passwd"}}, {"try": {"valid_path": ["/etc/passwd"]}}):
+        refused = waiting.post("/sweeps", json={**SWEEP, **foreign})
+        assert refused.status_code == 422
+        assert "served to others" in refused.text
+    monkeypatch.delenv("AITRAINING_HOST")
+    program = {**SWEEP, "settings": {**RUN, "trainer": "grpo"}, "try": {"rl_rewards": [["python: x.py:f"], "python: x.py:f"]}}
+    assert "runs no Python file" in waiting.post("/sweeps", json=program).text
+    assert waiting.get("/runs").json() == []
+
+
+def test_the_page_of_a_sweep_is_told_all_that_it_shows(waiting: httpx.Client) -> None:
+    waiting.post("/sweeps", json={**SWEEP, "try": {"lr": [1e-4, 1e-3], "max_length": [64, 128]}}).raise_for_status()
+    page = str(waiting.base_url).removesuffix("/api/")
+    found = waiting.get(f"{page}/sweeps/rates").json()
+    assert [axis["label"] for axis in found["axes"]] == ["Learning rate", "Longest row, in tokens"]
+    assert found["measure"] == "held-out loss, lower is better"
+    assert "max_length can change which rows or tokens are measured" in found["caution"]
+    assert found["command"].endswith("--sweep lr=0.0001,0.001 --sweep max_length=64,128")
+    assert {run["sweep"] for run in waiting.get(f"{page}/runs").json()} == {"rates"}
+    assert waiting.get(f"{page}/runs/rates-1/about").json()["sweep"] == "rates"
+    assert waiting.post(f"{page}/sweeps/rates/stop").status_code == 403, "not asked by our own page"
+    ours = {"X-Studio": "1"}
+    assert waiting.post(f"{page}/sweeps/rates/stop", headers=ours).status_code == 200
+    assert waiting.get(f"{page}/sweeps").json()[0]["state"] == "stopped"
+    assert waiting.post(f"{page}/sweeps/rates/forget", headers=ours).status_code == 200
+    assert waiting.get(f"{page}/sweeps").json() == []
