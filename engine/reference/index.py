@@ -20,6 +20,7 @@ _OPENING = """# Documentation
 | train several times in a row | [pipelines.md](pipelines.md) |
 | type commands | [cli.md](cli.md): every command and flag |
 | program in Python | [api.md](api.md): every public name |
+| find models and data on the Hugging Face Hub, get at gated ones, upload yours | [hub.md](hub.md) |
 | take a run along as a program without us | [export.md](export.md) |
 | use it from a notebook, a cron job or another app | [integration.md](integration.md): the HTTP API is there, too |
 | find out why a run went wrong | [troubleshooting.md](troubleshooting.md): what is recognised, and what is proposed |
