@@ -17,7 +17,6 @@ from typing import Any
 import psutil
 
 from engine import keys
-from engine.errors import StudioError
 from engine.runs import standby
 from engine.runs.channel import Channel
 from engine.runs.directory import RunDirectory, write_json
@@ -66,7 +65,7 @@ def start_worker(run: RunDirectory) -> int:
     run.stop_file.unlink(missing_ok=True)
     run.pid_file.unlink(missing_ok=True)
     run.update_status(launched=time.time(), started=None, ended=None)
-    args, secrets = {"run": str(run.path)}, _secrets(run)
+    args, secrets = {"run": str(run.path)}, keys.ALL
     warm = standby.ask("train", args, log=run.log_file, env=_settings(secrets))
     if warm is not None:
         pid, channel = warm
@@ -76,16 +75,6 @@ def start_worker(run: RunDirectory) -> int:
             pid = _cold("train", args, secrets, output=log).pid
     write_json(run.pid_file, pid)
     return pid
-
-
-def _secrets(run: RunDirectory) -> tuple[str, ...]:
-    """The secrets that the run's process needs; none where its settings cannot be read, which it will say itself."""
-    from engine.registry import parse
-
-    try:
-        return keys.needed(parse(run.params()))
-    except (StudioError, OSError, ValueError):
-        return ()
 
 
 def open_worker(job: str, args: dict[str, Any], *, hub: bool = False) -> Channel:
