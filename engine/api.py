@@ -5,7 +5,7 @@ Everything here takes and returns plain values and frozen dataclasses; every fai
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from engine import hosting, people, retention, rewards
 from engine.command import command
@@ -13,6 +13,8 @@ from engine.config_file import read_settings, to_yaml
 from engine.data.parts import without_part
 from engine.diagnosis.remedy import remedied, told_findings
 from engine.errors import DataError
+from engine.hub import door as hub
+from engine.hub.door import push
 from engine.lifetime import close_app, open_app
 from engine.params import LLMTrainingParams, flag, form_of
 from engine.pipelines import door as pipelines
@@ -30,7 +32,7 @@ from engine.sweeps import door as sweeps
 from engine.uploads import own_name, store_upload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from engine.advice import Advice, Question
     from engine.advisor import Recommendation
@@ -51,7 +53,6 @@ __all__ = [
     "LLMTrainingParams",
     "Sample",
     "TrainerSpec",
-    "begin_upload",
     "chat",
     "close_app",
     "command",
@@ -63,7 +64,7 @@ __all__ = [
     "flag",
     "form_of",
     "hosting",
-    "hub_search",
+    "hub",
     "inspect_data",
     "leaves",
     "live",
@@ -87,7 +88,6 @@ __all__ = [
     "resume",
     "retention",
     "rewards",
-    "room_for_downloads",
     "row_forms",
     "run_events",
     "run_params",
@@ -209,26 +209,6 @@ def model_facts(reference: str) -> ModelFacts:
     return facts(reference)
 
 
-def hub_search(kind: Literal["models", "datasets"], text: str, *, own: bool = True) -> list[dict[str, Any]]:
-    """Models that can be trained, or data sets, of the Hugging Face Hub with `text` in their id; see engine/hub/search.py.
-
-    `own`: as the account that is logged in.
-
-    Raises:
-        ModelOffline: the Hub gives no answer.
-    """
-    from engine.hub.search import search
-
-    return search(kind, text, own=own)
-
-
-def room_for_downloads() -> int:
-    """Bytes that are free where what comes from the Hugging Face Hub is kept."""
-    from engine.hub.fetch import room
-
-    return room()
-
-
 def device(wish: str = "auto") -> Device:
     """What this machine trains on; with `cpu` its processor, whatever else is there."""
     from engine.device import device as probe
@@ -327,32 +307,6 @@ def export_run(name: str, *, beside: bool = True) -> Export:
     from engine.export.bundle import export
 
     return export(RunDirectory.open(name), beside=beside)
-
-
-def push(
-    name: str,
-    model_id: str | None = None,
-    *,
-    private: bool | None = None,
-    adapter: bool = False,
-    tell: Callable[[int, int, str], None] = lambda done, total, file: None,
-) -> str:
-    """Upload a run's finished model to the Hugging Face Hub; what is not given is as the run's settings say.
-
-    `adapter` sends the adapter alone. `tell` is called with the bytes sent, the bytes in all, and the file that is next.
-    """
-    from engine.hub_upload import upload
-
-    run, params = RunDirectory.open(name), run_params(name)
-    private = params.hub_private if private is None else private
-    return upload(run, model_id or params.hub_model_id, private=private, adapter=adapter, tell=tell)
-
-
-def begin_upload(name: str, model_id: str | None = None, *, private: bool = True, adapter: bool = False) -> None:
-    """The same as `push` in a process of its own, without waiting; `live` says how far it is."""
-    from engine.hub.sending import begin
-
-    begin(RunDirectory.open(name), model_id or run_params(name).hub_model_id, private=private, adapter=adapter)
 
 
 def rename_run(name: str, new: str, *, created: float | None = None) -> None:

@@ -33,6 +33,6 @@ def _found(request: Request, kind: Literal["models", "datasets"]) -> Response:
 
     def work() -> dict[str, Any]:
         # a page that is served to others shows nobody what only its owner's account may see
-        return {"q": text, "found": api.hub_search(kind, text, own=only_local())}
+        return {"q": text, "found": api.hub.search(kind, text, own=only_local())}
 
     return answered(work)

@@ -27,7 +27,7 @@ def _download_html(facts: Any) -> str:
     """Whether the model is yet to be fetched, and whether there is room for it."""
     if not facts.to_fetch:
         return '<p class="st-soft">It has been downloaded already.</p>'
-    free = api.room_for_downloads()
+    free = api.hub.room()
     if facts.to_fetch > free:
         return (
             '<div class="st-note error" role="alert"><strong>There is not the room to download it.</strong> It takes '

@@ -229,7 +229,7 @@ def _upload(name: str, body: dict[str, Any]) -> None:
     """Begin to send the run's model to the Hub."""
     refuse_foreign({"push_to_hub": True})
     to, private, adapter = str(body.get("to") or "").strip(), body.get("private") is not False, body.get("adapter") is True
-    api.begin_upload(name, to or None, private=private, adapter=adapter)
+    api.hub.begin_upload(name, to or None, private=private, adapter=adapter)
 
 
 def _offset(request: Request, name: str) -> int:

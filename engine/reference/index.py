@@ -21,6 +21,7 @@ _OPENING = """# Documentation
 | try several values and see which is best | [sweeps.md](sweeps.md) |
 | type commands | [cli.md](cli.md): every command and flag |
 | program in Python | [api.md](api.md): every public name |
+| find models and data on the Hugging Face Hub, get at gated ones, upload yours | [hub.md](hub.md) |
 | take a run along as a program without us | [export.md](export.md) |
 | use it from a notebook, a cron job or another app | [integration.md](integration.md): the HTTP API is there, too |
 | run it on a Space, in Docker or on a rented GPU | [deploy.md](deploy.md) |

@@ -17,7 +17,6 @@ from typing import Any
 import psutil
 
 from engine import keys
-from engine.errors import StudioError
 from engine.people import environment
 from engine.runs import process, standby
 from engine.runs.channel import Channel
@@ -73,7 +72,7 @@ def start_worker(run: RunDirectory, environment: dict[str, str] | None = None) -
     run.pid_file.unlink(missing_ok=True)
     launched = time.time()
     run.update_status(launched=launched, started=None, ended=None)
-    args, secrets = {"run": str(run.path), "launched": launched, "environment": environment or {}}, _secrets(run)
+    args, secrets = {"run": str(run.path), "launched": launched, "environment": environment or {}}, keys.ALL
     warm = standby.ask("train", args, log=run.log_file, env=_settings(secrets))
     if warm is not None:
         pid, channel = warm
@@ -86,16 +85,6 @@ def start_worker(run: RunDirectory, environment: dict[str, str] | None = None) -
     except psutil.NoSuchProcess:
         run.pid_file.write_text(str(pid), encoding="ascii")  # it has ended already
     return pid
-
-
-def _secrets(run: RunDirectory) -> tuple[str, ...]:
-    """The secrets that the run's process needs; none where its settings cannot be read, which it will say itself."""
-    from engine.registry import parse
-
-    try:
-        return keys.needed(parse(run.params()))
-    except (StudioError, OSError, ValueError):
-        return ()
 
 
 def open_worker(job: str, args: dict[str, Any], *, hub: bool = False) -> Channel:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import transformers
 
+from engine import keys
 from engine.data import prepare
 from engine.device import Device, device
 from engine.errors import DataError, DeviceError, StudioError, TrainingError
@@ -67,6 +68,7 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
     transformers.logging.set_verbosity_warning()
     transformers.logging.disable_progress_bar()  # bars are for terminals; this output is a file
     faulthandler.enable(2)  # a crash inside a library leaves its place in the log, wherever Python's own stderr goes
+    held = {name: os.environ[name] for name in keys.ALL if name in os.environ}
     reporter = Reporter(run)
     last_words = LastWords(run.path)
     try:
@@ -92,6 +94,7 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
             sys.stdout.flush()
         last_words.end()
         lock.release()
+    os.environ.update(held)  # the next run in the queue may need what this one had no use for
     if not run.shut_down and not line.attended(run.path.parent):  # an open app starts the next one faster
         queue.dispatch(run.path.parent)
     return code

@@ -80,7 +80,7 @@ class Onlooker:
     @contextmanager
     def watching(self) -> Iterator[None]:
         def watch() -> None:
-            while not self.over.wait(0.1):
+            while not self.over.wait(0.25):
                 self.look()
 
         thread = threading.Thread(target=watch)
@@ -109,9 +109,8 @@ def test_a_leak_would_be_found(tmp_path: Path) -> None:
         packed.writestr("train.py", f"token = {TOKEN!r}")
     assert leaks_in(tmp_path) == ["export.zip"]
     asking = subprocess.Popen([sys.executable, "-c", "input()", f"--token={TOKEN}"], stdin=subprocess.PIPE)
-    worker = subprocess.Popen(
-        [sys.executable, "-c", "input()", "engine.worker", "chat"], stdin=subprocess.PIPE, env=environment
-    )
+    argv = [sys.executable, "-c", "input()", "engine.worker", "chat"]
+    worker = subprocess.Popen(argv, stdin=subprocess.PIPE, env=environment)
     looker = Onlooker()
     deadline = time.monotonic() + 20
     while not (looker.arguments and looker.given) and time.monotonic() < deadline:
@@ -198,7 +197,8 @@ def test_no_secret_is_written_answered_or_shown(
             server.stop()
         for words in (["push", "one", "--hub-model-id", "again"], ["runs", "--json"], ["export", "one", "--yaml"]):
             said.append(_command(words, {**os.environ, "HF_TOKEN": ""}))
-        said.append(_command(["llm", "--dry-run", "--model", "club/tiny", "--data-path", "sample:neighbours"], with_keys))
+        plan = ["llm", "--dry-run", "--trainer", "sft", "--model", "club/tiny", "--data-path", "sample:neighbours"]
+        said.append(_command(plan, with_keys))
     assert on_hub.tokens == {TOKEN, LOGIN} and teacher[1] == {KEY}, "all of them were used"
     assert "me/one" in on_hub.models and "me/again" in on_hub.models
     sent = [name for kind in on_hub.models.values() for name, data in kind.items() if holds(data)]

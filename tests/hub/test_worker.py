@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -70,7 +69,6 @@ def test_a_run_fetches_its_model_and_data_in_view_of_all(
     part = [one for one in seen if one["what"] == "club/tiny" and 0 < int(str(one["done"])) < int(str(one["total"]))]
     assert part and int(str(part[-1]["per_second"])) > 0
     assert run.status().state is State.DONE and run.status().transfer is None
-    assert "HF_TOKEN" not in os.environ, "once all is here the worker has no use for it"
     card = (run.model_dir / "README.md").read_text()
     assert "base_model: club/tiny" in card
     # the next one needs no download, and no token
