@@ -230,6 +230,8 @@ def _known(member: Member) -> Member:
             raise DataError(f"{member.name} is {what}, not a data set.", hint=f"Expected {EXPECTED}.")
     encoding, note = _encoding(start, member.name)
     text = start.decode(encoding, "replace").lstrip("\ufeff")
+    if not text.strip():  # of more than bytes know as white space
+        raise DataError(f"{member.name} is empty.", hint=f"Expected {EXPECTED}.")
     return replace(member, encoding=encoding, note=note, format=_format(member.name, text))
 
 

@@ -54,6 +54,7 @@ def _flip(content: bytes, place: int) -> bytes:
 REFUSED: dict[str, tuple[str, bytes, str]] = {
     "empty": ("a.csv", b"", "empty"),
     "only white space": ("a.jsonl", b" \n\n\t\n", "empty"),
+    "only control characters": ("a.json", b"\x1c\x1f", "empty"),
     "a gzip of nothing": ("a.jsonl.gz", gzip.compress(b""), "empty"),
     "only a header": ("a.csv", b"question,answer\n", "no row"),
     "an empty array": ("a.json", b"[]", "no row"),
