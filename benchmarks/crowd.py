@@ -125,9 +125,7 @@ def main() -> None:
     spread = (max(rates[False]) - min(rates[False])) / alone
     print(f"alone                {alone:6.2f} steps/s (windows differ by {spread:.0%})  server {cores[False]:.2f} cores")
     print(f"with {VIEWERS} viewers      {watched:6.2f} steps/s  ratio {watched / alone:.3f}  server {cores[True]:.2f} cores")
-    print(
-        f"{sum(viewer.answers for viewer in viewers):,} answers, the most in one window {max(c for *_, c in marks):.2f} cores"
-    )
+    print(f"{told:,} answers, the most in one window {max(c for *_, c in marks):.2f} cores")
 
 
 if __name__ == "__main__":
