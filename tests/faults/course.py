@@ -138,7 +138,7 @@ class Course:
         if self.random.random() < self.how.from_the_terminal:
             words = [sys.executable, "-m", "engine.cli", "resume", self.folder.name, "--no-follow"]
             env = {**psutil.Process().environ(), "AITRAINING_HOME": str(self.studio.root), "HF_HUB_OFFLINE": "1"}
-            ended = subprocess.run(words, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=120)
+            ended = subprocess.run(words, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=600)
             refused = ended.stderr if ended.returncode else ""
         else:
             code, answer = self.ask(lambda: self.studio.ask("POST", f"/studio/api/runs/{self.folder.name}/resume", {}))
