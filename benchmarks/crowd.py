@@ -53,6 +53,8 @@ class Viewer(threading.Thread):
                     self._get("/findings")
             except urllib.error.HTTPError:
                 raise
+            except TimeoutError:
+                continue  # on a machine that is too busy to measure
             except OSError:
                 return  # the server has ended, and with it the measurement
             events, log = news["events"], news["log"]
@@ -88,7 +90,10 @@ def by_turns(address: str, server: psutil.Process, windows: int) -> tuple[list[t
         time.sleep(WINDOW_S)
         ended = time.time()
         marks.append((watched, began, ended, (sum(server.cpu_times()[:2]) - used) / (ended - began)))
-    return marks, sum(viewer.answers for viewer in viewers)
+    told = sum(viewer.answers for viewer in viewers)
+    if not told:
+        raise SystemExit("Nobody was answered: the machine is too busy to measure this.")
+    return marks, told
 
 
 def read_all(file: Path) -> list[dict]:
