@@ -103,7 +103,7 @@
               points: { show: key.startsWith("eval_"), size: 5 },
             })),
           ],
-          hooks: { setCursor: [() => this.say()], draw: [(u) => this.best(u)] },
+          hooks: { setCursor: [() => this.say()], draw: [(u) => this.marks(u), (u) => this.best(u)] },
         },
         [[], ...this.about.series.map(() => [])],
         this.plot,
@@ -156,6 +156,23 @@
       });
       if (at != null) parts.push(el("span", {}, "step ", el("b", {}, String(data[0][at]))));
       this.legend.replaceChildren(...parts);
+    }
+    /** Where the run went on from a checkpoint. */
+    marks(u) {
+      const { ctx, bbox } = u;
+      ctx.save();
+      ctx.strokeStyle = colour("--st-soft", "#777");
+      ctx.lineWidth = devicePixelRatio;
+      ctx.setLineDash([2 * devicePixelRatio, 4 * devicePixelRatio]);
+      for (const step of this.board.resumed) {
+        const x = u.valToPos(step, "x", true);
+        if (x < bbox.left || x > bbox.left + bbox.width) continue;
+        ctx.beginPath();
+        ctx.moveTo(x, bbox.top);
+        ctx.lineTo(x, bbox.top + bbox.height);
+        ctx.stroke();
+      }
+      ctx.restore();
     }
     best(u) {
       const { step, value } = this.board.best ?? {};
@@ -212,6 +229,7 @@
       this.share = 0;
       this.log = false;
       this.best = null;
+      this.resumed = [];
       this.judgedBy = "eval_loss";
     }
     about(charts) {

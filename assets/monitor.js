@@ -62,6 +62,7 @@
           "aria-valuemax": "100",
         }),
         kpis: el("dl", { class: "kpis" }),
+        resumed: el("p", { class: "st-soft run-resumed", hidden: true }),
         charts: el("div", { class: "charts" }),
         machine: el("div", { class: "charts" }),
         asked: el("h2", {}, "The same questions, answered as it learns"),
@@ -107,6 +108,7 @@
           el("button", { type: "button", class: "st-button small", onclick: () => this.board.unzoom() }, "Whole run"),
           el("span", { class: "st-soft" }, "Drag across a chart to zoom in."),
         ),
+        p.resumed,
         p.charts,
         el("section", { class: "answers-box", hidden: true }, p.asked, p.samples),
         el("details", { class: "log-box machine", hidden: true }, el("summary", {}, "Step size, speed and memory"), p.machine),
@@ -166,7 +168,9 @@
         this.parts.warnings.replaceChildren();
         this.pace = {};
         this.board.best = null;
+        this.board.resumed = [];
       }
+      if (news.resumed.length) this.resumed(news.resumed);
       this.pace.first ??= news.first;
       this.pace.last = news.last ?? this.pace.last;
       this.board.best = news.best.at(-1) ?? this.board.best;
@@ -181,6 +185,14 @@
       if (news.reset) this.parts.log.textContent = "";
       if (news.text) this.write(news.text);
       this.status(news.status);
+    }
+    /** The run went on from these steps: one curve, with a mark where each part begins. */
+    resumed(steps) {
+      this.board.resumed.push(...steps.filter((step) => step && !this.board.resumed.includes(step)));
+      const marks = this.board.resumed;
+      this.parts.resumed.hidden = !marks.length;
+      this.parts.resumed.textContent = `Resumed at step ${marks.map((step) => step.toLocaleString("en")).join(", ")}: the dotted line.`;
+      this.board.repaint();
     }
     write(text) {
       const box = this.parts.log,

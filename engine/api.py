@@ -68,7 +68,6 @@ __all__ = [
     "inspect_data",
     "leaves",
     "live",
-    "look_at_runs",
     "model_choices",
     "model_facts",
     "model_file",
@@ -273,13 +272,6 @@ def resume(name: str, *, created: float | None = None) -> None:
     run = RunDirectory.open(name, created=created)
     go_on(run)
     dispatch(run.path.parent)
-
-
-def look_at_runs() -> str:
-    """What keeps the folder of the runs from being used in full, in words; RunError where it cannot be used at all."""
-    from engine.runs.place import look_at
-
-    return look_at(runs_root())
 
 
 def runs() -> list[RunSummary]:

@@ -184,7 +184,7 @@ def _push(args: argparse.Namespace) -> int:
     def tell(done: int, total: int, file: str) -> None:
         print(f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB sent. {file}".rstrip(), file=sys.stderr, flush=True)
 
-    address = api.push(args.name, args.hub_model_id, private=args.hub_private, adapter=args.adapter, tell=tell)
+    address = api.hub.push(args.name, args.hub_model_id, private=args.hub_private, adapter=args.adapter, tell=tell)
     print(json.dumps({"name": args.name, "address": address}) if args.json else f"The model is at {address}")
     return 0
 

@@ -107,7 +107,7 @@ class Run:
         """
         from engine import api
 
-        return api.push(self.name, hub_model_id, private=private)
+        return api.hub.push(self.name, hub_model_id, private=private)
 
     def remove_checkpoints(self) -> int:
         """Delete what it only needs to go on and return the bytes freed; the model, curves and log stay.

@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import RunActive, RunError
+from engine.people import machine_root
 from engine.pipelines.course import progress_of_all
 from engine.runs import listing, place, retention
 from engine.runs.directory import RunDirectory, runs_root
 from engine.runs.retention import Held, Pruned
 from engine.runs.usage import free_bytes
+
+
+def look_at() -> str:
+    """What keeps the folder of everybody's runs from being used in full, in words; RunError where it cannot be used at all."""
+    return place.look_at(machine_root())
 
 
 def space() -> dict[str, Any]:

@@ -29,6 +29,7 @@ from ui import (
     home,
     hosted,
     http_api,
+    http_queue,
     hub_routes,
     new_pipeline,
     new_run,
@@ -98,7 +99,7 @@ def build(way_in: WayIn | None = None) -> tuple[gr.Blocks, dict[str, Any]]:
         "app_kwargs": {
             "routes": [
                 *(way_in.routes() if way_in else []),
-                *(*hub_routes.routes(), *routes.routes(), *http_api.routes(), *pipeline_routes.routes()),
+                *(*hub_routes.routes(), *routes.routes(), *http_api.routes(), *http_queue.routes(), *pipeline_routes.routes()),
                 *(*sweep_routes.routes(), *space_routes.routes(), *playground_page.routes()),
             ],
             "middleware": [
@@ -178,7 +179,7 @@ _SIGN_OUT = (
 def serve() -> int:
     """Serve until Ctrl-C or SIGTERM; runs go on without us. Returns the exit code."""
     try:
-        limited = api.look_at_runs()
+        limited = api.retention.look_at()
     except StudioError as error:
         print(f"{error.message} {error.hint}", file=sys.stderr)
         return 1

@@ -6,11 +6,15 @@ Nothing is unpacked to disk and nothing is read whole; archives have limits on w
 from __future__ import annotations
 
 import codecs
+import errno
 import gzip
 import io
+import lzma
+import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, BinaryIO, cast
@@ -137,11 +141,8 @@ def _unpacked(path: Path) -> list[Member]:
 
 
 def _zipped(path: Path) -> list[Member]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = [i for i in archive.infolist() if not i.is_dir()]
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{path.name} is a damaged zip archive: {error}.", hint="Make it again.") from None
+    with _whole(path.name), zipfile.ZipFile(path) as archive:
+        infos = [i for i in archive.infolist() if not i.is_dir()]
     if any(i.filename.startswith(("word/", "xl/", "ppt/")) for i in infos):
         raise DataError(f"{path.name} is an Office document.", hint="Save it as CSV (Excel) or as plain text (Word).")
     usable = [i for i in infos if Path(i.filename).suffix.lower() in _SUFFIXES - {".zip", ".gz"}]
@@ -165,9 +166,31 @@ def _opener(path: Path, inside: str) -> Callable[[], BinaryIO]:
 
 def _bounded(opener: Callable[[], IO[bytes]], name: str) -> BinaryIO:
     try:
-        return io.BufferedReader(_Bounded(opener(), name))  # type: ignore[arg-type, return-value]
-    except (RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:  # a password, a rare way of packing
+        with _whole(name):
+            return io.BufferedReader(_Bounded(opener(), name))  # type: ignore[arg-type, return-value]
+    except (RuntimeError, NotImplementedError) as error:  # a password, a rare way of packing
         raise DataError(f"{name} cannot be unpacked: {error}.", hint="Unpack it yourself, and use what is inside.") from None
+
+
+@contextmanager
+def _whole(name: str) -> Iterator[None]:
+    """What unpackers say of a damaged file, in plain words.
+
+    Raises:
+        DataError: it is one.
+    """
+    try:
+        yield
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, struct.error, ValueError) as error:
+        raise _damaged(name, error) from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a place before the file's beginning; anything else is the disk's
+            raise
+        raise _damaged(name, "it points outside of itself") from None
+
+
+def _damaged(name: str, why: object) -> DataError:
+    return DataError(f"{name} is a packed file that ends too early or is damaged ({why}).", hint="Fetch or make it again.")
 
 
 class _Bounded(io.BufferedIOBase):
@@ -180,13 +203,8 @@ class _Bounded(io.BufferedIOBase):
         return True
 
     def read(self, size: int | None = -1, /) -> bytes:
-        try:
+        with _whole(self._name):
             data = self._stream.read(size if size is not None else -1)
-        except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
-            raise DataError(
-                f"{self._name} is a packed file that ends too early or is damaged ({error}).",
-                hint="Fetch or make it again.",
-            ) from None
         self._given += len(data)
         if self._given > _LARGEST_UNPACKED:
             raise DataError(f"{self._name} unpacks to more than {_LARGEST_UNPACKED >> 30} GB.", hint="Unpack it yourself.")
@@ -213,6 +231,8 @@ def _known(member: Member) -> Member:
             raise DataError(f"{member.name} is {what}, not a data set.", hint=f"Expected {EXPECTED}.")
     encoding, note = _encoding(start, member.name)
     text = start.decode(encoding, "replace").lstrip("\ufeff")
+    if not text.strip():  # of more than bytes know as white space
+        raise DataError(f"{member.name} is empty.", hint=f"Expected {EXPECTED}.")
     return replace(member, encoding=encoding, note=note, format=_format(member.name, text))
 
 

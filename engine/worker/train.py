@@ -80,14 +80,7 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
         reporter.set(state=state, reason=request.message, cause=request.cause, ended=time.time(), phase="", **told)
         code = 0
     except BaseException as error:  # the one broad catch: whatever ended the work must be told
-        told = explained(error, disk_full=last_words.no_room)
-        state = State.FAILED
-        if told.cause == "disk":
-            last_words.make_room()
-            state, told = out_of_room(run, reporter.status, told)
-        with contextlib.suppress(OSError):  # the log may lie on a full disk
-            traceback.print_exc()
-        reporter.set(state=state, reason=told.message, hint=told.hint, cause=told.cause, ended=time.time(), phase="")
+        _tell_failure(run, reporter, last_words, error)
         code = 1
     finally:
         with contextlib.suppress(OSError):
@@ -98,6 +91,17 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
     if not run.shut_down and not line.attended(run.path.parent):  # an open app starts the next one faster
         queue.dispatch(run.path.parent)
     return code
+
+
+def _tell_failure(run: RunDirectory, reporter: Reporter, last_words: LastWords, error: BaseException) -> None:
+    told = explained(error, disk_full=last_words.no_room)
+    state = State.FAILED
+    if told.cause == "disk":
+        last_words.make_room()
+        state, told = out_of_room(run, reporter.status, told)
+    with contextlib.suppress(OSError):  # the log may lie on a full disk
+        traceback.print_exception(error)
+    reporter.set(state=state, reason=told.message, hint=told.hint, cause=told.cause, ended=time.time(), phase="")
 
 
 def _taken(run: RunDirectory, launched: float | None) -> FileLock | None:

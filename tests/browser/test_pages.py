@@ -68,6 +68,32 @@ def test_runs_are_renamed_and_deleted_only_after_asking(page: Page, server: Serv
     assert not (server.home / "new-name").exists()
 
 
+def test_a_resumed_run_is_one_curve_with_a_mark(page: Page, server: Server) -> None:
+    """Killed, seen as interrupted with its last step, resumed: each step once, and where it went on is said and drawn."""
+    run = finished(server, "went-on", points=80)
+    run.update_status(state=State.TRAINING, step=80, total_steps=100, launched=1.0, ended=None, resumable=True)
+    page.goto(f"{server.url}/run?id=went-on")
+    expect(page.locator(".st-pill")).to_have_text("interrupted")
+    expect(page.locator(".run-say")).to_contain_text("at step 80 of 100")
+    expect(page.locator("#resume")).to_be_visible()
+    expect(page.locator(".run-resumed")).to_be_hidden()
+    run.log_event("resumed", step=60)
+    for step in range(61, 101):
+        run.log_event("metric", step=step, values={"loss": 5 / step})
+    run.update_status(state=State.DONE, step=100, ended=60.0)
+    page.reload()
+    expect(page.locator(".run-resumed")).to_have_text("Resumed at step 60: the dotted line.")
+    steps = page.evaluate("document.querySelector('.run-head').parentElement.monitor.board.curves.loss[0]")
+    assert steps == list(range(1, 101))
+    # the line is drawn: without it the plot is another picture
+    picture = "[...document.querySelectorAll('.chart canvas')][0].toDataURL()"
+    marked = page.evaluate(picture)
+    page.evaluate(
+        "(board => { board.resumed = []; board.repaint(); })(document.querySelector('.run-head').parentElement.monitor.board)"
+    )
+    page.wait_for_function(f"marked => {picture} !== marked", arg=marked)
+
+
 def test_a_run_can_be_taken_along(page: Page, server: Server) -> None:
     run = finished(server, "taken-along")
     (run.path / "data").mkdir()

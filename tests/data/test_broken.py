@@ -54,6 +54,7 @@ def _flip(content: bytes, place: int) -> bytes:
 REFUSED: dict[str, tuple[str, bytes, str]] = {
     "empty": ("a.csv", b"", "empty"),
     "only white space": ("a.jsonl", b" \n\n\t\n", "empty"),
+    "only control characters": ("a.json", b"\x1c\x1f", "empty"),
     "a gzip of nothing": ("a.jsonl.gz", gzip.compress(b""), "empty"),
     "only a header": ("a.csv", b"question,answer\n", "no row"),
     "an empty array": ("a.json", b"[]", "no row"),
@@ -78,7 +79,7 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "gzip cut off at its start": ("a.jsonl.gz", PACKED[:30], "ends too early|damaged"),
     "gzip cut off later": ("a.jsonl.gz", PACKED[: len(PACKED) // 2], "ends too early|damaged"),
     "gzip with a wrong byte": ("a.jsonl.gz", _flip(PACKED, len(PACKED) // 2), "ends too early|damaged"),
-    "a zip cut off": ("a.zip", b"PK\x03\x04" + b"\0" * 90, "damaged zip"),
+    "a zip cut off": ("a.zip", b"PK\x03\x04" + b"\0" * 90, "ends too early or is damaged"),
     "parquet cut off": ("a.parquet", b"PAR1" + b"x" * 50, "damaged Parquet"),
     "parquet with a wrong end": ("a.parquet", b"PAR1" + b"x" * 50 + b"\x20\0\0\0PAR1", "damaged Parquet"),
 }
@@ -111,9 +112,14 @@ def _locked(packed: bytes) -> bytes:
     return packed[:place] + b"\x01" + packed[place + 1 :]
 
 
-@pytest.mark.parametrize("change", [lambda packed: _flip(packed, 80), _locked])
+def _outside(packed: bytes) -> bytes:
+    """The list of files is where it says, and the file that it lists is before the beginning."""
+    return packed[:14] + packed[60:]
+
+
+@pytest.mark.parametrize("change", [lambda packed: _flip(packed, 80), _locked, _outside])
 def test_a_zip_that_cannot_be_unpacked(change: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    """A wrong byte inside (the list of files is whole), and a password."""
+    """A wrong byte inside (the list of files is whole), a password, and a piece that is missing."""
     path = _zip(tmp_path, gzip.decompress(PACKED), change)
     with pytest.raises(DataError, match=r"packed\.zip") as caught:
         _rows(path)

@@ -118,10 +118,10 @@ _loading = threading.Lock()
 
 def unloadable(folder: Path) -> str:
     """Why plain transformers cannot load a finished model; "" when it can."""
-    import transformers
-
     try:
         with _loading:
+            import transformers
+
             kind = getattr(transformers, json.loads((folder / "config.json").read_text())["architectures"][0])
             _, report = kind.from_pretrained(folder, output_loading_info=True)
     except Exception as error:

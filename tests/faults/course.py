@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -54,11 +55,22 @@ def settings(spec: TrainerSpec, *, peft: bool) -> dict[str, Any]:
     return {**data, **_SHORT, **own, **spec.example_settings, **sample.settings, "peft": peft}
 
 
+@dataclass(frozen=True)
+class How:
+    """How much is done to each run. Whatever dies is started again, and what is started cold costs seconds."""
+
+    longest_stop_s: float = 60.0
+    strikes: tuple[int, ...] = (1, 1, 1, 2, 2, 3)
+    targets: tuple[str, ...] = killer.TARGETS
+    in_the_request: float = 0.1  # share of the runs whose server dies while it is asked to start them
+    from_the_terminal: float = 0.05  # share of the resumes by `aitraining resume`
+
+
 class Course:
     """Takes one run from its start to `done`, with up to three strikes on the way."""
 
-    def __init__(self, studio: Studio, number: int, seed: str, tally: Tally, longest_stop_s: float) -> None:
-        self.studio, self.tally, self.number, self.longest_stop_s = studio, tally, number, longest_stop_s
+    def __init__(self, studio: Studio, number: int, seed: str, tally: Tally, how: How) -> None:
+        self.studio, self.tally, self.number, self.how = studio, tally, number, how
         self.random = Random(f"{seed} {number}")
         known = list(specs().values())
         self.spec, self.peft = known[number % len(known)], bool((number + number // len(known)) % 2)
@@ -74,7 +86,7 @@ class Course:
     def run(self) -> None:
         """All of it."""
         self.begin()
-        left = self.random.choice((1, 1, 1, 2, 2, 3))
+        left = self.random.choice(self.how.strikes)
         while True:
             state = self.state()
             if state == "done":
@@ -85,7 +97,7 @@ class Course:
                     break
             elif left:
                 left -= 1
-                self.strike(killer.draw(self.random, self.longest_stop_s))
+                self.strike(killer.draw(self.random, self.how.longest_stop_s, self.how.targets))
             elif not within(SLOW_S, lambda: self.state() in ENDED, 0.2):
                 self.tally.defect("slow", f"{self.told()} is {self.state()} for {SLOW_S:.0f} s and nobody disturbs it")
                 if not within(END_S, lambda: self.state() in ENDED, 0.2):
@@ -98,7 +110,7 @@ class Course:
     def begin(self) -> None:
         """Start the run; now and then the server dies while it is asked, and is asked once more."""
         body = settings(self.spec, peft=self.peft)
-        if self.random.random() < 0.1:
+        if self.random.random() < self.how.in_the_request:
             which = self.random.choice((signal.SIGKILL, signal.SIGTERM))
             asking = threading.Thread(target=self._ask_once, args=(body,))
             asking.start()
@@ -123,10 +135,10 @@ class Course:
     def resume(self) -> bool:
         """Put the run back in the queue, from the command line or through the API; whether that was possible."""
         self.remember()
-        if self.random.random() < 0.05:
+        if self.random.random() < self.how.from_the_terminal:
             words = [sys.executable, "-m", "engine.cli", "resume", self.folder.name, "--no-follow"]
             env = {**psutil.Process().environ(), "AITRAINING_HOME": str(self.studio.root), "HF_HUB_OFFLINE": "1"}
-            ended = subprocess.run(words, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=120)
+            ended = subprocess.run(words, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=600)
             refused = ended.stderr if ended.returncode else ""
         else:
             code, answer = self.ask(lambda: self.studio.ask("POST", f"/studio/api/runs/{self.folder.name}/resume", {}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -32,12 +33,12 @@ class Strike:
     stopped_s: float
 
 
-def draw(random: Random, longest_stop_s: float) -> Strike:
+def draw(random: Random, longest_stop_s: float, targets: Sequence[str] = TARGETS) -> Strike:
     """The next strike."""
     moment = random.choice(MOMENTS)
     after = random.uniform(0, 4.0) if moment == "any" else random.choice((0.0, random.uniform(0, 0.3)))
     stopped = min(longest_stop_s, random.expovariate(6 / longest_stop_s))
-    return Strike(moment, after, random.choice(TARGETS), random.choice(SIGNALS), stopped)
+    return Strike(moment, after, random.choice(targets), random.choice(SIGNALS), stopped)
 
 
 def phase_of(folder: Path) -> str:

@@ -115,7 +115,7 @@ class Studio:
         """Whether its standby takes orders."""
         return self.standby() is not None and any(self.temporary.glob("aitraining-*/standby"))
 
-    def end(self, which: signal.Signals, timeout_s: float = 30.0) -> int:
+    def end(self, which: signal.Signals, timeout_s: float = 180.0) -> int:
         """End the server and return its exit code.
 
         Raises:

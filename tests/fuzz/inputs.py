@@ -17,10 +17,62 @@ from engine.samples import samples
 
 ENDINGS = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".txt", ".md", ".jsonl.gz", ".csv.gz", ".zip", "")
 # Pieces that readers of files trip over.
-_PIECES = [b"\x00", b'"', b"\n", b"\r\n", b",", b"[", b"]", b"{", b"}", b"\\", b"\xff\xfe", b"\xef\xbb\xbf", b"null", b"NaN",
-           b"1e999", b"-0", b"\\ud800", b'"prompt"', b'"messages"', b"PAR1", b"PK\x03\x04", b"\x1f\x8b", b"\t", b";", b"\xe2\x80\xa8"]  # fmt: skip  # noqa: E501
-_ODD = st.sampled_from(["", " ", "0", "-1", "1e400", "nan", "null", "[]", "{}", "../..", "/etc/passwd", "sample:", "\ud83d\ude42",
-                        "a" * 5000, "\x00", "x\ny", "sample:neighbours", "starter", "auto", "true", "1,5", "٣", "=1+1"])  # fmt: skip  # noqa: E501
+_PIECES = [
+    b"\x00",
+    b'"',
+    b"\n",
+    b"\r\n",
+    b",",
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b"\\",
+    b"\xff\xfe",
+    b"\xef\xbb\xbf",
+    b"null",
+    b"NaN",
+    b"1e999",
+    b"-0",
+    b"\\ud800",
+    b'"prompt"',
+    b'"messages"',
+    b"PAR1",
+    b"PK\x03\x04",
+    b"\x1f\x8b",
+    b"\t",
+    b";",
+    b"\xe2\x80\xa8",
+]
+_ODD = st.sampled_from(
+    [
+        "",
+        " ",
+        "0",
+        "-1",
+        "1e400",
+        "nan",
+        "null",
+        "[]",
+        "{}",
+        "../..",
+        "/etc/passwd",
+        "sample:",
+        "\ud83d\ude42",
+        "a" * 5000,
+        "\x00",
+        "x\ny",
+        "sample:neighbours",
+        "starter",
+        "auto",
+        "true",
+        "1,5",
+        "٣",
+        "=1+1",
+    ]
+)
+# Marks that mean something to YAML.
+_MARKS = ["&a ", "*a", "!!python/object ", ": ", "- ", "\t", "|", "{", "]", "#", "<<", "%", "\x00", "'"]
 _VALUES: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | _ODD,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
@@ -134,7 +186,8 @@ def yaml_texts(draw: st.DrawFn) -> str:
         text = repr(value)
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.integers(0, len(text)))
-        text = text[:at] + draw(st.sampled_from(["&a ", "*a", "!!python/object ", ": ", "- ", "\t", "|", "{", "]", "#", "<<", "%", "\x00", "'"]) | st.text(max_size=3)) + text[at + draw(st.integers(0, 4)) :]  # fmt: skip  # noqa: E501
+        put = draw(st.sampled_from(_MARKS) | st.text(max_size=3))
+        text = text[:at] + put + text[at + draw(st.integers(0, 4)) :]
     return text
 
 

@@ -20,7 +20,6 @@ class NewRun:
         self._look = next(d for d in config["dependencies"] if d["id"] in mine and d["api_name"].startswith("look"))
         parts = {component["id"]: component["props"] for component in config["components"]}
         self._inputs = [parts[number] for number in self._look["inputs"]]
-        self._asked = 0
 
     def look(self, **chosen: Any) -> Any:
         """What the page shows of the data for these values of the form's fields.
@@ -28,8 +27,7 @@ class NewRun:
         Raises:
             AssertionError: an exception came through.
         """
-        self._asked += 1
-        session = f"fuzz{self._asked}"
+        session = "fuzz"  # one page that stays open: Gradio keeps something for each, until its connection ends
         fields = [str(props.get("elem_id")).removeprefix("field-") for props in self._inputs]
         data = [chosen.get(name, props.get("value")) for name, props in zip(fields, self._inputs, strict=True)]
         self._get("/gradio_api/queue/join", {"data": data, "fn_index": self._look["id"], "session_hash": session})

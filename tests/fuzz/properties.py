@@ -85,11 +85,11 @@ def words_are_obeyed(words: list[str]) -> None:
     from engine.cli import main
 
     said = io.StringIO()
-    with mock.patch.object(api, "start", side_effect=StudioError("Nothing is started here.")), soon():
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            try:
-                code = main(words)
-            except SystemExit as end:  # argparse's way to show help
-                code = end.code
+    nothing = mock.patch.object(api, "start", side_effect=StudioError("Nothing is started here."))
+    with nothing, soon(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            code = main(words)
+        except SystemExit as end:  # argparse's way to show help
+            code = end.code
     assert code in (0, 1, 2, 3), code
     assert "Traceback" not in said.getvalue()

@@ -1,0 +1,137 @@
+"""(c) What twenty viewers of a long run cost: the training's steps per second, and the server's processor time.
+
+    python benchmarks/crowd.py [windows]
+
+A real training whose history has 100,000 points; by turns nobody watches, and twenty pages that poll as assets/monitor.js
+does, the question what is wrong included, all opened at once. Reach: at most 3 % of the steps, at most half a core.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import psutil
+from measure import answers, environment, free_port, wait_for
+
+ROOT = Path(__file__).resolve().parent.parent
+WINDOW_S = 12.0
+SETTLE_S = 2.0
+VIEWERS = 20
+POINTS = 100_000
+FINDINGS_S = 10.0
+
+
+class Viewer(threading.Thread):
+    """A page that is opened when `watching` is set and closed when it is cleared."""
+
+    def __init__(self, address: str, watching: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self.address, self.watching = address, watching
+        self.answers = 0
+
+    def run(self) -> None:
+        events = log = 0
+        diagnosed = 0.0
+        while True:
+            if not self.watching.is_set():
+                events = log = 0  # who comes back has a new page
+                self.watching.wait()
+            try:
+                news = self._get(f"/live?events={events}&log={log}")
+                if time.monotonic() - diagnosed > FINDINGS_S:
+                    diagnosed = time.monotonic()
+                    self._get("/findings")
+            except urllib.error.HTTPError:
+                raise
+            except TimeoutError:
+                continue  # on a machine that is too busy to measure
+            except OSError:
+                return  # the server has ended, and with it the measurement
+            events, log = news["events"], news["log"]
+            self.answers += 1
+            time.sleep(0 if news["more"] else 1)
+
+    def _get(self, path: str):
+        with urllib.request.urlopen(self.address + path, timeout=60) as reply:
+            return json.load(reply)
+
+
+def lengthen(file: Path) -> None:
+    """Give a run at work the history of a long one; a whole line is one write, as the worker's are."""
+    values = {"learning_rate": 1e-5, "grad_norm": 1.0, "token_accuracy": 0.5, "tokens_per_second": 1e3, "memory_bytes": 1e9}
+    with file.open("ab", buffering=0) as events:
+        for step in range(POINTS):
+            line = {"t": time.time(), "type": "metric", "step": step, "values": {"loss": 5 / (1 + step), **values}}
+            events.write(json.dumps(line).encode() + b"\n")
+
+
+def by_turns(address: str, server: psutil.Process, windows: int) -> tuple[list[tuple[bool, float, float, float]], int]:
+    """(Watched, began, ended, cores that the server took) of each window, and how many answers the viewers got."""
+    watching = threading.Event()
+    viewers = [Viewer(address, watching) for _ in range(VIEWERS)]
+    for viewer in viewers:
+        viewer.start()
+    marks = []
+    for turn in range(windows * 2):
+        watched = turn % 2 == 1
+        watching.set() if watched else watching.clear()
+        time.sleep(0 if watched else SETTLE_S)  # that pages are opened belongs to watching
+        began, used = time.time(), sum(server.cpu_times()[:2])
+        time.sleep(WINDOW_S)
+        ended = time.time()
+        marks.append((watched, began, ended, (sum(server.cpu_times()[:2]) - used) / (ended - began)))
+    told = sum(viewer.answers for viewer in viewers)
+    if not told:
+        raise SystemExit("Nobody was answered: the machine is too busy to measure this.")
+    return marks, told
+
+
+def read_all(file: Path) -> list[dict]:
+    return [json.loads(line) for line in file.read_bytes().splitlines()]
+
+
+def main() -> None:
+    windows = int(sys.argv[1]) if len(sys.argv) > 1 else 6
+    port = free_port()
+    with tempfile.TemporaryDirectory() as home:
+        os.environ.update(environment(AITRAINING_HOME=home, PORT=str(port)))
+        from engine import LLMTrainingParams, api
+        from engine.runs import events
+
+        server = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, stdout=subprocess.DEVNULL)
+        try:
+            wait_for(lambda: answers(f"http://127.0.0.1:{port}/"), timeout_s=300)
+            settings = {"epochs": 1000, "batch_size": 8, "logging_steps": 1, "eval_steps": 10**6, "save_steps": 10**6}
+            name = api.start(LLMTrainingParams(trainer="sft", data_path="sample:neighbours", **settings))
+            file = api.runs_root() / name / "events.jsonl"
+            wait_for(lambda: sum(e["type"] == "metric" for e in events.read(file)[0]) > 20, timeout_s=300)
+            lengthen(file)
+            address = f"http://127.0.0.1:{port}/studio/runs/{name}"
+            marks, told = by_turns(address, psutil.Process(server.pid), windows)
+            api.stop(name)
+            wait_for(lambda: api.run_status(name).ended_state, timeout_s=300)
+            done = [e["t"] for e in read_all(file) if e["type"] == "metric" and "loss" in e["values"]]
+        finally:
+            server.terminate()
+            server.wait(60)
+    rates = {kind: [sum(a <= t < b for t in done) / (b - a) for w, a, b, _ in marks if w is kind] for kind in (False, True)}
+    alone, watched = statistics.median(rates[False]), statistics.median(rates[True])
+    cores = {kind: statistics.median(c for w, _, _, c in marks if w is kind) for kind in (False, True)}
+    spread = (max(rates[False]) - min(rates[False])) / alone
+    print(f"alone                {alone:6.2f} steps/s (windows differ by {spread:.0%})  server {cores[False]:.2f} cores")
+    print(f"with {VIEWERS} viewers      {watched:6.2f} steps/s  ratio {watched / alone:.3f}  server {cores[True]:.2f} cores")
+    print(f"{told:,} answers, the most in one window {max(c for *_, c in marks):.2f} cores")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""How requests of other programs are answered: JSON, errors in words with the status that fits, no foreign web page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from engine import api
+from engine.errors import DataError, ModelError, ParamError, RunError, RunNotFound, StudioError
+from ui.reach import refuse_foreign
+
+# Far above any real settings; keeps a request from filling the memory. Data is streamed and may be as large as the disk.
+_LARGEST = 1_000_000
+_STATUS: tuple[tuple[type[StudioError], int], ...] = (
+    (RunNotFound, 404),
+    (RunError, 409),
+    (ParamError, 422),
+    (DataError, 422),
+    (ModelError, 422),
+)
+
+
+class Refused(Exception):
+    """A request that is not answered, with its status and a sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+def name_in(request: Request) -> str:
+    return request.path_params["name"]
+
+
+def created_in(request: Request) -> float | None:
+    text = request.query_params.get("created")
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        raise Refused(400, "`created` is a number: the one that the run's own answer has.") from None
+
+
+async def answered_body(request: Request, work: Callable[[dict[str, Any]], Any], status: int = 200) -> Response:
+    """What `work` makes of the JSON object in the request's body."""
+    try:
+        values = await object_of(request)
+    except Refused as refused:
+        return said(refused.status, str(refused))
+    return await answered(request, lambda: work(values), status)
+
+
+async def answered(request: Request, work: Callable[[], Any], status: int = 200) -> Response:
+    """What `work` returns, as JSON; an error in its own words, with the status that fits."""
+    try:
+        refuse_foreign_page(request)
+        made = await run_in_threadpool(work)
+    except Refused as refused:
+        return said(refused.status, str(refused))
+    except StudioError as error:
+        wrong = {problem.field: problem.message for problem in error.problems} if isinstance(error, ParamError) else {}
+        code = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
+        return said(code, error.message, hint=error.hint, settings=wrong)
+    except OSError as error:
+        away = api.retention.unusable(error)
+        return said(409, away.message, hint=away.hint)
+    if isinstance(made, Response):
+        return made
+    return JSONResponse(made, status_code=status, headers={"Cache-Control": "no-store"})
+
+
+def said(status: int, error: str, hint: str = "", settings: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"error": error, "hint": hint, "settings": settings or {}}, status_code=status)
+
+
+def refuse_foreign_page(request: Request) -> None:
+    """No web page but our own may ask, whatever other defences let through."""
+    origin = request.headers.get("origin")
+    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    if foreign or request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        raise Refused(403, "This is not for the pages of other sites.")
+
+
+async def object_of(request: Request) -> dict[str, Any]:
+    if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
+        raise Refused(415, "Send JSON, with the header Content-Type: application/json.")
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > _LARGEST:
+            raise Refused(413, f"This is longer than {_LARGEST:,} bytes; settings are a few lines. Upload data as a file.")
+    try:
+        values = json.loads(body)
+        json.dumps(values, ensure_ascii=False).encode()  # half a character cannot be written down
+    except (ValueError, RecursionError):
+        raise Refused(400, "The body is not JSON of whole characters.") from None
+    if not isinstance(values, dict):
+        raise Refused(400, 'The body must be a JSON object, such as {"trainer": "…", "data_path": "…"}.')
+    return values
+
+
+def refuse_places(values: dict[str, Any]) -> None:
+    """What may not be named is not even looked for, so it is refused before the settings are read."""
+    refuse_foreign({name: value for name, value in values.items() if isinstance(value, str) and name != "rl_rewards"})
