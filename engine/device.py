@@ -30,6 +30,7 @@ class Device:
     bf16: bool
     flash_attention: bool = False
     quantization: bool = False
+    count: int = 1  # of its kind in this machine; memory is that of one
 
 
 def device(wish: str = "auto") -> Device:
@@ -48,7 +49,7 @@ def _nvidia() -> Device | None:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if (visible is not None and visible.strip() in ("", "-1")) or not shutil.which("nvidia-smi") or not _torch_knows_cuda():
         return None
-    chosen = ["-i", visible.split(",")[0].strip()] if visible else []
+    chosen = ["-i", ",".join(one.strip() for one in visible.split(","))] if visible else []
     asked = "name,memory.total,memory.free,compute_cap"
     try:
         done = subprocess.run(
@@ -74,6 +75,7 @@ def _nvidia() -> Device | None:
         bf16=new,
         flash_attention=new and _installed("flash_attn"),
         quantization=_installed("bitsandbytes"),
+        count=len(done.stdout.strip().splitlines()),
     )
 
 

@@ -170,6 +170,9 @@ class LLMTrainingParams(BaseModel):
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Form("Hardware", advanced=True)] = Field(
         "auto", description="Where to train. `auto` takes the GPU when there is one."
     )
+    processes: Annotated[int, Form("Hardware", label="Processes that train together", advanced=True)] = Field(
+        1, ge=1, le=64, description="One for each GPU; each takes its own rows of every step. On a CPU they share its cores."
+    )
     precision: Annotated[Literal["fp32", "bf16", "fp16"] | None, Form("Hardware", auto=True, advanced=True)] = Field(
         None, description="Number format of the arithmetic. Full training keeps its weights in fp32."
     )

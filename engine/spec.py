@@ -175,6 +175,8 @@ class TrainerSpec:
     pipelines: tuple[str, ...] = ()
     # Whether a step's rows lie end to end; a trainer that pads them needs an attention that knows padding.
     end_to_end: bool = True
+    # Whether several processes can share each step and end with the weights that one would have (engine/worker/ranks.py).
+    in_parallel: bool = False
     # Settings without which this trainer has nothing to do; for its example rows, and where nobody has chosen any yet.
     example_settings: Mapping[str, Any] = field(default_factory=dict)
 

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 import traceback
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,12 @@ from engine.samples import data_file
 from engine.worker.best import BestWeights, fingerprint
 from engine.worker.callbacks import RunCallback
 from engine.worker.card import model_card
+from engine.worker.crew import Crew
 from engine.worker.failures import LastWords, explained
 from engine.worker.kit import Kit
 from engine.worker.models import download, load_tokenizer
-from engine.worker.reporter import Reporter, StopRequested
+from engine.worker.ranks import ALONE, Ranks
+from engine.worker.reporter import Onlooker, Reporter, StopRequested
 from engine.worker.rows import parts_of, read_rows
 from engine.worker.sample_prompts import sample_answers
 from engine.worker.saving import Cards, save_model
@@ -50,26 +53,31 @@ _COUNTED = 2000
 
 def main(args: dict[str, Any], channel: Channel | None) -> int:
     """Train the run in `args["run"]`; 0 when it is done or was stopped on request, 1 when it failed."""
-    run = RunDirectory(Path(args["run"]))
+    run, place = RunDirectory(Path(args["run"])), Ranks.of_torchrun()
+    if place and not place.first:
+        help_out(run, place)
+        return 0
     lock = run.lock()
     if not lock.acquire(timeout_s=10):
         print(f"Another process works on {run.name} already.", file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, lambda *_: run.request_stop())
-    transformers.logging.set_verbosity_warning()
-    transformers.logging.disable_progress_bar()  # bars are for terminals; this output is a file
-    faulthandler.enable(2)  # a crash inside a library leaves its place in the log, wherever Python's own stderr goes
-    reporter = Reporter(run)
+    _speak_to_a_file()
+    reporter = Reporter(run, place or ALONE)
     last_words = LastWords(run.path)
+    crew: Crew | None = None
     try:
         last_words.keep_room()
-        _Work(run, reporter).do()
+        work = _Work(run, reporter)
+        if work.params.processes > 1 and work.spec.in_parallel and not place:
+            crew = Crew(work.params.processes, reporter, lock, help_out)
+        work.do()
         code = 0
     except StopRequested as request:
         reporter.set(state=State.STOPPED, reason=request.message, cause=request.cause, ended=time.time(), phase="")
         code = 0
     except BaseException as error:  # the one broad catch: whatever ended the work must be told
-        told = explained(error, disk_full=last_words.no_room)
+        told = explained(crew.blamed(error) if crew else error, disk_full=last_words.no_room)
         if told.cause == "disk":
             last_words.make_room()
         with contextlib.suppress(OSError):  # the log may lie on a full disk
@@ -80,9 +88,23 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
         with contextlib.suppress(OSError):
             sys.stdout.flush()
         last_words.end()
+        if crew:
+            crew.end()
         lock.release()
     queue.dispatch(run.path.parent)
     return code
+
+
+def _speak_to_a_file() -> None:
+    transformers.logging.set_verbosity_warning()
+    transformers.logging.disable_progress_bar()  # bars are for terminals
+    faulthandler.enable(2)  # a crash inside a library leaves its place in the log, wherever Python's own stderr goes
+
+
+def help_out(run: RunDirectory, place: Ranks) -> None:
+    """Train along as one of the further processes of a run, which write nothing."""
+    seen = Onlooker(run.path)
+    _Work(seen, Reporter(seen, place)).help()
 
 
 class _Work:
@@ -92,10 +114,23 @@ class _Work:
         self.run, self.reporter = run, reporter
         self.params = parse(run.params())
         self.spec = spec_for(self.params.trainer)
+        if reporter.ranks.size > 1:  # torchrun, or whoever started us, says how many
+            self.params = self.params.model_copy(update={"processes": reporter.ranks.size})
+
+    def help(self) -> None:
+        """Train along with the first process, which has prepared everything."""
+        ranks = self.reporter.ranks
+        ranks.join(device(self.params.device).kind)
+        chosen: Plan = ranks.handed_on(None)
+        tokenizer = load_tokenizer(resolve(self.params.model))
+        if self.spec.rows != "text":
+            choose_template(tokenizer, self.params.chat_template)
+        torch.manual_seed(chosen.params.seed)
+        self._train(chosen, tokenizer, facts(self.params.model))
 
     def do(self) -> None:
         """Prepare, train, save, and judge whether that may be called done."""
-        found = device(self.params.device)
+        found, ranks = device(self.params.device), self.reporter.ranks
         pid = os.getpid()
         self.reporter.set(
             started=time.time(),
@@ -121,11 +156,15 @@ class _Work:
         known = facts(self.params.model)
         # said by name: what PyTorch would take by itself need not be what was looked at and planned for
         params = self.params.model_copy(update={"device": found.kind})
-        chosen = plan(params, self._count(tokenizer), known, found)
+        # torchrun may have started us on several machines
+        here = replace(found, count=ranks.size) if ranks.size > 1 and ranks.meeting is None else found
+        chosen = plan(params, self._count(tokenizer), known, here)
         of_model = {"model_parameters": known.parameters, "model_context": known.context}
         write_json(self.run.plan_file, {**chosen.to_dict(), **of_model})
         if why := chosen.reasons.get("merge_adapter"):
             self.reporter.warn(why)
+        ranks.join(found.kind)
+        ranks.handed_on(chosen)
         torch.manual_seed(chosen.params.seed)
         self._train(chosen, tokenizer, known)
 
@@ -188,6 +227,9 @@ class _Work:
         before = fingerprint(job.model)
         job.train(resume_from_checkpoint=self._checkpoint())
         self._measure_last(job, callback)
+        self.reporter.ranks.leave()
+        if not self.reporter.ranks.first:
+            return
         self._check_learned(job, callback, before)
         saved_step = job.state.global_step
         if chosen.params.keep_best and best.file.is_file() and self.reporter.status.best_step != saved_step:

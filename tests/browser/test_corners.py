@@ -140,7 +140,9 @@ def test_why_something_was_refused_stays_on_the_screen(page: Page, server: Serve
 
 def test_the_light_switch_is_not_there_before_it_is_heard(page: Page, server: Server) -> None:
     waiting: list[Route] = []
-    page.route("**/shell.js*", lambda route: waiting.append(route))  # a slow line: the script stays away until we let it through
+    page.route(
+        "**/shell.js*", lambda route: waiting.append(route)
+    )  # a slow line: the script stays away until we let it through
     page.goto(f"{server.url}/runs?__theme=dark")
     expect(page.locator(".st-header")).to_be_visible()
     expect(page.locator("[data-theme-toggle]")).to_be_hidden()
