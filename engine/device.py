@@ -49,7 +49,7 @@ def _nvidia() -> Device | None:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if (visible is not None and visible.strip() in ("", "-1")) or not shutil.which("nvidia-smi") or not _torch_knows_cuda():
         return None
-    chosen = ["-i", ",".join(one.strip() for one in visible.split(","))] if visible else []
+    chosen = ["-i", visible.split(",")[0].strip()] if visible else []
     asked = "name,memory.total,memory.free,compute_cap"
     try:
         done = subprocess.run(
@@ -75,7 +75,7 @@ def _nvidia() -> Device | None:
         bf16=new,
         flash_attention=new and _installed("flash_attn"),
         quantization=_installed("bitsandbytes"),
-        count=len(done.stdout.strip().splitlines()),
+        count=len(visible.split(",")) if visible else len(done.stdout.strip().splitlines()),
     )
 
 

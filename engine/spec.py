@@ -28,7 +28,7 @@ class Form:
     advanced: bool = False
     when: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     auto: bool = False
-    widget: Literal["", "slider", "text", "long", "lines", "rewards", "judge", "model", "data", "hidden"] = ""
+    widget: Literal["", "slider", "text", "long", "lines", "rewards", "judge", "model", "data", "hardware", "hidden"] = ""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def model_html(facts: Any) -> str:
 
 def review_html(plan: Any, found: Any) -> str:
     """Rows, tokens, steps, time, disk, and memory item by item against what is free."""
-    device = api.device(plan.params.device)
+    device = api.compute.device_of(plan.params)
     rows = (
         ("Training", escape(api.spec_for(plan.params.trainer).title)),
         ("Rows", f"{found.train_rows:,} to train on, {found.valid_rows:,} held out to measure with"),
@@ -33,6 +33,7 @@ def review_html(plan: Any, found: Any) -> str:
         ("Time", f"about {duration(found.seconds)} <span class='st-soft'>({escape(found.seconds_how)})</span>"),
         ("Disk", f"{size(found.disk)} of {size(found.disk_free)} free"),
         *((cost.what, escape(cost.words)) for cost in found.costs),
+        *((what, escape(words)) for what, words in api.compute.cost(plan.params)),
         ("Device", f"{escape(device.name)}, {count(device.cores, 'core')}"),
     )
     listed = "".join(f"<div><dt>{what}</dt><dd>{value}</dd></div>" for what, value in rows)

@@ -24,7 +24,7 @@ from engine.errors import RunError, RunNameTaken, RunNotFound
 from engine.params import NAME_PATTERN
 from engine.runs import events
 from engine.runs.lock import FileLock, is_held
-from engine.runs.status import ENDED, LAUNCH_GRACE_S, State, Status, truth
+from engine.runs.status import ENDED, LAUNCH_GRACE_S, State, Status, truth, unfollowed
 
 
 def runs_root() -> Path:
@@ -61,6 +61,7 @@ class RunDirectory:
         self.lock_file = path / "alive.lock"
         self.stop_file = path / "stop"
         self.pid_file = path / "pid"
+        self.job_file = path / "job.json"  # of a machine that was rented for it: engine/compute/rented.py
         self.data_dir = path / "data"
         self.checkpoints_dir = path / "checkpoints"
         self.model_dir = path / "model"
@@ -134,6 +135,8 @@ class RunDirectory:
         alive = self.alive  # asked first: a worker writes its last state before it lets go of the lock
         written = self.written_status()
         launching = not alive and self._launching(written)
+        if self.job_file.is_file() and not (alive or launching):
+            return unfollowed(written)
         return truth(written, alive=alive, launching=launching, stop_requested=self.stop_requested)
 
     def _launching(self, written: Status) -> bool:

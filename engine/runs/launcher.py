@@ -73,6 +73,14 @@ def start_worker(run: RunDirectory) -> int:
     return pid
 
 
+def start_follower(run: RunDirectory, module: str) -> None:
+    """Start `python -m module RUN`, which follows what trains `run` elsewhere. It outlives us."""
+    run.pid_file.unlink(missing_ok=True)
+    run.update_status(launched=time.time(), started=None, ended=None)
+    with run.log_file.open("ab") as log:
+        write_json(run.pid_file, _started([module, str(run.path)], log, []).pid)
+
+
 def open_worker(job: str, args: dict[str, Any]) -> Channel:
     """Start a process that answers over a channel; it ends when the channel is closed."""
     warm = standby.ask(job, args, log=None, env=_settings())

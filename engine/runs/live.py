@@ -15,6 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from engine.compute.rented import rented
 from engine.runs import events, queue
 from engine.runs.directory import RunDirectory
 from engine.runs.status import WORKING
@@ -68,6 +69,7 @@ def _status(run: RunDirectory, status: Any) -> dict[str, Any]:
         "waiting_behind": queue.position(run.name, run.path.parent),
         "stop_asked": run.stop_requested and not status.ended_state,
         "has_model": run.model_dir.is_dir(),
+        "job": job.shown() if (job := rented(run)) else None,
         "now": time.time(),
     }
 

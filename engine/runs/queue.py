@@ -11,9 +11,10 @@ import re
 import time
 from pathlib import Path
 
+from engine.compute.rented import rented
+from engine.compute.target import target_of
 from engine.errors import RunActive, RunError
 from engine.params import LLMTrainingParams
-from engine.runs import launcher
 from engine.runs.directory import RunDirectory, make_root, runs_root
 from engine.runs.lock import FileLock
 from engine.runs.status import ENDED, State
@@ -77,8 +78,11 @@ def resume(run: RunDirectory) -> None:
 
 
 def has_progress(run: RunDirectory) -> bool:
-    """Whether an ended run left something to go on from: a checkpoint, or what a teacher has written."""
+    """Whether an ended run left something to go on from: a checkpoint, what a teacher has written, a machine at work."""
     answered = any(run.data_dir.glob("*.answers.jsonl"))
+    job = rented(run)
+    if job is not None:
+        return job.at_work
     return answered or any(run.checkpoints_dir.glob("checkpoint-*/trainer_state.json"))
 
 
@@ -90,8 +94,9 @@ def dispatch(root: Path) -> list[str]:
     if not lock.acquire():
         return []  # somebody else is at it
     try:
-        if _device_busy(root):
-            return []
+        elsewhere = _sent_off(root)
+        if elsewhere or _device_busy(root):
+            return elsewhere
         for marker in _waiting(root):
             run = RunDirectory(root / marker.name.split("-", 1)[1])
             if _still_queued(run):
@@ -107,6 +112,18 @@ def dispatch(root: Path) -> list[str]:
         lock.release()
 
 
+def _sent_off(root: Path) -> list[str]:
+    """Start the waiting runs that train elsewhere: they wait for no device of this machine."""
+    started = list[str]()
+    for marker in _waiting(root):
+        run = RunDirectory(root / marker.name.split("-", 1)[1])
+        if _still_queued(run) and not target_of(run).takes_turns:
+            if _start(run):
+                started.append(run.name)
+            marker.unlink()
+    return started
+
+
 def stop(run: RunDirectory, *, force: bool = False) -> None:
     """Take a run that waits out of the queue; ask one that works to finish its step, save and end (`force`: at once)."""
     with _lock(run.path.parent):
@@ -114,13 +131,13 @@ def stop(run: RunDirectory, *, force: bool = False) -> None:
             reason = "It was taken out of the queue."
             run.update_status(state=State.STOPPED, ended=time.time(), reason=reason, cause="stopped")
             return
-    launcher.stop(run, force=force)
+    target_of(run).stop(run, force=force)
 
 
 def _start(run: RunDirectory) -> bool:
     """Start a run's worker; a run whose worker cannot be started has failed, and the next one gets its turn."""
     try:
-        launcher.start_worker(run)
+        target_of(run).start(run)
     except OSError as error:
         reason = f"The training process could not be started: {error}."
         run.update_status(state=State.FAILED, ended=time.time(), reason=reason, cause="start")
@@ -149,6 +166,16 @@ def recover(root: Path) -> None:
                 continue
             if _still_queued(run):
                 _mark_waiting(run)
+            elif run.job_file.is_file() and _unfollowed(run):
+                _start(run)
+
+
+def _unfollowed(run: RunDirectory) -> bool:
+    """Whether a rented machine is at work and nobody here knows what it does."""
+    try:
+        return run.written_status().state not in ENDED and run.status().state is State.INTERRUPTED
+    except RunError:
+        return False
 
 
 def _device_busy(root: Path) -> bool:

@@ -19,7 +19,7 @@ import psutil
 import torch
 import transformers
 
-from engine.data import prepare
+from engine.data.run_rows import prepare_for
 from engine.device import Device, device
 from engine.errors import DataError, DeviceError, StudioError, TrainingError
 from engine.hub_upload import HOW_TO_LOG_IN, logged_in, upload
@@ -32,7 +32,6 @@ from engine.runs.channel import Channel
 from engine.runs.directory import RunDirectory, write_json
 from engine.runs.mishaps import out_of_memory_kills
 from engine.runs.status import State
-from engine.samples import data_file
 from engine.worker.best import BestWeights, fingerprint
 from engine.worker.callbacks import RunCallback
 from engine.worker.card import model_card
@@ -172,19 +171,7 @@ class _Work:
         if self.run.data_file.is_file():
             return  # a resumed run trains on the rows that it began with
         self.reporter.phase(State.PREPARING, "Reading the data")
-        p = self.params
-        prepared = prepare(
-            data_file(p.data_path),
-            self.spec.rows,
-            self.run.data_dir,
-            form=p.data_format,
-            mapping=p.column_mapping or None,
-            valid_path=data_file(p.valid_path) if p.valid_path else None,
-            valid_fraction=p.valid_fraction,
-            seed=p.seed,
-            max_samples=p.max_samples,
-            drop_bad_rows=p.drop_bad_rows,
-        )
+        prepared = prepare_for(self.params, self.run.data_dir)
         for warning in prepared.warnings:
             self.reporter.warn(warning)
         write_json(self.run.data_file, prepared.to_dict())
