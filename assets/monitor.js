@@ -48,6 +48,7 @@
         pill: el("span", { class: "st-pill", role: "status", "aria-live": "polite" }, "connecting"),
         chain: el("div", { class: "run-chain" }),
         facts: el("p", { class: "st-soft run-facts" }),
+        rented: el("p", { class: "st-soft run-rented", hidden: true }),
         say: el("p", { class: "run-say", role: "status" }),
         trouble: el("div", {}),
         findings: el("div", { class: "findings", role: "status" }),
@@ -89,6 +90,7 @@
         p.chain,
         el("div", { class: "run-head" }, el("div", {}, p.title, p.pill), p.actions),
         p.facts,
+        p.rented,
         p.say,
         p.refused,
         p.trouble,
@@ -190,7 +192,7 @@
       document.title = `${s.state === "training" && s.total_steps ? `${Math.floor((100 * s.step) / s.total_steps)} % ` : ""}${this.name} · AITraining Studio`;
       const waiting = s.waiting_behind ? ` behind ${s.waiting_behind} other${s.waiting_behind === 1 ? "" : "s"}` : "";
       const words = s.stop_asked
-        ? "Finishing the step and saving, as you asked"
+        ? s.job ? "Ending the rented machine, as you asked" : "Finishing the step and saving, as you asked"
         : s.phase || WORDS[s.state] + (s.state === "queued" ? waiting : "");
       p.say.textContent = this.ended ? s.reason || WORDS[s.state] + "." : `${words}…`;
       p.trouble.replaceChildren(
@@ -199,9 +201,22 @@
       const share = s.state === "done" ? 100 : s.total_steps ? Math.min(100, (100 * s.step) / s.total_steps) : 0;
       p.bar.style.width = `${share}%`;
       p.progress.setAttribute("aria-valuenow", Math.round(share));
+      this.rented(s);
       this.kpis(s);
       this.actions(s);
       this.diagnose(s);
+    }
+    /** The rented machine that the run is on, and what it costs. */
+    rented(s) {
+      const box = this.parts.rented, job = s.job;
+      box.hidden = !job;
+      if (!job) return;
+      const dollars = (amount) => (amount === null ? "an unknown price" : `$${amount.toFixed(2)}`);
+      const cost = job.so_far === null ? "" : `${dollars(job.so_far)} ${job.ended ? "in all" : "so far"}, at most ${dollars(job.most)}`;
+      const words = `At Hugging Face on ${job.title}, ${dollars(job.per_hour)} an hour${cost && `: ${cost}`}. `;
+      if (box.dataset.words === words + job.url) return;
+      box.dataset.words = words + job.url;
+      box.replaceChildren(words, ...(job.url ? [el("a", { href: job.url, rel: "noreferrer", target: "_blank" }, "The job there")] : []));
     }
     /** Asks what is wrong once a run has ended, and now and then while it trains. */
     async diagnose(s) {

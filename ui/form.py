@@ -52,6 +52,10 @@ class SettingsForm:
                 gr.HTML(f"<h3>{escape(TITLES.get(group, group))}</h3>", apply_default_css=False)
                 if any(self.fields[name].form.widget == "rewards" for name in names):
                     self.picker = RewardPicker()
+                if group == "Compute" and (why := api.compute.cannot_rent()):
+                    gr.HTML(
+                        f'<p class="st-soft">No machine can be rented from here: {escape(why)}</p>', apply_default_css=False
+                    )
                 with gr.Row(elem_classes="fields"):
                     for name in names:
                         self.put(name)

@@ -25,6 +25,7 @@ def model_html(facts: Any) -> str:
 def review_html(plan: Any, found: Any) -> str:
     """Rows, tokens, steps, time, disk, and memory item by item against what is free."""
     device = api.compute.device_of(plan.params)
+    where = "this machine" if plan.params.compute == "local" else "the rented machine"
     rows = (
         ("Training", escape(api.spec_for(plan.params.trainer).title)),
         ("Rows", f"{found.train_rows:,} to train on, {found.valid_rows:,} held out to measure with"),
@@ -37,7 +38,7 @@ def review_html(plan: Any, found: Any) -> str:
         ("Device", f"{escape(device.name)}, {count(device.cores, 'core')}"),
     )
     listed = "".join(f"<div><dt>{what}</dt><dd>{value}</dd></div>" for what, value in rows)
-    return f'<div class="review"><dl class="facts">{listed}</dl>{_memory(found)}{_verdict(found)}</div>'
+    return f'<div class="review"><dl class="facts">{listed}</dl>{_memory(found)}{_verdict(found, where)}</div>'
 
 
 def open_html(missing: dict[str, str]) -> str:
@@ -66,11 +67,12 @@ def _memory(found: Any) -> str:
     )
 
 
-def _verdict(found: Any) -> str:
+def _verdict(found: Any, where: str) -> str:
+    """`where` is the machine in words: "this machine"."""
     if found.fits:
-        return '<p class="st-note">It fits on this machine.</p>'
+        return f'<p class="st-note">It fits on {where}.</p>'
     return (
-        '<div class="st-note error" role="alert"><strong>This will probably not fit on this machine.</strong> '
+        f'<div class="st-note error" role="alert"><strong>This will probably not fit on {where}.</strong> '
         f"{escape(found.advice)}</div>"
     )
 

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ class Follower:
         """The job itself: the one that was begun, or a new one."""
         if job.id:
             return job
-        begun = next(iter(asked(lambda: list(self.hub.list_jobs(labels={LABEL: job.key}, namespace=job.namespace)))), None)
+        begun = next(iter(self._begun(job)), None)
         if begun is None:
             self._phase("Sending data and settings to Hugging Face")
             parcel.send(self.run, job.repo)
@@ -88,7 +89,11 @@ class Follower:
             self._phase(f"Waiting for {job.title}")
             from huggingface_hub import get_token
 
-            begun = asked(self.hub.run_job, **errand(parse(self.run.params()), job, get_token() or ""))
+            try:
+                begun = asked(self.hub.run_job, **errand(parse(self.run.params()), job, get_token() or ""))
+            except DeviceError:
+                self._clear(note(self.run, job, ended=time.time()))
+                raise
         return note(self.run, job, id=begun.id, url=begun.url)
 
     def _heed_stop(self) -> None:
@@ -197,7 +202,7 @@ class Follower:
         assert job is not None
         if self.sent and there is not None:
             self._phase("Fetching the model", State.SAVING)
-            parcel.bring(self.run, job.repo)
+            self._patiently(lambda: parcel.bring(self.run, job.repo))
             self.run.log_event("saved", step=there.step, path="model")
             self._clear(job)
             done = {"state": State.DONE, "reason": there.reason, "hint": "", "cause": "", "phase": "", "step": there.step}
@@ -208,6 +213,32 @@ class Follower:
 
     def _heard_all(self) -> bool:
         return self.sent or (self.there is not None and self.there.state in ENDED and self.there.state is not State.DONE)
+
+    def _patiently(self, work: Callable[[], None]) -> None:
+        """Do it once the Hub answers; a stop ends the waiting."""
+        while True:
+            try:
+                work()
+                return
+            except Unreachable as error:
+                if self.run.stop_requested:
+                    raise
+                self._tell_silence(error)
+                self.run.lock_file.touch()
+                time.sleep(_POLL_S)
+
+    def give_up(self) -> None:
+        """End the job, if there is one: nobody would follow it, and it costs."""
+        job = rented(self.run)
+        if job is None or not job.at_work:
+            return
+        found = [job.id] if job.id else [one.id for one in self._begun(job)]
+        for one in found:
+            asked(self.hub.cancel_job, job_id=one, namespace=job.namespace)
+        note(self.run, job, ended=time.time())
+
+    def _begun(self, job: Rented) -> list[Any]:
+        return asked(lambda: list(self.hub.list_jobs(labels={LABEL: job.key}, namespace=job.namespace)))
 
     def _clear(self, job: Rented) -> None:
         try:
@@ -263,25 +294,36 @@ def main(argv: list[str]) -> int:
         return 1
     signal.signal(signal.SIGTERM, lambda *_: run.request_stop())
     _begin(run)
-    code, ended = 0, dict[str, Any]()
-    try:
-        Follower(run).go()
-    except TrainingError as error:
-        state = State.STOPPED if error.cause == "stopped" else State.FAILED
-        ended = {"state": state, "reason": error.message, "hint": error.hint, "cause": error.cause}
-    except StudioError as error:
-        cause = "device" if isinstance(error, DeviceError) else "data"
-        ended = {"state": State.FAILED, "reason": error.message, "hint": error.hint, "cause": cause}
-    except BaseException as error:  # whatever ended the work must be told
-        traceback.print_exc()
-        hint = "The log's last lines say where. Its job may still run: look at https://huggingface.co/settings/jobs"
-        ended = {"state": State.FAILED, "reason": f"{type(error).__name__}: {error}", "hint": hint, "cause": "error"}
+    ended = _followed(run)
     if ended:
-        code = 0 if ended["state"] is State.STOPPED else 1
         run.update_status(**ended, ended=time.time(), phase="")
     lock.release()
     queue.dispatch(run.path.parent)
-    return code
+    return 0 if not ended or ended["state"] is State.STOPPED else 1
+
+
+def _followed(run: RunDirectory) -> dict[str, Any]:
+    """Follow the run to its end; what is to be said of an end without a model."""
+    follower = Follower(run)
+    try:
+        follower.go()
+        return {}
+    except TrainingError as error:
+        state = State.STOPPED if error.cause == "stopped" else State.FAILED
+        told = {"state": state, "reason": error.message, "hint": error.hint, "cause": error.cause}
+    except StudioError as error:
+        cause = "device" if isinstance(error, DeviceError) else "data"
+        told = {"state": State.FAILED, "reason": error.message, "hint": error.hint, "cause": cause}
+    except BaseException as error:  # whatever ended the work must be told
+        traceback.print_exc()
+        hint = "The log's last lines say where it happened."
+        told = {"state": State.FAILED, "reason": f"{type(error).__name__}: {error}", "hint": hint, "cause": "error"}
+    try:
+        follower.give_up()
+    except Exception as error:
+        still = f"Its job may still run and cost: look at https://huggingface.co/settings/jobs ({error})"
+        told["hint"] = f"{told['hint']} {still}"
+    return told
 
 
 def _begin(run: RunDirectory) -> None:

@@ -21,6 +21,7 @@ _OPENING = """# Documentation
 | type commands | [cli.md](cli.md): every command and flag |
 | program in Python | [api.md](api.md): every public name |
 | take a run along as a program without us | [export.md](export.md) |
+| train on several GPUs, or on a rented one | [compute.md](compute.md) |
 | use it from a notebook, a cron job or another app | [integration.md](integration.md): the HTTP API is there, too |
 | find out why a run went wrong | [troubleshooting.md](troubleshooting.md): what is recognised, and what is proposed |
 | understand an error | [errors.md](errors.md): what each one means and what to do |
