@@ -54,7 +54,8 @@ class Follower:
         self.job: Rented | None = rented(run)
         self.there: Status | None = None  # the status of the run on the rented machine
         self.sent = False
-        found, _ = events.read(run.events_file, 0, limit_bytes=1 << 40)
+        size = run.events_file.stat().st_size if run.events_file.is_file() else 0
+        found, _ = events.read(run.events_file, 0, limit_bytes=size + 1)
         self.seen = max((event.get("n", 0) for event in found), default=0)
         self._lines: waiting.Queue[str] = waiting.Queue()
         self._told_silence = False
@@ -174,7 +175,7 @@ class Follower:
             self.seen = told["n"]
             event = {key: value for key, value in told["event"].items() if key not in ("t", "type")}
             self.run.log_event(told["event"]["type"], **event, n=told["n"])
-        elif "status" in told:
+        elif "status" in told and told["n"] > self.seen:  # one that is older than the events we have would go back in time
             self._know(Status.from_dict(told["status"]))
         elif "sent" in told:
             self.sent = True

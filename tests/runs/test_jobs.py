@@ -152,15 +152,15 @@ def test_stop_cancels_the_job_even_after_nobody_followed_it(hub: JobsHub, asked:
     assert next(iter(hub.jobs.values())).stage == "RUNNING"
 
     queue.recover(run.path.parent)  # what a server does first
-    wait_until(lambda: run.alive and run.status().state is State.TRAINING, 30)
+    wait_until(lambda: run.alive and run.status().state is State.TRAINING, 60)
     before = run.status().step
-    wait_until(lambda: run.status().step > before, 30)
+    wait_until(lambda: run.status().step > before, 90)
     assert len(hub.jobs) == 1
     points = losses(run)
     assert points == list(range(1, len(points) + 1)), "no point is missing, none is there twice"
 
     queue.stop(run)
-    wait_until(lambda: run.status().ended_state, 30)
+    wait_until(lambda: run.status().ended_state, 60)
     assert (run.status().state, run.status().cause) == (State.STOPPED, "stopped")
     assert next(iter(hub.jobs.values())).stage == "CANCELED"
     assert not queue.has_progress(run) and hub.deleted
