@@ -182,9 +182,9 @@ def test_a_refused_job_fails_in_words(hub: JobsHub, asked: Any, wait_until: Any,
 @pytest.mark.slow
 def test_a_job_whose_time_is_over_and_one_that_breaks(hub: JobsHub, asked: Any, wait_until: Any) -> None:
     short = begun(asked(job_hours=2 / 3600))
-    broken = begun(asked(lr=0.99, optimizer="sgd", max_grad_norm=0, epochs=200, job_hardware="cpu-basic"))
+    broken = begun(asked(max_length=512, job_hardware="cpu-basic"))
     for run in (short, broken):
         wait_until(lambda run=run: run.status().ended_state, 120)
         assert run.status().state is State.FAILED
     assert short.status().cause == "timeout" and "--job-hours" in short.status().hint
-    assert (broken.status().cause, "no longer a number" in broken.status().reason) == ("nan", True), broken.status()
+    assert broken.status().cause == "model" and "reads at most 256 tokens" in broken.status().reason
