@@ -16,7 +16,7 @@ _PYTHON = "3.12"
 _BEGIN = f"""
 import os, pathlib, sys, tarfile
 from huggingface_hub import snapshot_download
-here, repo = pathlib.Path.cwd() / "aitraining-job", os.environ["AITRAINING_JOB_REPO"]
+here, repo = pathlib.Path.cwd() / "aitraining-job", sys.argv[1]
 parcel = pathlib.Path(snapshot_download(repo, repo_type="dataset", local_dir=here / "parcel"))
 with tarfile.open(parcel / "{SOURCE}") as archive:
     archive.extractall(here / "source", filter="data")
@@ -32,8 +32,8 @@ def errand(params: LLMTrainingParams, job: Rented, token: str) -> dict[str, Any]
     packages = [word for one in requirements(params) for word in ("--with", one)]
     return {
         "image": IMAGE,
-        "command": ["uv", "run", "--no-project", "--python", _PYTHON, *packages, "python", "-c", _BEGIN],
-        "env": {"AITRAINING_JOB_REPO": job.repo, "PYTHONUNBUFFERED": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
+        "command": ["uv", "run", "--no-project", "--python", _PYTHON, *packages, "python", "-c", _BEGIN, job.repo],
+        "env": {"PYTHONUNBUFFERED": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
         "secrets": {"HF_TOKEN": token},
         "flavor": job.hardware,
         "timeout": int(job.timeout_s),
