@@ -48,6 +48,7 @@
         pill: el("span", { class: "st-pill", role: "status", "aria-live": "polite" }, "connecting"),
         chain: el("div", { class: "run-chain" }),
         facts: el("p", { class: "st-soft run-facts" }),
+        rented: el("p", { class: "st-soft run-rented", hidden: true }),
         say: el("p", { class: "run-say", role: "status" }),
         trouble: el("div", {}),
         findings: el("div", { class: "findings", role: "status" }),
@@ -92,6 +93,7 @@
         p.chain,
         el("div", { class: "run-head" }, el("div", {}, p.title, p.pill), p.actions),
         p.facts,
+        p.rented,
         p.say,
         p.refused,
         p.upload,
@@ -217,7 +219,7 @@
         : held
         ? held
         : s.stop_asked
-        ? "Finishing the step and saving, as you asked"
+        ? s.job ? "Ending the rented machine, as you asked" : "Finishing the step and saving, as you asked"
         : s.phase || WORDS[s.state] + (s.state === "queued" ? waiting : "");
       const moved = !this.ended && s.transfer ? `: ${transfer(s.transfer)}` : "";
       p.say.textContent = this.ended ? s.reason || WORDS[s.state] + "." : held ? `${held}.` : `${words}${moved}…`;
@@ -231,6 +233,7 @@
       p.progress.setAttribute("aria-valuenow", Math.round(share));
       window.Upload.show(p.upload, s.upload);
       this.sending = s.upload?.state === "sending";
+      this.rented(s);
       this.kpis(s);
       this.actions(s);
       this.space(s);
@@ -242,6 +245,18 @@
       if (key === this.weighed) return;
       this.weighed = key;
       window.Space.strip(this.parts.space, this.name, () => this.soon());
+    }
+    /** The rented machine that the run is on, and what it costs. */
+    rented(s) {
+      const box = this.parts.rented, job = s.job;
+      box.hidden = !job;
+      if (!job) return;
+      const dollars = (amount) => (amount === null ? "an unknown price" : `$${amount.toFixed(2)}`);
+      const cost = job.so_far === null ? "" : `${dollars(job.so_far)} ${job.ended ? "in all" : "so far"}, at most ${dollars(job.most)}`;
+      const words = `At Hugging Face on ${job.title}, ${dollars(job.per_hour)} an hour${cost && `: ${cost}`}. `;
+      if (box.dataset.words === words + job.url) return;
+      box.dataset.words = words + job.url;
+      box.replaceChildren(words, ...(job.url ? [el("a", { href: job.url, rel: "noreferrer", target: "_blank" }, "The job there")] : []));
     }
     /** Asks what is wrong once a run has ended, and now and then while it trains. */
     async diagnose(s) {

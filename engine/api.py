@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import hosting, people, retention, rewards
 from engine.command import command
+from engine.compute import door as compute
 from engine.config_file import read_settings, to_yaml
 from engine.data.parts import without_part
 from engine.diagnosis.remedy import remedied, told_findings
@@ -56,6 +57,7 @@ __all__ = [
     "chat",
     "close_app",
     "command",
+    "compute",
     "data_facts",
     "delete_run",
     "device",
@@ -219,7 +221,7 @@ def plan(params: LLMTrainingParams, data: DataFacts) -> Plan:
     """`params` with every automatic setting chosen, and the reason for each."""
     from engine.plan import plan as choose
 
-    return choose(params, data, model_facts(params.model), device(params.device))
+    return choose(params, data, model_facts(params.model), compute.device_of(params))
 
 
 def presets(trainer: str) -> dict[str, dict[str, Any]]:
@@ -234,7 +236,7 @@ def estimate(chosen: Plan, data: DataFacts) -> Estimate:
     from engine.estimate import estimate as work_out
 
     params = chosen.params
-    return work_out(chosen, data, model_facts(params.model), device(params.device), spec_for(params.trainer))
+    return work_out(chosen, data, model_facts(params.model), compute.device_of(params), spec_for(params.trainer))
 
 
 # ---- runs ----------------------------------------------------------------------------------------------------------

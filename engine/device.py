@@ -30,6 +30,7 @@ class Device:
     bf16: bool
     flash_attention: bool = False
     quantization: bool = False
+    count: int = 1  # of its kind in this machine; memory is that of one
 
 
 def device(wish: str = "auto") -> Device:
@@ -74,6 +75,7 @@ def _nvidia() -> Device | None:
         bf16=new,
         flash_attention=new and _installed("flash_attn"),
         quantization=_installed("bitsandbytes"),
+        count=len(visible.split(",")) if visible else len(done.stdout.strip().splitlines()),
     )
 
 

@@ -100,7 +100,9 @@ def _memory(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spec
         ("Saving and reading back", saving(p, model, device.kind == "cpu")),
         ("Python and its libraries", BASE[device.kind]),
     ]
-    return [(what, size) for what, size in items if size]
+    # each GPU holds one process and has its own memory; processors share theirs
+    copies = p.processes if device.kind != "cuda" else 1
+    return [(what, copies * size) for what, size in items if size]
 
 
 def _time(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spec: TrainerSpec) -> tuple[float, str]:
@@ -116,6 +118,8 @@ def _time(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spec: 
         tokens += share * plan.tokens_per_step * plan.total_steps / 3
     known = _measured_speed(device, model)
     speed = known or _SPEED[device.kind] * (max(device.cores, 1) if device.kind == "cpu" else 1)
+    if device.kind == "cuda":
+        speed *= p.processes
     answers = measurements * max(0.02, _WORD_S[device.kind] * model.layers) * p.sample_tokens
     how = (
         "from the speed of your last runs on this machine"
@@ -143,7 +147,8 @@ def _measured_speed(device: Device, model: ModelFacts) -> float | None:
         made = directory.plan()
         speed = _speed_of(made, run.metrics)
         if speed is not None and _tells(directory, made, device, model):
-            speeds.append(speed)
+            gpus = made["params"].get("processes", 1) if device.kind == "cuda" else 1
+            speeds.append(speed / gpus)
     return sorted(speeds)[len(speeds) // 2] if speeds else None
 
 

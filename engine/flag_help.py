@@ -11,7 +11,7 @@ from engine.params import LLMTrainingParams, form_of
 from engine.registry import specs
 
 # The order of the groups; what a form calls otherwise comes after them.
-_ORDER = ("Basic", "Data", "Training", "Adapter", "Rewards", "Trainer", "Evaluation", "Output", "Hub", "Hardware")
+_ORDER = ("Basic", "Data", "Training", "Adapter", "Rewards", "Trainer", "Evaluation", "Output", "Hub", "Compute", "Hardware")
 _WIDEST = 110
 
 

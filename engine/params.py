@@ -167,8 +167,24 @@ class LLMTrainingParams(BaseModel):
         True, description="Nobody else sees a new model there. One that exists stays as public as it is."
     )
 
+    compute: Annotated[Literal["local", "hf-jobs"], Form("Compute", label="Where to train")] = Field(
+        "local", description="On this machine, or on one that is rented from Hugging Face Jobs for this run."
+    )
+    job_hardware: Annotated[
+        str | None, Form("Compute", label="Rented machine", when={"compute": ("hf-jobs",)}, widget="hardware")
+    ] = Field(None, pattern=r"^[\w.-]+$", description="As Hugging Face Jobs names it, `a10g-small` for example.")
+    job_hours: Annotated[float, Form("Compute", label="Hours at most", when={"compute": ("hf-jobs",)})] = Field(
+        3, gt=0, le=168, description="It is ended then, whatever it has learned: nothing costs more than these hours."
+    )
+    job_owner: Annotated[
+        str | None, Form("Compute", label="Who pays", when={"compute": ("hf-jobs",)}, advanced=True, widget="text")
+    ] = Field(None, pattern=r"^[\w.-]+$", description="An organisation that you belong to. Empty: your own account.")
+
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Form("Hardware", advanced=True)] = Field(
         "auto", description="Where to train. `auto` takes the GPU when there is one."
+    )
+    processes: Annotated[int, Form("Hardware", label="Processes that train together", advanced=True)] = Field(
+        1, ge=1, le=64, description="One for each GPU; each takes its own rows of every step. On a CPU they share its cores."
     )
     precision: Annotated[Literal["fp32", "bf16", "fp16"] | None, Form("Hardware", auto=True, advanced=True)] = Field(
         None, description="Number format of the arithmetic. Full training keeps its weights in fp32."
@@ -207,7 +223,7 @@ class LLMTrainingParams(BaseModel):
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         _describe(cls)
 
-    @field_validator("project_name", "data_format", "valid_path", "hub_model_id", mode="before")
+    @field_validator("project_name", "data_format", "valid_path", "hub_model_id", "job_hardware", "job_owner", mode="before")
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value

@@ -73,8 +73,7 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     _check_device(params, device)
     _check_base(params, model)
     data = with_answers(params, data)
-    values: dict[str, Any] = {}
-    reasons: dict[str, str] = {}
+    values, reasons = dict[str, Any](), dict[str, str]()
 
     def choose(name: str, value: Any, why: str) -> Any:
         given = getattr(params, name)
@@ -96,7 +95,8 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     places = _places(params, data, train, length)
     room = _room(params.model_copy(update=values), data, model, device, length)
     batch = choose("batch_size", *_batch_size(params, places, room))
-    per_epoch = max(1, math.ceil(places / (batch * params.gradient_accumulation)))
+    step = batch * params.gradient_accumulation * params.processes
+    per_epoch = max(1, math.ceil(places / step))
     total = max(1, math.ceil(per_epoch * params.epochs))
     total = min(total, params.max_steps or total)
 
@@ -116,7 +116,7 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     filled = params.model_copy(update=values)
     _check_together(filled, model)
     written = spec_for(params.trainer).copies_of(filled).written
-    tokens = batch * params.gradient_accumulation * (min(train * data.tokens_mean / places, length) + written)
+    tokens = step * (min(train * data.tokens_mean / places, length) + written)
     return Plan(filled, reasons, train, valid, per_epoch, total, tokens)
 
 
@@ -148,6 +148,7 @@ def presets(trainer: str) -> dict[str, dict[str, Any]]:
 
 
 def _check_device(params: LLMTrainingParams, device: Device) -> None:
+    _check_processes(params, device)
     on_cpu = _on_cpu(params, device)
     if params.quantization != "none" and (on_cpu or not device.quantization):
         raise DeviceError(
@@ -163,6 +164,25 @@ def _check_device(params: LLMTrainingParams, device: Device) -> None:
         raise DeviceError(
             "flash_attention_2 needs an NVIDIA GPU (Ampere or newer) and the package flash-attn.",
             hint="Leave attention empty, so that the right one is chosen.",
+        )
+
+
+def _check_processes(params: LLMTrainingParams, device: Device) -> None:
+    """
+    Raises:
+        DeviceError: the trainer cannot share a step among processes, or there are more of them than GPUs.
+    """
+    if params.processes == 1:
+        return
+    spec = spec_for(params.trainer)
+    if not spec.in_parallel:
+        raise DeviceError(f"{spec.title} trains in one process, and {params.processes} are set.", hint="Set processes to 1.")
+    on_cpu = _on_cpu(params, device)
+    if not on_cpu and params.processes > device.count:
+        gpus = "is one" if device.count == 1 else f"are {device.count}"
+        raise DeviceError(
+            f"{params.processes} processes need as many GPUs, and there {gpus} here.",
+            hint=f"Set processes to {device.count}, or train on the processor (--device cpu).",
         )
 
 
@@ -242,14 +262,15 @@ def _room(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device:
     """Of the usual batches the largest whose activations and logits fit into the memory that is free; 0 when none does."""
     copies = spec_for(params.trainer).copies_of(params)
     taken = sum(size for _, size in held(params, model, copies)) + saving(params, model, device.kind == "cpu")
-    free = _USED * device.memory_free - BASE[device.kind] - taken
+    shared = params.processes if device.kind != "cuda" else 1  # each GPU has memory of its own
+    free = _USED * device.memory_free / shared - BASE[device.kind] - taken
     per_token = activations_per_token(params, model) + trained_share(params, data) * logits_per_token(model, copies)
     return next((size for size in _BATCHES if fullest_batch(params, data, length, size) * per_token <= free), 0)
 
 
 def _batch_size(params: LLMTrainingParams, places: int, room: int) -> tuple[int, str]:
     def steps(batch: int) -> int:
-        return math.ceil(places * params.epochs / (batch * params.gradient_accumulation))
+        return math.ceil(places * params.epochs / (batch * params.gradient_accumulation * params.processes))
 
     passes = "one pass" if params.epochs == 1 else f"{params.epochs:g} passes"
     least = min(spec_for(params.trainer).least_batch, max(_BATCHES))

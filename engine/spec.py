@@ -28,7 +28,7 @@ class Form:
     advanced: bool = False
     when: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     auto: bool = False
-    widget: Literal["", "slider", "text", "long", "lines", "rewards", "judge", "model", "data", "hidden"] = ""
+    widget: Literal["", "slider", "text", "long", "lines", "rewards", "judge", "model", "data", "hardware", "hidden"] = ""
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,8 @@ class TrainerSpec:
     pipelines: tuple[str, ...] = ()
     # Whether a step's rows lie end to end; a trainer that pads them needs an attention that knows padding.
     end_to_end: bool = True
+    # Whether several processes can share each step and end with the weights that one would have (engine/worker/ranks.py).
+    in_parallel: bool = False
     # Settings without which this trainer has nothing to do; for its example rows, and where nobody has chosen any yet.
     example_settings: Mapping[str, Any] = field(default_factory=dict)
 

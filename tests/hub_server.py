@@ -51,7 +51,7 @@ class Hub:
         self.stored: dict[str, bytes] = {}
         hub = self
 
-        class Answers(_Answers):
+        class Answers(self.handler()):  # type: ignore[misc]
             def __init__(self, *args: Any) -> None:
                 self.hub = hub
                 super().__init__(*args)
@@ -59,6 +59,10 @@ class Hub:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
         self.address = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @staticmethod
+    def handler() -> type[BaseHTTPRequestHandler]:
+        return _Answers
 
     def __enter__(self) -> Self:
         return self

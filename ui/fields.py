@@ -20,6 +20,8 @@ from engine.api import Form
 AUTOMATIC = "automatic"
 # The first choice where a model may be named and need not be.
 NO_MODEL = ("none chosen", "")
+# The same for a machine that may be rented.
+NO_HARDWARE = ("none chosen", "")
 _YES_NO = {"yes": True, "no": False}
 
 
@@ -77,6 +79,10 @@ class Field:
         return self.form.widget in ("model", "judge")
 
     @property
+    def names_hardware(self) -> bool:
+        return self.form.widget == "hardware"
+
+    @property
     def is_mapping(self) -> bool:
         return get_origin(_plain(self.info.annotation)[0]) is dict
 
@@ -104,6 +110,8 @@ def widget(field: Field) -> Any:
         return gr.Checkbox(value=value, **common)
     if field.choices is not None:
         return gr.Dropdown(field.choices, value=value, **common)
+    if field.names_hardware:
+        return gr.Dropdown([NO_HARDWARE], value=value, allow_custom_value=True, **common)
     if field.names_model:
         return gr.Dropdown([NO_MODEL], value=value, allow_custom_value=True, **common)
     if field.is_lines:

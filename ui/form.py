@@ -15,9 +15,14 @@ from ui.reward_picker import RewardPicker
 
 # Asked for in the steps before the settings, or not by a widget of its own.
 ELSEWHERE = ("trainer", "model", "data_path", "data_format", "column_mapping", "valid_path", "valid_fraction", "drop_bad_rows")
-GROUPS = ("Basic", "Rewards", "Trainer", "Training", "Adapter", "Data", "Evaluation", "Output", "Hub", "Hardware")
+GROUPS = ("Basic", "Rewards", "Trainer", "Training", "Adapter", "Data", "Evaluation", "Output", "Hub", "Compute", "Hardware")
 # Headings that say more than the group's name does.
-TITLES = {"Rewards": "What scores the answers", "Trainer": "This kind of training", "Hub": "Upload to the Hugging Face Hub"}
+TITLES = {
+    "Rewards": "What scores the answers",
+    "Trainer": "This kind of training",
+    "Hub": "Upload to the Hugging Face Hub",
+    "Compute": "Where to train",
+}
 
 
 class SettingsForm:
@@ -47,6 +52,10 @@ class SettingsForm:
                 gr.HTML(f'<h2 class="sub">{escape(TITLES.get(group, group))}</h2>', apply_default_css=False)
                 if any(self.fields[name].form.widget == "rewards" for name in names):
                     self.picker = RewardPicker()
+                if group == "Compute" and (why := api.compute.cannot_rent()):
+                    gr.HTML(
+                        f'<p class="st-soft">No machine can be rented from here: {escape(why)}</p>', apply_default_css=False
+                    )
                 with gr.Row(elem_classes="fields"):
                     for name in names:
                         self.put(name)

@@ -11,7 +11,7 @@ import gradio as gr
 from engine import api
 from engine.errors import ParamError, StudioError
 from ui import data_view, draft, review_view
-from ui.fields import Field, models_for
+from ui.fields import NO_HARDWARE, Field, models_for
 from ui.new_run_data import DataStep, sample_of
 from ui.reach import refuse_foreign
 from ui.reward_picker import columns_of, rules_html
@@ -76,6 +76,8 @@ class Handlers:
         filled: list[Any] = [values.get(name, "") for name in self.form.names]
         for place, name in enumerate(self.form.names):
             field = self.form.fields[name]
+            if field.names_hardware:
+                filled[place] = gr.update(choices=[NO_HARDWARE, *api.compute.rentable()], value=values.get(name, ""))
             if field.names_model:
                 filled[place] = gr.update(choices=self.models(field), value=values.get(name, ""))
         filled[self.form.names.index("data_path")] = gr.update(value=values.get("data_path", ""), interactive=True)

@@ -39,7 +39,8 @@ def _download_html(facts: Any) -> str:
 
 def review_html(plan: Any, found: Any) -> str:
     """Rows, tokens, steps, time, disk, and memory item by item against what is free."""
-    device = api.device(plan.params.device)
+    device = api.compute.device_of(plan.params)
+    where = "this machine" if plan.params.compute == "local" else "the rented machine"
     rows = (
         ("Training", escape(api.spec_for(plan.params.trainer).title)),
         ("Rows", f"{found.train_rows:,} to train on, {found.valid_rows:,} held out to measure with"),
@@ -48,10 +49,11 @@ def review_html(plan: Any, found: Any) -> str:
         ("Time", f"about {duration(found.seconds)} <span class='st-soft'>({escape(found.seconds_how)})</span>"),
         ("Disk", f"{size(found.disk)} of {size(found.disk_free)} free"),
         *((cost.what, escape(cost.words)) for cost in found.costs),
+        *((what, escape(words)) for what, words in api.compute.cost(plan.params)),
         ("Device", f"{escape(device.name)}, {count(device.cores, 'core')}"),
     )
     listed = "".join(f"<div><dt>{what}</dt><dd>{value}</dd></div>" for what, value in rows)
-    return f'<div class="review"><dl class="facts">{listed}</dl>{_memory(found)}{_verdict(found)}</div>'
+    return f'<div class="review"><dl class="facts">{listed}</dl>{_memory(found)}{_verdict(found, where)}</div>'
 
 
 def open_html(missing: dict[str, str]) -> str:
@@ -80,11 +82,12 @@ def _memory(found: Any) -> str:
     )
 
 
-def _verdict(found: Any) -> str:
+def _verdict(found: Any, where: str) -> str:
+    """`where` is the machine in words: "this machine"."""
     if found.fits:
-        return '<p class="st-note">It fits on this machine.</p>'
+        return f'<p class="st-note">It fits on {where}.</p>'
     surely = found.disk_least > found.disk_free
-    title = "It cannot be started: the disk is too full." if surely else "This will probably not fit on this machine."
+    title = "It cannot be started: the disk is too full." if surely else f"This will probably not fit on {where}."
     advice = found.advice.removeprefix("The disk is too full. ") if surely else found.advice
     return f'<div class="st-note error" role="alert"><strong>{title}</strong> {coded(advice)}</div>'
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.device import device
+from engine.compute.door import device_of
 from engine.errors import StudioError
 from engine.estimate import Estimate, estimate
 from engine.models import facts
@@ -65,7 +65,7 @@ def _foreseen(pipeline: Pipeline, stage: Stage, run: str, move: Move) -> Foresee
 
     try:
         params = standing_in(pipeline, parse(stage.settings))
-        data, model, here = data_facts(params), facts(params.model), device(params.device)
+        data, model, here = data_facts(params), facts(params.model), device_of(params)
         chosen = plan(params, data, model, here)
         return Foreseen(stage, run, move, chosen, estimate(chosen, data, model, here, spec_for(params.trainer)))
     except StudioError as error:

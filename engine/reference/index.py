@@ -23,6 +23,7 @@ _OPENING = """# Documentation
 | program in Python | [api.md](api.md): every public name |
 | find models and data on the Hugging Face Hub, get at gated ones, upload yours | [hub.md](hub.md) |
 | take a run along as a program without us | [export.md](export.md) |
+| train on several GPUs, or on a rented one | [compute.md](compute.md) |
 | use it from a notebook, a cron job or another app | [integration.md](integration.md): the HTTP API is there, too |
 | run it on a Space, in Docker or on a rented GPU | [deploy.md](deploy.md) |
 | share it: in a lab, on a Space | [sharing.md](sharing.md): who comes in, and what they see of each other |

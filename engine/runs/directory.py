@@ -25,7 +25,7 @@ from engine.people import who
 from engine.runs import events, process
 from engine.runs.lock import FileLock, is_held
 from engine.runs.place import gone, make_root, unusable, writing
-from engine.runs.status import ENDED, LAUNCH_GRACE_S, State, Status, truth
+from engine.runs.status import ENDED, LAUNCH_GRACE_S, State, Status, truth, unfollowed
 
 # What a run's folder is called while it is being made.
 DRAFT = ".new-"
@@ -55,6 +55,7 @@ class RunDirectory:
         self.lock_file = path / "alive.lock"
         self.stop_file = path / "stop"
         self.pid_file = path / "pid"
+        self.job_file = path / "job.json"  # of a machine that was rented for it: engine/compute/rented.py
         self.data_dir = path / "data"
         self.checkpoints_dir = path / "checkpoints"
         self.model_dir = path / "model"
@@ -182,6 +183,8 @@ class RunDirectory:
         alive = self.alive  # asked first: a worker writes its last state before it lets go of the lock
         written = self.written_status()
         launching = not alive and self._launching(written)
+        if self.job_file.is_file() and not (alive or launching):
+            return unfollowed(written)
         return truth(written, alive=alive, launching=launching, stop_requested=self.stop_requested and not self.shut_down)
 
     def _launching(self, written: Status) -> bool:

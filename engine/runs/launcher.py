@@ -80,11 +80,23 @@ def start_worker(run: RunDirectory, environment: dict[str, str] | None = None) -
     else:
         with run.log_file.open("ab") as log:
             pid = _cold("train", args, secrets, output=log).pid
+    _note_pid(run, pid)
+    return pid
+
+
+def _note_pid(run: RunDirectory, pid: int) -> None:
     try:
         run.pid_file.write_text(f"{pid} {process.began(pid)}", encoding="ascii")
     except psutil.NoSuchProcess:
         run.pid_file.write_text(str(pid), encoding="ascii")  # it has ended already
-    return pid
+
+
+def start_follower(run: RunDirectory, module: str) -> None:
+    """Start `python -m module RUN`, which follows what trains `run` elsewhere. It outlives us."""
+    run.pid_file.unlink(missing_ok=True)
+    run.update_status(launched=time.time(), started=None, ended=None)
+    with run.log_file.open("ab") as log:
+        _note_pid(run, _started([module, str(run.path)], log, [], keys.HUB).pid)
 
 
 def open_worker(job: str, args: dict[str, Any], *, hub: bool = False) -> Channel:

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from engine.compute.rented import rented
 from engine.runs import discard, events, history, line, queue
 from engine.runs.directory import RunDirectory
 from engine.runs.status import WORKING
@@ -79,6 +80,7 @@ def _status(run: RunDirectory, status: Any) -> dict[str, Any]:
         "has_model": run.model_dir.is_dir(),
         "has_adapter": run.adapter_dir.is_dir(),
         "upload": run.upload(),
+        "job": job.shown() if (job := rented(run)) else None,
         "now": time.time(),
     }
 

@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from engine.compute.rented import rented
+from engine.compute.target import target_of
 from engine.errors import RunActive, RunError
 from engine.params import LLMTrainingParams
 from engine.people import label, labelled, queue_root
-from engine.runs import checkpoints, discard, launcher, line
+from engine.runs import checkpoints, discard, line
 from engine.runs.directory import DRAFT, RunDirectory, runs_root
 from engine.runs.place import locked
 from engine.runs.places import Place, places
@@ -72,7 +74,7 @@ def resume(run: RunDirectory) -> None:
             raise RunActive(f"The run {run.name!r} is {state.value}; it needs no resuming.")
         if state is State.DONE:
             raise RunError(f"The run {run.name!r} is done.", hint="Start a new run from its model to train it further.")
-        if not (has_progress(run) or begins_again(status)):
+        if not (has_progress(run) or begins_again(run, status)):
             raise RunError(
                 f"The run {run.name!r} cannot be resumed: {_why_not(run)}", hint="Start it again with the same settings."
             )
@@ -94,7 +96,10 @@ def resume(run: RunDirectory) -> None:
 
 
 def has_progress(run: RunDirectory) -> bool:
-    """Whether an ended run left something to go on from: a checkpoint, or what a teacher has written."""
+    """Whether an ended run left something to go on from: a checkpoint, what a teacher has written, a machine at work."""
+    job = rented(run)
+    if job is not None:
+        return job.at_work
     return any(run.data_dir.glob("*.answers.jsonl")) or checkpoints.look(run).newest is not None
 
 
@@ -106,11 +111,11 @@ def _why_not(run: RunDirectory) -> str:
     return "its checkpoints were removed." if run.written_status().checkpoints_removed else "it has no checkpoint yet."
 
 
-def begins_again(status: Status) -> bool:
+def begins_again(run: RunDirectory, status: Status) -> bool:
     """Whether an ended run that has nothing to go on from is simply begun again: one that was cut off from outside before
-    its first checkpoint. One that failed there would fail there again.
+    its first checkpoint. One that failed there would fail there again, and a rented machine is not rented again unasked.
     """
-    return status.state in (State.STOPPED, State.INTERRUPTED) and not status.resumable
+    return status.state in (State.STOPPED, State.INTERRUPTED) and not status.resumable and rented(run) is None
 
 
 def dispatch(root: Path) -> list[str]:
@@ -124,7 +129,7 @@ def dispatch(root: Path) -> list[str]:
         return []  # somebody else is at it
     try:
         _undo_broken_starts(root)
-        started: list[str] = []
+        started = _sent_off(root)
         free = [] if line.is_paused(root) else _free_places(root)
         for called in line.waiting(root):
             if not free:
@@ -132,7 +137,7 @@ def dispatch(root: Path) -> list[str]:
             run = RunDirectory(labelled(root, called))
             if run.waits:
                 (line.folder(root, ".active") / called).write_text(free[0].name)
-                if _start(run, free[0]):
+                if _start(run, free[0].environment):
                     free.pop(0)
                     started.append(called)
             line.leave(root, called)
@@ -141,10 +146,22 @@ def dispatch(root: Path) -> list[str]:
         lock.release()
 
 
+def _sent_off(root: Path) -> list[str]:
+    """Start the waiting runs that train elsewhere: they wait for no device of this machine."""
+    started = list[str]()
+    for called in line.waiting(root):
+        run = RunDirectory(labelled(root, called))
+        if run.waits and not target_of(run).takes_turns:
+            if _start(run, {}):
+                started.append(called)
+            line.leave(root, called)
+    return started
+
+
 def stop(run: RunDirectory, *, force: bool = False) -> None:
     """Take a run that waits out of the queue; ask one that works to finish its step, save and end (`force`: at once)."""
     if not _taken_out(run):
-        launcher.stop(run, force=force)
+        target_of(run).stop(run, force=force)
 
 
 def cancel(run: RunDirectory) -> None:
@@ -211,18 +228,29 @@ def recover(root: Path) -> None:
         lost = [run for run in found if run.waits]
         for run in sorted(lost, key=lambda run: (run.created or 0.0, run.name)):
             line.join(root, label(run.path))
+        for run in found:
+            if run.job_file.is_file() and _unfollowed(run):
+                _start(run, {})
     discard.sweep(root)
 
 
-def _start(run: RunDirectory, place: Place) -> bool:
+def _start(run: RunDirectory, environment: dict[str, str]) -> bool:
     """Start a run's worker; a run whose worker cannot be started has failed, and the next one gets its turn."""
     try:
-        launcher.start_worker(run, place.environment)
+        target_of(run).start(run, environment)
     except OSError as error:
         reason = f"The training process could not be started: {error}."
         run.update_status(state=State.FAILED, ended=time.time(), reason=reason, cause="start")
         return False
     return True
+
+
+def _unfollowed(run: RunDirectory) -> bool:
+    """Whether a rented machine is at work and nobody here knows what it does."""
+    try:
+        return run.written_status().state not in ENDED and run.status().state is State.INTERRUPTED
+    except RunError:
+        return False
 
 
 def _undo_broken_starts(root: Path) -> None:

@@ -104,3 +104,17 @@ def truth(written: Status, *, alive: bool, launching: bool, stop_requested: bool
         hint="It was killed, ran out of memory, or the machine restarted. The log's last lines may tell which.",
         cause="killed",
     )
+
+
+def unfollowed(written: Status) -> Status:
+    """What is true of a run on a rented machine when nobody here follows it."""
+    if written.state in ENDED or (written.state is State.QUEUED and written.launched is None):
+        return written
+    return replace(
+        written,
+        state=State.INTERRUPTED,
+        reason="The process that follows its rented machine has ended. The machine may still be at work, and cost.",
+        hint="Resume follows it again and takes up what it has learned meanwhile; Stop after that ends it.",
+        cause="unfollowed",
+        resumable=True,
+    )

@@ -122,5 +122,6 @@ SPEC = TrainerSpec(
         {"text": "On market day the baker sells bread, the fisher sells cod, and the dogs wait for both."},
     ),
     build=build,
+    in_parallel=True,
     export=export,
 )

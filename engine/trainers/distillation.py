@@ -276,6 +276,7 @@ SPEC = TrainerSpec(
         {"prompt": [{"role": "system", "content": "Answer briefly."}, {"role": "user", "content": "Hello!"}]},
     ),
     build=build,
+    in_parallel=True,
     copies=copies,
     learns="The teacher answers what it reads; your model learns to give the same answers to what it reads itself.",
     pipelines=("distillation",),

@@ -215,6 +215,7 @@ SPEC = TrainerSpec(
         {"prompt": "Is it foggy?", "chosen": "Yes, very. Take care.", "rejected": "Look out of the window."},
     ),
     build=build,
+    in_parallel=True,
     export=export,
     copies=copies,
     learns="It learns to write the marked tokens of the better answer rather than those of the worse one.",

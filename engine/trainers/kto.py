@@ -179,6 +179,7 @@ SPEC = TrainerSpec(
         {"prompt": "Who sells bread?", "completion": "Look around you.", "label": False},
     ),
     build=build,
+    in_parallel=True,
     export=export,
     copies=copies,
     learns="It learns to write the marked tokens of good answers, and not to write those of bad ones.",

@@ -171,6 +171,7 @@ SPEC = TrainerSpec(
         {"prompt": "Is it foggy?", "chosen": "Yes, it is very foggy today.", "rejected": "foggy foggy"},
     ),
     build=build,
+    in_parallel=True,
     export=export,
     copies=Copies(sequences=2),
     learns="It learns to write the marked tokens of the better answer, and to prefer them to those of the worse one.",

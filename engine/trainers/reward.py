@@ -118,6 +118,7 @@ SPEC = TrainerSpec(
         {"prompt": "Is it foggy?", "chosen": "Yes, and how lovely it looks!", "rejected": "Yes. Again."},
     ),
     build=build,
+    in_parallel=True,
     export=export,
     copies=Copies(sequences=2, vocabulary_head=False),
     makes="score",

@@ -138,6 +138,7 @@ SPEC = TrainerSpec(
         },
     ),
     build=build,
+    in_parallel=True,
     export=export,
     pipelines=("basic", "preference", "rlhf"),
 )

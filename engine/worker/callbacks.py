@@ -95,7 +95,7 @@ class RunCallback(TrainerCallback):
         self.reporter.beat()
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> Any:
-        stop = self.reporter.run.stop_requested
+        stop = self.reporter.stop_asked()
         if (
             not stop
             and args.eval_strategy == "no"
@@ -132,6 +132,8 @@ class RunCallback(TrainerCallback):
             self._judge(measured, state, control, model)
 
     def _sample(self, step: int, model: Any) -> None:
+        if not self.reporter.ranks.first:
+            return
         for prompt, answer in self.answers.answer(model):
             self.reporter.sample(step, prompt, answer)
 
@@ -142,7 +144,7 @@ class RunCallback(TrainerCallback):
             self.without_gain = 0
             self.reporter.set(best_value=measured, best_step=state.global_step)
             self.reporter.run.log_event("best", step=state.global_step, value=measured)
-            if self.params.keep_best and state.global_step:
+            if self.params.keep_best and state.global_step and self.reporter.ranks.first:
                 self.best.keep(model)
         elif state.global_step:
             self.without_gain += 1

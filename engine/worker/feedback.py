@@ -17,6 +17,7 @@ from torch.utils.data import Sampler
 from engine.errors import DataError
 from engine.worker.flat import FlatTrainer, Scored, flatten
 from engine.worker.pairs import answer_log_probs
+from engine.worker.shares import FILLER
 from engine.worker.token_rows import TokenRows
 from engine.worker.tokens import IGNORED
 
@@ -194,8 +195,16 @@ class FeedbackTrainer(FlatTrainer):
             return inputs["reference"].new_zeros(())
         with torch.no_grad():
             sums, _ = answer_log_probs(model, self.bare(model), inputs["other"], together=self.together)
-        return (sums - inputs["reference"][:, 1]).mean().clamp(min=0)
+        gains = sums - inputs["reference"][:, 1]
+        if FILLER in inputs:
+            gains = gains[:0]
+        # a mean over the whole batch, whichever processes hold its parts
+        whole = self.ranks.total(torch.stack([gains.sum(), gains.new_tensor(float(len(gains)))]))
+        return (whole[0] / whole[1]).clamp(min=0)
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        size, rows = self.args.per_device_train_batch_size, train_dataset if train_dataset is not None else self.train_dataset
-        return WholeBatches(len(rows), size, self.args.seed)  # type: ignore[arg-type]
+    def order(self, rows: Any) -> Sampler[int]:
+        return WholeBatches(len(rows), self.args.per_device_train_batch_size * self.ranks.size, self.args.seed)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        rows = train_dataset if train_dataset is not None else self.train_dataset
+        return self.order(rows) if self.ranks.size == 1 else super()._get_train_sampler(rows)

@@ -2,7 +2,7 @@
 
 A batch is one row of T tokens in which documents follow each other, with positions that begin again at each of them.
 What a batch is worth is a sum over its items (trained tokens, pairs of answers, texts) divided by the items of the whole
-optimizer step, so that accumulation changes nothing.
+optimizer step, so that accumulation changes nothing, and neither does sharing the step among processes.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import psutil
 import torch
+from accelerate.data_loader import SeedableRandomSampler
+from torch.utils.data import Sampler, SequentialSampler
 from transformers import PrinterCallback, Trainer
 
 from engine.runs.status import State
 from engine.worker.attention import NAME as DOCUMENTS
 from engine.worker.checkpointing import SafeCheckpoints
+from engine.worker.ranks import ALONE, Ranks
 from engine.worker.reporter import Reporter
+from engine.worker.shares import FILLER, Evened, FilledUp, without_fillers
 from engine.worker.tokens import IGNORED
 
 
@@ -95,6 +99,10 @@ class FlatTrainer(SafeCheckpoints, Trainer):
     """transformers' Trainer over flattened rows; a subclass says what a batch scores and what it counts."""
 
     def __init__(self, *args: Any, reporter: Reporter | None = None, collate: Any = flatten, **kwargs: Any) -> None:
+        self.ranks = reporter.ranks if reporter else ALONE
+        if self.ranks.size > 1:
+            collate = without_fillers(collate)
+            kwargs |= {key: FilledUp(kwargs[key]) for key in ("train_dataset", "eval_dataset") if kwargs.get(key) is not None}
         super().__init__(*args, data_collator=collate, **kwargs)
         self.remove_callback(PrinterCallback)  # the log has its own lines
         self.model_accepts_loss_kwargs = True  # we divide by num_items_in_batch ourselves
@@ -117,16 +125,41 @@ class FlatTrainer(SafeCheckpoints, Trainer):
         """The model without what accelerate has wrapped around it."""
         return self.accelerator.unwrap_model(model)
 
+    def order(self, rows: Any) -> Sampler[int]:
+        """The order of a pass over `rows`, the same for all processes."""
+        return SeedableRandomSampler(rows)  # what accelerate makes of a random order for one process
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        rows: Any = train_dataset if train_dataset is not None else self.train_dataset
+        if self.ranks.size == 1:
+            return super()._get_train_sampler(train_dataset)
+        return Evened(self.order(rows), len(rows), self.args.per_device_train_batch_size * self.ranks.size)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        if self.ranks.size == 1:
+            return super()._get_eval_sampler(eval_dataset)
+        share = self.args.per_device_eval_batch_size * self.ranks.size
+        return Evened(SequentialSampler(eval_dataset), len(eval_dataset), share)
+
+    def _scored(self, model: Any, inputs: dict[str, Any]) -> Scored:
+        """What the batch scored; a filler is gone through as the others are, and counts nothing."""
+        found = self.scored(model, inputs)
+        if FILLER not in inputs:
+            return found
+        return Scored(0.0 * found.loss, 0, {name: 0.0 * value for name, value in found.sums.items()})
+
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> int:
-        return sum(self.items(batch) for batch in batch_samples)
+        items = sum(self.items(batch) for batch in batch_samples if FILLER not in batch)
+        return int(self.ranks.total(torch.tensor(items)))
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        found = self.scored(model, inputs)
-        self._tally.add(found, inputs["input_ids"].numel())
+        found = self._scored(model, inputs)
+        self._tally.add(found, 0 if FILLER in inputs else inputs["input_ids"].numel())
         # a block whose documents are one token each has nothing to train: its loss is 0 and not 0/0
-        return found.loss / max(num_items_in_batch if num_items_in_batch is not None else found.items, 1)
+        share = found.loss / max(num_items_in_batch if num_items_in_batch is not None else found.items, 1)
+        return share * self.ranks.size  # gradients and logged losses of several processes are averaged, and not summed
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
@@ -157,11 +190,12 @@ class FlatTrainer(SafeCheckpoints, Trainer):
             batch = self._prepare_inputs(batch)
             if not self.items(batch):
                 continue
-            found = self.scored(self.model, batch)
+            found = self._scored(self.model, batch)
             total, count = total + float(found.loss), count + found.items
             for name, value in found.sums.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
                 over[name] += found.over.get(name, found.items)
+        total, count, sums, over = _of_all(self.ranks, total, count, sums, over)
         if not count:
             return {}
         means = {f"{prefix}_{name}": value / over[name] for name, value in sums.items() if over[name]}
@@ -172,7 +206,7 @@ class FlatTrainer(SafeCheckpoints, Trainer):
         if self.reporter is None:
             return False
         self.reporter.beat()
-        return self.reporter.run.stop_requested
+        return self.reporter.stop_asked()
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -182,7 +216,7 @@ class FlatTrainer(SafeCheckpoints, Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
-            logs = {**logs, **self._tally.take(), "memory_bytes": memory_bytes()}
+            logs = {**logs, **self._tally.take(self.ranks), "memory_bytes": memory_bytes()}
             logs |= self.derived(logs, "")
         super().log(logs, start_time)
 
@@ -209,13 +243,29 @@ class _Tally:
         """Leave time that was not training out of the speed."""
         self._since += seconds
 
-    def take(self) -> dict[str, float]:
-        """Averages and speed since the last call, and tokens in all."""
+    def take(self, ranks: Ranks = ALONE) -> dict[str, float]:
+        """Averages and speed since the last call, and tokens in all, over all processes."""
         seconds = max(time.monotonic() - self._since, 1e-9)
-        made = {name: float(value) / self._over[name] for name, value in self._sums.items() if self._over[name]}
-        made |= {"tokens_per_second": self._seen / seconds, "tokens": float(self.tokens)}
+        sums = {name: float(value) for name, value in self._sums.items()}
+        seen, _, sums, over = _of_all(ranks, self._seen, 0, sums, self._over)
+        self.tokens += int(seen) - self._seen
+        made = {name: value / over[name] for name, value in sums.items() if over[name]}
+        made |= {"tokens_per_second": seen / seconds, "tokens": float(self.tokens)}
         self._start()
         return made
+
+
+def _of_all(
+    ranks: Ranks, total: float, count: int, sums: dict[str, float], over: Counter[str]
+) -> tuple[float, int, dict[str, float], Counter[str]]:
+    """The same numbers summed over all processes, which have the same names."""
+    if ranks.size == 1:
+        return total, count, sums, over
+    names = sorted(sums)
+    held = [total, count, *(sums[name] for name in names), *(over[name] for name in names)]
+    total, counted, *rest = ranks.total(torch.tensor(held, dtype=torch.float64)).tolist()
+    whole = Counter({name: int(value) for name, value in zip(names, rest[len(names) :], strict=True)})
+    return total, int(counted), dict(zip(names, rest, strict=False)), whole
 
 
 def perplexity(loss: float) -> float:

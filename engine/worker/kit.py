@@ -29,7 +29,7 @@ from engine.worker.models import load_causal, load_frozen
 from engine.worker.pairs import PairRows
 from engine.worker.prompts import prompt_rows
 from engine.worker.reporter import Reporter
-from engine.worker.rows import Make, Rows, Source, read_rows, tokenised
+from engine.worker.rows import Make, Rows, Source, kept, read_rows, tokenised
 from engine.worker.token_rows import Blocks, Packed
 from engine.worker.tokens import chat_tokens, pair_tokens, template_end, text_tokens, turn_end
 
@@ -46,7 +46,7 @@ class Kit:
 
     def __init__(self, run: RunDirectory, spec: TrainerSpec, plan: Plan, tokenizer: Any, reporter: Reporter) -> None:
         self.run, self.spec, self.plan, self.params = run, spec, plan, plan.params
-        self.tokenizer, self.reporter = tokenizer, reporter
+        self.tokenizer, self.reporter, self.ranks = tokenizer, reporter, reporter.ranks
         self.callback: RunCallback | None = None
         self._turn_end: int | None = None
 
@@ -96,7 +96,12 @@ class Kit:
         p = self.params
         rows = self._rows(lambda row: (chat_tokens(row, self.tokenizer),), p.max_length)
         self._turn_end = turn_end(itertools.islice(rows.train, _LOOKED_AT), self.tokenizer)
-        how = {"batch": p.batch_size or 1, "max_length": p.max_length or 512, "seed": p.seed, "alone": alone}
+        how = {
+            "batch": (p.batch_size or 1) * self.ranks.size,
+            "max_length": p.max_length or 512,
+            "seed": p.seed,
+            "alone": alone,
+        }
         train = FeedbackRows(rows.train, **how)  # type: ignore[arg-type]
         valid = rows.valid and FeedbackRows(rows.valid, **how, mixed=False)  # type: ignore[arg-type]
         up, down = int(train.liked.sum()), int((~train.liked).sum())
@@ -131,7 +136,10 @@ class Kit:
         return rows
 
     def _rows(self, make: Make, max_length: int | None, *, whole: bool = False, source: Source = read_rows) -> Rows:
-        return tokenised(self.run, self.reporter, self.tokenizer, make, max_length, whole=whole, source=source)
+        with self.ranks.first_before_others():
+            if not self.ranks.first:
+                return kept(self.run)
+            return tokenised(self.run, self.reporter, self.tokenizer, make, max_length, whole=whole, source=source)
 
     def blocks(self, rows: Rows, *, cross_documents: bool) -> Rows:
         """All documents end to end, cut into blocks of the longest length."""
@@ -260,17 +268,12 @@ class Kit:
         if kind == "live":
             return pairs.held_model(other, self.isolates)
         self.reporter.phase(State.PREPARING, "Asking the reference")
-        for part, some in zip(("train", "valid"), rows, strict=True):
-            if some is not None:
-                pairs.precompute(
-                    other,
-                    some,  # type: ignore[arg-type]
-                    self.run.data_dir / f"{part}.reference.npy",
-                    batch=p.batch_size or 1,
-                    precision=p.precision or "fp32",
-                    together=self.isolates,
-                    beat=self.reporter.heed_stop,
-                )
+        how = {"batch": p.batch_size or 1, "precision": p.precision or "fp32", "together": self.isolates}
+        with self.ranks.first_before_others():
+            for part, some in zip(("train", "valid"), rows, strict=True):
+                if some is not None:
+                    file = self.run.data_dir / f"{part}.reference.npy"
+                    pairs.precompute(other, some, file, beat=self.reporter.heed_stop, **how)  # type: ignore[arg-type]
         return None
 
     def _wired(self, rows: Rows, *, one_by_one: bool = False, whole_step: bool = False, model: Any = None) -> dict[str, Any]:
@@ -293,7 +296,7 @@ class Kit:
 
     def steps(self, rows: int, batch_size: int, accumulation: int) -> int:
         """Optimizer steps that the wished passes over `rows` rows make."""
-        return math.ceil(math.ceil(math.ceil(rows / batch_size) / accumulation) * self.params.epochs)
+        return math.ceil(math.ceil(math.ceil(rows / (batch_size * self.ranks.size)) / accumulation) * self.params.epochs)
 
     def _teach_where_to_stop(self) -> None:
         """Name the token that ends an answer in the model's own generation settings, so that every program stops there."""
@@ -312,6 +315,8 @@ class Kit:
         values = shared_arguments(p, folder, batch_size, accumulation, planned, has_valid, on_cpu)
         if p.max_steps:  # transformers would repeat the data until it has made that many
             values["max_steps"] = min(p.max_steps, self.steps(rows, batch_size, accumulation))
+        if self.ranks.size > 1:
+            values["ddp_broadcast_buffers"] = False  # no layer of ours changes its buffers
         made = kind(**{**values, **overrides})
         made._n_gpu = min(1, made.n_gpu)  # one device a run; with more, transformers would split each batch among them
         return made

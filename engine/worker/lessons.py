@@ -87,7 +87,7 @@ class Lessons:
     def __init__(self, kit: Kit, most: int, temperature: float) -> None:
         """`most` is the longest answer in tokens."""
         self.kit, self.most, self.temperature = kit, most, temperature
-        self.files = {part: AnswerFile(_beside(kit.run.data_dir / f"{part}.jsonl")) for part in ("train", "valid")}
+        self.files: dict[str, AnswerFile] = {}
 
     def learned_from(self, teacher: Teacher, *, with_guesses: bool) -> Rows:
         """Ask the teacher what is not known yet, and make rows of all that it answered.
@@ -100,7 +100,10 @@ class Lessons:
             ModelError: it cannot be asked.
             StopRequested: somebody asked to stop; what was answered is kept.
         """
-        self._ask(teacher)
+        with self.kit.reporter.ranks.first_before_others():
+            folder = self.kit.run.data_dir
+            self.files = {part: AnswerFile(_beside(folder / f"{part}.jsonl")) for part in ("train", "valid")}
+            self._ask(teacher)
         if with_guesses:
             assert isinstance(teacher, LocalTeacher)
             make: Any = lambda row: self._two_views(row, teacher.tokenizer)  # noqa: E731

@@ -108,7 +108,7 @@ class PairTrainer(FlatTrainer):
         sums, counts = answer_log_probs(model, self.bare(model), inputs, together=self.together)
         known = inputs.get("reference")
         if known is None:
-            known = self.reference(model, inputs) if self.reference else sums.new_zeros(len(sums) // 2, 2)
+            known = self.reference(self.bare(model), inputs) if self.reference else sums.new_zeros(len(sums) // 2, 2)
         pairs = Pairs(sums[0::2], sums[1::2], counts[0::2], counts[1::2], known[:, 0], known[:, 1])
         losses, metrics = self.objective(pairs)
         return Scored(losses.sum(), len(losses), {name: values.detach().sum() for name, values in metrics.items()})

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from engine.errors import TrainingError
 from engine.runs import events
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State, Status
+from engine.worker.ranks import ALONE, Ranks
 
 # The rest is in the charts.
 _IN_LOG = ("reward", "eval_reward", "kl", "loss", "eval_loss", "learning_rate", "token_accuracy", "eval_token_accuracy")
@@ -21,11 +23,34 @@ class StopRequested(TrainingError):
     """Not an error: the way out of work that is not worth finishing."""
 
 
+class Onlooker(RunDirectory):
+    """A run as the further processes of its training see it: they read it, remember what they would write, and follow the
+    first one in when to stop.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._status: Status | None = None
+
+    def written_status(self) -> Status:
+        return self._status or super().written_status()
+
+    def write_status(self, status: Status) -> None:
+        self._status = status
+
+    def log_event(self, kind: str, /, **values: Any) -> None:
+        pass
+
+    @property
+    def stop_requested(self) -> bool:
+        return False
+
+
 class Reporter:
     """Reports on one run. Remembers the last status, so that progress costs one file replace and no read."""
 
-    def __init__(self, run: RunDirectory) -> None:
-        self.run = run
+    def __init__(self, run: RunDirectory, ranks: Ranks = ALONE) -> None:
+        self.run, self.ranks = run, ranks
         self.status: Status = run.written_status()
         events.mend(run.events_file)
 
@@ -41,6 +66,10 @@ class Reporter:
     def beat(self) -> None:
         """Show that the work goes on, for whoever waits for it to stop."""
         os.utime(self.run.lock_file)
+
+    def stop_asked(self) -> bool:
+        """Whether somebody asked the run to end; all processes that train it get the same answer."""
+        return self.ranks.agreed(self.run.stop_requested)
 
     def heed_stop(self) -> None:
         """End the run here if somebody asked for it; for the work before the first step, which saves nothing.

@@ -115,6 +115,16 @@ def tokenised(
     return Rows(train, valid if len(valid) else None)
 
 
+def kept(run: RunDirectory) -> Rows:
+    """The rows that `tokenised` has left in the run's folder."""
+    train, valid = (TokenRows(_place(run, part)) for part in ("train", "valid"))
+    return Rows(train, valid if len(valid) else None)
+
+
+def _place(run: RunDirectory, part: str) -> Path:
+    return run.data_dir / f"{part}.tokens"
+
+
 class _File(NamedTuple):
     """How the rows of one prepared file are tokenised."""
 
@@ -127,7 +137,7 @@ class _File(NamedTuple):
     source: Source
 
     def tokenise(self, part: str) -> TokenRows:
-        writer = RowWriter(self.run.data_dir / f"{part}.tokens")
+        writer = RowWriter(_place(self.run, part))
         seen = _Seen("held-out" if part == "valid" else "training", self.max_length, self.whole)
         for row in self.source(self.run.data_dir / f"{part}.jsonl"):
             if seen.rows % _BETWEEN_STOPS == 0:

@@ -7,6 +7,7 @@ is trained here is asked by plain transformers later, so its padding token must 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -79,12 +80,24 @@ def _array(ids: list[int]) -> Any:
     return torch.tensor(ids, dtype=torch.int32).numpy()
 
 
+def _score_when_called(model: Any) -> None:
+    """Let `model(flat_row=…)` give document scores: what averages gradients among processes begins with a model's call."""
+    plain = model.forward
+
+    def forward(*args: Any, flat_row: dict[str, Any] | None = None, **kwargs: Any) -> Any:
+        return plain(*args, **kwargs) if flat_row is None else document_scores(model, flat_row)
+
+    model.forward = forward
+
+
 class ScoreTrainer(FlatTrainer):
     """Bradley-Terry on pairs (see engine/worker/preference.py); the items are pairs, the text is read whole."""
 
     def __init__(self, *args: Any, together: bool, centre: float, **kwargs: Any) -> None:
         super().__init__(*args, collate=flatten_pairs, **kwargs)
         self.together, self.centre = together, centre
+        if self.ranks.size > 1:
+            _score_when_called(self.model)
 
     def items(self, inputs: dict[str, Any]) -> int:
         return (len(inputs["cu_seq_lens_q"]) - 1) // 2
@@ -92,7 +105,9 @@ class ScoreTrainer(FlatTrainer):
     def scored(self, model: Any, inputs: dict[str, Any]) -> Scored:
         rows = [inputs] if self.together else one_by_one(inputs)
         with self.accelerator.autocast():  # the head is asked directly, past the forward that accelerate has wrapped
-            scores = torch.cat([document_scores(self.bare(model), row) for row in rows])
+            bare = self.bare(model)
+            ask = partial(document_scores, bare) if bare is model else lambda row: model(flat_row=row)
+            scores = torch.cat([ask(row) for row in rows])
         losses, metrics = bradley_terry(scores[0::2], scores[1::2], inputs["margin"], centre=self.centre)
         return Scored(losses.sum(), len(losses), {name: values.detach().sum() for name, values in metrics.items()})
 

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 import traceback
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import torch
 import transformers
 
 from engine import keys
-from engine.data import prepare
+from engine.data.run_rows import prepare_for
 from engine.device import Device, device
 from engine.errors import DataError, DeviceError, StudioError, TrainingError
 from engine.hub.account import logged_in
@@ -35,16 +36,17 @@ from engine.runs.directory import RunDirectory, write_json
 from engine.runs.lock import FileLock
 from engine.runs.mishaps import out_of_memory_kills
 from engine.runs.status import State
-from engine.samples import data_file
 from engine.worker.best import BestWeights, fingerprint
 from engine.worker.callbacks import RunCallback, TrainedAlready
 from engine.worker.card import model_card
+from engine.worker.crew import Crew
 from engine.worker.failures import LastWords, explained, out_of_room
 from engine.worker.hub import fetch_data, fetch_models, leave_hub
 from engine.worker.kit import Kit
 from engine.worker.models import load_tokenizer
 from engine.worker.placing import put_back
-from engine.worker.reporter import SHUT_DOWN, Reporter, StopRequested
+from engine.worker.ranks import ALONE, Ranks
+from engine.worker.reporter import SHUT_DOWN, Onlooker, Reporter, StopRequested
 from engine.worker.rows import parts_of, read_rows
 from engine.worker.sample_prompts import sample_answers
 from engine.worker.saving import Cards, save_model
@@ -56,41 +58,61 @@ _COUNTED = 2000
 
 def main(args: dict[str, Any], channel: Channel | None) -> int:
     """Train the run in `args["run"]`; 0 when it is done or was stopped on request, 1 when it failed."""
-    run = RunDirectory(Path(args["run"]))
+    run, place = RunDirectory(Path(args["run"])), Ranks.of_torchrun()
     act_for_owner_of(run.path)
-    if threads := args.get("environment", {}).get("OMP_NUM_THREADS"):  # PyTorch, when it is loaded already, looks there no more
-        torch.set_num_threads(int(threads))
+    if place and not place.first:
+        help_out(run, place)
+        return 0
     lock = _taken(run, args.get("launched"))
     if lock is None:
         return 1
-    # the system's own word that everything ends, unless somebody asked for the stop before
-    signal.signal(signal.SIGTERM, lambda *_: None if run.stop_requested else run.request_stop("shutdown"))
-    transformers.logging.set_verbosity_warning()
-    transformers.logging.disable_progress_bar()  # bars are for terminals; this output is a file
-    faulthandler.enable(2)  # a crash inside a library leaves its place in the log, wherever Python's own stderr goes
+    _settle(run, args.get("environment", {}))
     held = {name: os.environ[name] for name in keys.ALL if name in os.environ}
-    reporter = Reporter(run)
+    reporter = Reporter(run, place or ALONE)
     last_words = LastWords(run.path)
+    crew: Crew | None = None
     try:
         last_words.keep_room()
-        _Work(run, reporter).do()
+        work = _Work(run, reporter)
+        if work.params.processes > 1 and work.spec.in_parallel and not place:
+            crew = Crew(work.params.processes, reporter, lock, help_out)
+        work.do()
         code = 0
     except StopRequested as request:
         state, told = State.INTERRUPTED if request.cause == "shutdown" else State.STOPPED, {"hint": request.hint}
         reporter.set(state=state, reason=request.message, cause=request.cause, ended=time.time(), phase="", **told)
         code = 0
     except BaseException as error:  # the one broad catch: whatever ended the work must be told
-        _tell_failure(run, reporter, last_words, error)
+        _tell_failure(run, reporter, last_words, crew.blamed(error) if crew else error)
         code = 1
     finally:
         with contextlib.suppress(OSError):
             sys.stdout.flush()
         last_words.end()
+        if crew:
+            crew.end()
         lock.release()
     os.environ.update(held)  # the next run in the queue may need what this one had no use for
     if not run.shut_down and not line.attended(run.path.parent):  # an open app starts the next one faster
         queue.dispatch(run.path.parent)
     return code
+
+
+def _settle(run: RunDirectory, environment: dict[str, str]) -> None:
+    """What holds for the whole process."""
+    if threads := environment.get("OMP_NUM_THREADS"):  # PyTorch, when it is loaded already, looks there no more
+        torch.set_num_threads(int(threads))
+    # the system's own word that everything ends, unless somebody asked for the stop before
+    signal.signal(signal.SIGTERM, lambda *_: None if run.stop_requested else run.request_stop("shutdown"))
+    transformers.logging.set_verbosity_warning()
+    transformers.logging.disable_progress_bar()  # bars are for terminals; this output is a file
+    faulthandler.enable(2)  # a crash inside a library leaves its place in the log, wherever Python's own stderr goes
+
+
+def help_out(run: RunDirectory, place: Ranks) -> None:
+    """Train along as one of the further processes of a run, which write nothing."""
+    seen = Onlooker(run.path)
+    _Work(seen, Reporter(seen, place)).help()
 
 
 def _tell_failure(run: RunDirectory, reporter: Reporter, last_words: LastWords, error: BaseException) -> None:
@@ -124,10 +146,23 @@ class _Work:
         self.run, self.reporter = run, reporter
         self.params = parse(run.params())
         self.spec = spec_for(self.params.trainer)
+        if reporter.ranks.size > 1:  # torchrun, or whoever started us, says how many
+            self.params = self.params.model_copy(update={"processes": reporter.ranks.size})
+
+    def help(self) -> None:
+        """Train along with the first process, which has prepared everything."""
+        ranks = self.reporter.ranks
+        ranks.join(device(self.params.device).kind)
+        chosen: Plan = ranks.handed_on(None)
+        tokenizer = load_tokenizer(resolve(self.params.model))
+        if self.spec.rows != "text":
+            choose_template(tokenizer, self.params.chat_template)
+        torch.manual_seed(chosen.params.seed)
+        self._train(chosen, tokenizer, facts(self.params.model))
 
     def do(self) -> None:
         """Prepare, train, save, and judge whether that may be called done."""
-        found = device(self.params.device)
+        found, ranks = device(self.params.device), self.reporter.ranks
         pid = os.getpid()
         self.reporter.set(
             started=time.time(),
@@ -152,11 +187,15 @@ class _Work:
             self.reporter.warn(note)
         # said by name: what PyTorch would take by itself need not be what was looked at and planned for
         params = self.params.model_copy(update={"device": found.kind})
-        chosen = plan(params, self._count(tokenizer), known, found)
+        # torchrun may have started us on several machines
+        here = replace(found, count=ranks.size) if ranks.size > 1 and ranks.meeting is None else found
+        chosen = plan(params, self._count(tokenizer), known, here)
         of_model = {"model_parameters": known.parameters, "model_context": known.context}
         write_json(self.run.plan_file, {**chosen.to_dict(), **of_model})
         if why := chosen.reasons.get("merge_adapter"):
             self.reporter.warn(why)
+        ranks.join(found.kind)
+        ranks.handed_on(chosen)
         torch.manual_seed(chosen.params.seed)
         self._train(chosen, tokenizer, known)
 
@@ -165,19 +204,7 @@ class _Work:
             return  # a resumed run trains on the rows that it began with
         fetch_data(self.params, self.reporter)
         self.reporter.phase(State.PREPARING, "Reading the data")
-        p = self.params
-        prepared = prepare(
-            data_file(p.data_path),
-            self.spec.rows,
-            self.run.data_dir,
-            form=p.data_format,
-            mapping=p.column_mapping or None,
-            valid_path=data_file(p.valid_path) if p.valid_path else None,
-            valid_fraction=p.valid_fraction,
-            seed=p.seed,
-            max_samples=p.max_samples,
-            drop_bad_rows=p.drop_bad_rows,
-        )
+        prepared = prepare_for(self.params, self.run.data_dir)
         for warning in prepared.warnings:
             self.reporter.warn(warning)
         write_json(self.run.data_file, prepared.to_dict())
@@ -224,6 +251,9 @@ class _Work:
             at = f"at step {job.state.global_step} of {job.state.max_steps}, which is saved"
             raise StopRequested(f"{SHUT_DOWN} {at}.", hint="Resume goes on from there.", cause="shutdown")
         self._measure_last(job, callback)
+        self.reporter.ranks.leave()
+        if not self.reporter.ranks.first:
+            return
         self._check_learned(job, callback, before)
         saved_step = job.state.global_step
         if chosen.params.keep_best and best.file.is_file() and self.reporter.status.best_step != saved_step:
