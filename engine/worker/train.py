@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import os
 import shutil
-import signal
 import sys
 import time
-import traceback
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 
 from engine import keys
 from engine.data.run_rows import prepare_for
@@ -33,16 +29,16 @@ from engine.registry import parse, spec_for
 from engine.runs import checkpoints, line, process, queue
 from engine.runs.channel import Channel
 from engine.runs.directory import RunDirectory, write_json
-from engine.runs.lock import FileLock
 from engine.runs.mishaps import out_of_memory_kills
 from engine.runs.status import State
 from engine.worker.best import BestWeights, fingerprint
 from engine.worker.callbacks import RunCallback, TrainedAlready
 from engine.worker.card import model_card
 from engine.worker.crew import Crew
-from engine.worker.failures import LastWords, explained, out_of_room
+from engine.worker.failures import LastWords
 from engine.worker.hub import fetch_data, fetch_models, leave_hub
 from engine.worker.kit import Kit
+from engine.worker.lifecycle import settle, take, tell_failure
 from engine.worker.models import load_tokenizer
 from engine.worker.placing import put_back
 from engine.worker.ranks import ALONE, Ranks
@@ -63,10 +59,10 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
     if place and not place.first:
         help_out(run, place)
         return 0
-    lock = _taken(run, args.get("launched"))
+    lock = take(run, args.get("launched"))
     if lock is None:
         return 1
-    _settle(run, args.get("environment", {}))
+    settle(run, args.get("environment", {}))
     held = {name: os.environ[name] for name in keys.ALL if name in os.environ}
     reporter = Reporter(run, place or ALONE)
     last_words = LastWords(run.path)
@@ -83,7 +79,7 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
         reporter.set(state=state, reason=request.message, cause=request.cause, ended=time.time(), phase="", **told)
         code = 0
     except BaseException as error:  # the one broad catch: whatever ended the work must be told
-        _tell_failure(run, reporter, last_words, crew.blamed(error) if crew else error)
+        tell_failure(run, reporter, last_words, crew.blamed(error) if crew else error)
         code = 1
     finally:
         with contextlib.suppress(OSError):
@@ -98,45 +94,10 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
     return code
 
 
-def _settle(run: RunDirectory, environment: dict[str, str]) -> None:
-    """What holds for the whole process."""
-    if threads := environment.get("OMP_NUM_THREADS"):  # PyTorch, when it is loaded already, looks there no more
-        torch.set_num_threads(int(threads))
-    # the system's own word that everything ends, unless somebody asked for the stop before
-    signal.signal(signal.SIGTERM, lambda *_: None if run.stop_requested else run.request_stop("shutdown"))
-    transformers.logging.set_verbosity_warning()
-    transformers.logging.disable_progress_bar()  # bars are for terminals; this output is a file
-    faulthandler.enable(2)  # a crash inside a library leaves its place in the log, wherever Python's own stderr goes
-
-
 def help_out(run: RunDirectory, place: Ranks) -> None:
     """Train along as one of the further processes of a run, which write nothing."""
     seen = Onlooker(run.path)
     _Work(seen, Reporter(seen, place)).help()
-
-
-def _tell_failure(run: RunDirectory, reporter: Reporter, last_words: LastWords, error: BaseException) -> None:
-    told = explained(error, disk_full=last_words.no_room)
-    state = State.FAILED
-    if told.cause == "disk":
-        last_words.make_room()
-        state, told = out_of_room(run, reporter.status, told)
-    with contextlib.suppress(OSError):  # the log may lie on a full disk
-        traceback.print_exception(error)
-    reporter.set(state=state, reason=told.message, hint=told.hint, cause=told.cause, ended=time.time(), phase="")
-
-
-def _taken(run: RunDirectory, launched: float | None) -> FileLock | None:
-    """The run's lock, held for life; None when the run is another process's."""
-    lock = run.lock()
-    if not lock.acquire(timeout_s=10):
-        print(f"Another process works on {run.name} already.", file=sys.stderr)
-        return None
-    if launched not in (None, run.written_status().launched):
-        print(f"{run.name} was launched anew meanwhile; this process leaves.", file=sys.stderr)
-        lock.release()
-        return None
-    return lock
 
 
 class _Work:
