@@ -115,12 +115,13 @@ def begins_again(run: RunDirectory, status: Status) -> bool:
     """Whether an ended run that has nothing to go on from is simply begun again: one that was cut off from outside before
     its first checkpoint. One that failed there would fail there again, and a rented machine is not rented again unasked.
     """
-    return status.state in (State.STOPPED, State.INTERRUPTED) and not status.resumable and rented(run) is None
+    cut_off = status.state in (State.STOPPED, State.INTERRUPTED)
+    return cut_off and not (status.resumable or status.checkpoints_removed) and rented(run) is None
 
 
 def dispatch(root: Path) -> list[str]:
-    """Start the runs that wait longest, whoever's they are, where a place is free, unless the queue is paused; returns what
-    they are called in the queue."""
+    """Start the runs that wait longest, whoever's they are, where a place is free, unless the queue is paused; returns their
+    names."""
     root = queue_root(root)
     if line.is_paused(root) or not line.waiting(root):
         return []
@@ -139,7 +140,7 @@ def dispatch(root: Path) -> list[str]:
                 (line.folder(root, ".active") / called).write_text(free[0].name)
                 if _start(run, free[0].environment):
                     free.pop(0)
-                    started.append(called)
+                    started.append(run.name)
             line.leave(root, called)
         return started
     finally:
@@ -153,7 +154,7 @@ def _sent_off(root: Path) -> list[str]:
         run = RunDirectory(labelled(root, called))
         if run.waits and not target_of(run).takes_turns:
             if _start(run, {}):
-                started.append(called)
+                started.append(run.name)
             line.leave(root, called)
     return started
 

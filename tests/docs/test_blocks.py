@@ -97,13 +97,13 @@ def asked(address: str, text: str) -> httpx.Response:
 
 
 def test_the_table_of_addresses_is_the_api() -> None:
-    from ui import http_api
+    from ui import http_api, http_queue
 
     page = (ROOT / "docs" / "integration.md").read_text(encoding="utf-8")
     written = set(re.findall(r"^\| (\w+) \| `(/studio/api/[^`]*)` \|", page, re.MULTILINE))
     real = {
         (method, route.path.replace(":path", ""))  # type: ignore[attr-defined]
-        for route in http_api.routes()
+        for route in (*http_api.routes(), *http_queue.routes())
         for method in route.methods - {"HEAD"}  # type: ignore[attr-defined]
     }
     assert written == real

@@ -236,7 +236,7 @@ def test_what_has_ended_cannot_be_stopped(capsys: pytest.CaptureFixture[str], ru
     code, _, err = shown(capsys, "follow", "old")
     assert code == 1 and "failed: It broke." in err
     code, _, err = shown(capsys, "resume", "old")
-    assert code == 1 and "before its first checkpoint" in err
+    assert code == 1 and "it has no checkpoint yet" in err
 
 
 def test_a_runs_folder_that_cannot_be_read_is_no_empty_list(
@@ -272,7 +272,14 @@ def test_the_queue_is_shown_paused_and_put_in_another_order(capsys: pytest.Captu
     assert shown(capsys, "queue", "move", "one", "3")[0] == 0
     assert shown(capsys, "queue", "cancel", "two")[0] == 0
     told = json.loads(shown(capsys, "queue", "--json")[1])
-    assert told == {"paused": True, "places": 1, "working": [], "waiting": ["three", "one"]}
+    assert told == {
+        "paused": True,
+        "places": 1,
+        "working": [],
+        "waiting": ["three", "one"],
+        "others_working": 0,
+        "others_waiting": 0,
+    }
     for words in (["runs"], ["runs", "--json"]):
         assert "The queue is paused" in shown(capsys, *words)[2]
     code, out, err = shown(capsys, "llm", "--trainer", "sft", "--data-path", "x.csv", "--no-follow")

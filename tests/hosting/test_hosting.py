@@ -84,7 +84,9 @@ def test_a_space_without_storage_warns_and_says_how_to_add_some(tmp_path: Path, 
     assert "https://huggingface.co/spaces/ada/studio/settings" in notice
     assert "https://huggingface.co/spaces/ada/studio?duplicate=true" in hosted.duplicate_button()
     for page in shell.PAGES:
-        assert notice in shell._header(page) and hosted.duplicate_button() in shell._header(page)
+        assert notice in shell._header(page, signs_in=False) and hosted.duplicate_button() in shell._header(
+            page, signs_in=False
+        )
 
 
 def test_a_space_with_storage_does_not_warn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

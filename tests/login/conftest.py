@@ -68,7 +68,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
         way_in = shell._way_in()
         # Gradio asks SPACE_ID too, and would behave as on the real thing: its reloader wants to reach the Hub
         patch.delenv("SPACE_ID")
-        shell._prepare_uploads()
+        shell._prepare_uploads(writable=True)
         app, options = shell.build(way_in)
         app.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True, **options)
         yield Studio(f"http://127.0.0.1:{port}", app, accounts, root)

@@ -16,6 +16,7 @@ from engine.pipelines.pipeline import Pipeline
 from engine.runs import listing
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
+from tests.checkpoint_files import make_checkpoint
 from tests.pipelines.workers import PAIR, Workers
 
 
@@ -100,8 +101,7 @@ def test_a_pipeline_that_is_done_stays_as_it_is(workers: Workers) -> None:
 def test_an_interrupted_stage_goes_on_where_it_can(workers: Workers, state: State, checkpoint: bool) -> None:
     def leave(run: RunDirectory) -> None:
         if checkpoint:
-            (run.checkpoints_dir / "checkpoint-2").mkdir(parents=True, exist_ok=True)
-            (run.checkpoints_dir / "checkpoint-2" / "trainer_state.json").touch()
+            make_checkpoint(run, 2)
 
     workers.before, workers.ends = leave, {"pair-second": state}
     with pytest.raises(StageError) as error:

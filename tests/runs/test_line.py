@@ -130,9 +130,9 @@ def test_as_many_runs_as_places_and_each_is_told_its_own(
     told: list[dict[str, str]] = []
     cold = launcher._cold
 
-    def noting(job: str, args: dict[str, Any], **rest: Any) -> Any:
+    def noting(job: str, args: dict[str, Any], *given: Any, **rest: Any) -> Any:
         told.append(args["environment"])
-        return cold(job, args, **rest)
+        return cold(job, args, *given, **rest)
 
     monkeypatch.setattr(launcher, "_cold", noting)
     monkeypatch.setattr("engine.runs.places.gpus", lambda: ("GPU-a", "GPU-b"))

@@ -18,7 +18,7 @@ from engine.models import resolve
 from engine.params import LLMTrainingParams
 from engine.people import NobodyAsks, Person, acting
 from engine.registry import parse
-from engine.runs import launcher, queue
+from engine.runs import launcher, line, queue
 from engine.runs.directory import RunDirectory, runs_root
 from engine.runs.status import State
 
@@ -126,7 +126,7 @@ def test_what_may_be_read_is_ones_own_and_what_comes_with_the_studio(
 
 def test_one_queue_serves_all_in_their_order(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[RunDirectory] = []
-    monkeypatch.setattr(launcher, "start_worker", lambda run: started.append(run))
+    monkeypatch.setattr(launcher, "start_worker", lambda run, environment: started.append(run))
     first, second, third = queued(ADA, "x"), queued(BEN, "x"), queued(BEN, "y")
     with acting(BEN):
         assert [queue.position(name, runs_root()) for name in ("x", "y")] == [1, 2]
@@ -144,11 +144,11 @@ def test_a_lost_place_in_the_queue_is_given_back_to_everybody(shared: Path, monk
     monkeypatch.setattr(queue, "dispatch", lambda root: [])
     monkeypatch.setenv("AITRAINING_STANDBY", "0")
     queued(ADA, "x"), queued(BEN, "x")
-    for marker in queue._waiting(shared):
-        marker.unlink()
+    for called in line.waiting(shared):
+        line.leave(shared, called)
     open_app()
     close_app()
-    assert sorted(marker.name.split("-", 1)[1] for marker in queue._waiting(shared)) == ["ada~x", "ben~x"]
+    assert sorted(line.waiting(shared)) == ["ada~x", "ben~x"]
 
 
 def test_a_process_works_for_the_owner_of_its_run_whoever_started_it(shared: Path) -> None:

@@ -19,6 +19,7 @@ from engine.params import LLMTrainingParams
 from engine.runs import launcher, line, listing, queue
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
+from tests.checkpoint_files import make_checkpoint
 
 
 def params(name: str | None = None) -> LLMTrainingParams:
@@ -179,11 +180,6 @@ def test_a_crash_between_mark_and_start_does_not_block_the_device(runs_root: Pat
 # ---- resume ----------------------------------------------------------------------------------------------------------
 
 
-def with_checkpoint(run: RunDirectory) -> None:
-    (run.checkpoints_dir / "checkpoint-1").mkdir(parents=True)
-    (run.checkpoints_dir / "checkpoint-1" / "trainer_state.json").write_text("{}")
-
-
 def test_a_stopped_run_goes_on_when_it_is_resumed(runs_root: Path, workers: list[Any], wait_until: Callable[..., None]) -> None:
     run = queue.enqueue(params("run"))
     queue.dispatch(runs_root)
@@ -191,7 +187,7 @@ def test_a_stopped_run_goes_on_when_it_is_resumed(runs_root: Path, workers: list
     run.update_status(pid=workers[0].pid, pid_started=time.time())
     with pytest.raises(RunActive):
         queue.resume(run)
-    with_checkpoint(run)
+    make_checkpoint(run, 1)
     finish(run, "stopped")
     wait_until(lambda: not run.alive)
     (run.path / "go").unlink()
@@ -210,7 +206,7 @@ def test_what_cannot_be_resumed_says_why(runs_root: Path, state: State, checkpoi
     run = queue.enqueue(params("run"))
     run.update_status(state=state)
     if checkpoint:
-        with_checkpoint(run)
+        make_checkpoint(run, 1)
     with pytest.raises(RunError) as caught:
         queue.resume(run)
     assert caught.value.hint

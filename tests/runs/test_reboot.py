@@ -17,6 +17,7 @@ from engine.runs import launcher, queue
 from engine.runs.directory import RunDirectory
 from engine.runs.listing import list_runs
 from engine.runs.status import State
+from tests.checkpoint_files import make_checkpoint
 
 
 @pytest.fixture
@@ -37,8 +38,7 @@ def cut_off(runs_root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., R
         (runs_root / ".active" / name).touch()
         (runs_root / ".queue.lock").touch()
         if checkpoint:
-            (run.checkpoints_dir / "checkpoint-4").mkdir(parents=True)
-            (run.checkpoints_dir / "checkpoint-4" / "trainer_state.json").write_text('{"global_step": 4}')
+            make_checkpoint(run, 4)
         for path in [*run.path.rglob("*"), run.path]:
             os.utime(path, (long_ago, long_ago))
         return run

@@ -43,10 +43,10 @@ def no_process_for(monkeypatch: pytest.MonkeyPatch, *unlucky: str) -> None:
     """The machine has no memory for the processes of these runs."""
     cold = launcher._cold
 
-    def scarce(job: str, args: dict[str, Any], **rest: Any) -> Any:
+    def scarce(job: str, args: dict[str, Any], *given: Any, **rest: Any) -> Any:
         if Path(args["run"]).name in unlucky:
             raise OSError(12, "Cannot allocate memory")
-        return cold(job, args, **rest)
+        return cold(job, args, *given, **rest)
 
     monkeypatch.setattr(launcher, "_cold", scarce)
 

@@ -61,7 +61,8 @@ def test_a_run_is_queued_listed_stopped_and_deleted(studio: httpx.Client) -> Non
 def test_the_queue_is_asked_put_in_order_and_paused(studio: httpx.Client) -> None:
     one, two, three = (started(studio, project_name=name) for name in ("one", "two", "three"))
     now = studio.get("/queue").json()
-    assert now == {"paused": False, "places": 1, "working": [], "waiting": ["one", "two", "three"]}
+    others = {"others_working": 0, "others_waiting": 0}
+    assert now == {"paused": False, "places": 1, "working": [], "waiting": ["one", "two", "three"], **others}
     assert studio.post("/runs/three/move", json={"to": "first"}).json()["waiting"] == ["three", "one", "two"]
     assert studio.post("/runs/three/move", json={"to": 2}).json()["waiting"] == ["one", "three", "two"]
     assert studio.post("/runs/three/move", json={"to": "sideways"}).status_code == 409
