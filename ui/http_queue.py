@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Route
 
 from engine import api
 from ui.http_answers import Refused, answered, answered_body, name_in, refuse_places
+from ui.login.others import of_all
 from ui.reach import refuse_foreign_sweep
 from ui.space_routes import pruned
 
@@ -86,7 +87,7 @@ async def prune(request: Request) -> Response:
 
 async def list_sweeps(request: Request) -> Response:
     """Every sweep, newest first."""
-    return await answered(request, lambda: [one.to_dict() for one in api.sweeps.listed()])
+    return await answered(request, lambda: of_all(lambda: [one.to_dict() for one in api.sweeps.listed()]))
 
 
 async def start_sweep(request: Request) -> Response:

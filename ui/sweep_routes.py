@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from engine import api
 from engine.errors import StudioError
+from ui.login.others import of_all
 from ui.routes import answered, asked_with, refuse
 
 
@@ -26,7 +27,7 @@ def routes() -> list[BaseRoute]:
 
 def listed(request: Request) -> Response:
     """Every sweep, newest first."""
-    return answered(lambda: [found.to_dict() for found in api.sweeps.listed()])
+    return answered(lambda: of_all(lambda: [found.to_dict() for found in api.sweeps.listed()]))
 
 
 def one(request: Request) -> Response:

@@ -25,22 +25,30 @@ from engine.pipelines.course import Course
 from engine.runs import launcher
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
+from engine.sweeps.group import Group
 from tests.login.conftest import Studio
 from tests.login.doors import Answer, Door, call, doors, filled_in, handlers, knock
 
 CANARY = "CANARY-of-ada"
 ADA = people.Person("ada", "Ada")
-RUN, CHAIN = "hers-alone", "her-chain"
+RUN, CHAIN, SWEEP = "hers-alone", "her-chain", "her-sweep"
 # All that answers before anybody has signed in. A new address that nobody should have to sign in for is added here.
 PUBLIC = ("/login", "/logout", "/favicon.ico", "/robots.txt", "/studio/static/", "/gradio_api/startup-events")
+# Below these, a name is not a run's.
+OTHER_THINGS = {"pipelines": CHAIN, "sweeps": SWEEP}
 # What can be put in the place of {action}: what there is, and what there is not.
-ACTIONS = ("stop", "resume", "rename", "pass", "anything", "forget", "delete")
+ACTIONS = ("stop", "resume", "rename", "pass", "anything", "forget", "upload", "cancel", "move", "discard", "delete")
+THERE_ARE = {
+    "/runs/": ("stop", "resume", "rename", "delete", "discard", "cancel", "move"),
+    "/pipelines/": ("stop", "resume", "pass", "forget"),
+    "/sweeps/": ("stop", "resume", "forget"),
+}
 ADMIN_DOES = ("stop", "forget", "delete")
 
 
 def plant(data: str) -> None:
-    """A finished run of Ada's with something in every file, and a pipeline that it belongs to."""
-    for folder in (RUN, f".pipelines/{CHAIN}"):
+    """A finished run of Ada's with something in every file, a pipeline that it belongs to, and a sweep."""
+    for folder in (RUN, f".pipelines/{CHAIN}", f".sweeps/{SWEEP}"):
         shutil.rmtree(ADA.folder / folder, ignore_errors=True)
     with people.acting(ADA):
         settings = api.validate({"trainer": "sft", "model": "starter", "data_path": data, "sample_prompts": [CANARY]})
@@ -56,6 +64,11 @@ def plant(data: str) -> None:
         with course.driven():
             course.create(pipeline)
             course.add_run(pipeline.stages[0].name, RUN)
+        asked = {"sweep": SWEEP, "settings": {"trainer": "sft", "data_path": data}, "try": {"lr": [1e-4]}}
+        group = Group(SWEEP)
+        with group.driven():
+            group.create(api.sweeps.from_mapping(asked), [{"lr": 1e-4}])
+            group.note(0, RUN, queued=True)
 
 
 def everything_of_ada() -> str:
@@ -116,7 +129,7 @@ def no_processes(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
 
 def ways(door: Door, hers: Hers, name: str) -> Iterator[tuple[str, str]]:
     """Every way to ask a door about a thing called `name`: the path, and the word that says what is done."""
-    things = [name if "pipelines" not in door.template else name.replace(RUN, CHAIN)]
+    things = [next((name.replace(RUN, other) for kind, other in OTHER_THINGS.items() if kind in door.template), name)]
     if "{path" in door.template:
         things += [hers.sent, hers.data, f"{ADA.folder}/{RUN}/worker.log"] if RUN in name else ["/not/at/all"] * 3
     for thing, action in itertools.product(things, ACTIONS if "{action}" in door.template else ("",)):
@@ -147,11 +160,11 @@ def refused_to_others(door: Door, other: httpx.Client, hers: Hers, whose: str = 
     wrong, none = [], "not-at-all"
     for (path, _), (nothing, _) in zip(ways(door, hers, whose + RUN), ways(door, hers, whose + none), strict=True):
         answer = knock(other, door.method, path, hers.body(whose + RUN))
-        if CANARY in answer.text or (not door.asks and (RUN in answer.text or CHAIN in answer.text)):
+        if CANARY in answer.text or (not door.asks and any(name in answer.text for name in (RUN, CHAIN, SWEEP))):
             wrong.append(f"other: {door.method} {path}: {answer.status}, with something of hers in it")
         elif door.asks or door.method not in ("GET", "HEAD"):
             as_nothing = knock(other, door.method, nothing, hers.body(whose + (RUN if door.asks else none)))
-            names = (RUN, CHAIN, hers.data, hers.sent, str(ADA.folder))
+            names = (RUN, CHAIN, SWEEP, hers.data, hers.sent, str(ADA.folder))
             if answer.without(path, *names) != as_nothing.without(nothing, none, none, "/not/at/all"):
                 wrong.append(f"other: {door.method} {path}: {answer}, but where there is nothing: {as_nothing}")
     return wrong
@@ -188,11 +201,14 @@ def test_the_owner_has_what_is_theirs_and_an_admin_sees_stops_and_deletes(
             if not door.asks or "{name}" not in door.template:
                 assert got["owner"].status < 500, rows[-1]
                 continue
+            if action == "upload" and "/runs/" in path:  # a page for others uploads nothing, whoever asks and whatever is named
+                assert {answer.status for answer in got.values()} == {409}, rows[-1]
+                continue
             assert got["admin without a name"].status == 404, rows[-1]
             looks = door.method in ("GET", "HEAD")
-            exists = action != "anything" and not ("pipelines" in path and action in ("rename", "delete"))
-            exists = exists and not ("/runs/" in path and action in ("pass", "forget"))
-            assert (got["owner"].status in (200, 409)) if exists else got["owner"].status == 404, rows[-1]
+            exists = not action or action in next(there for kind, there in THERE_ARE.items() if kind in path)
+            begun = (200, 409, 422)  # 422: a process was to be started
+            assert (got["owner"].status in begun) if exists else got["owner"].status == 404, rows[-1]
             if looks or action in ADMIN_DOES or door.method == "DELETE" or path.endswith("/stop"):
                 assert got["admin"].status == got["owner"].status, rows[-1]
             else:
@@ -202,7 +218,12 @@ def test_the_owner_has_what_is_theirs_and_an_admin_sees_stops_and_deletes(
 
 
 def test_lists_show_ones_own_and_an_admin_everybodys(browsers: dict[str, httpx.Client], hers: Hers) -> None:
-    for address, name in (("/studio/runs", RUN), ("/studio/api/runs", RUN), ("/studio/pipelines", CHAIN)):
+    for address, name in (
+        ("/studio/runs", RUN),
+        ("/studio/api/runs", RUN),
+        ("/studio/pipelines", CHAIN),
+        ("/studio/sweeps", SWEEP),
+    ):
         seen = {role: [line["name"] for line in browsers[role].get(address).json()] for role in ("owner", "other", "admin")}
         assert name in seen["owner"] and name not in str(seen["other"]), address
         assert f"ada~{name}" in seen["admin"] and name not in seen["admin"], address

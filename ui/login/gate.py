@@ -41,7 +41,14 @@ _GRADIO = frozenset(
 )
 _GRADIO_BELOW = ("/static/", "/assets/", "/svelte/", "/gradio_api/heartbeat/")
 # Below these, a name of ours follows; an admin may put a person before it.
-_NAMED = ("/studio/runs/", "/studio/api/runs/", "/studio/pipelines/")
+_NAMED = (
+    "/studio/runs/",
+    "/studio/api/runs/",
+    "/studio/pipelines/",
+    "/studio/sweeps/",
+    "/studio/api/sweeps/",
+    "/studio/space/",
+)
 _ADMIN_DOES = ("stop", "delete", "forget")
 _PERSON = "studio.person"
 # Far above what a form of ours sends.

@@ -20,7 +20,7 @@ def of_all(listed: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 
 def _named(line: dict[str, Any], owner: str) -> dict[str, Any]:
-    """A run or a pipeline, with whose it is in every name of it that leads somewhere."""
-    named = {key: f"{owner}{line[key]}" for key in ("name", "pipeline", "run") if line.get(key)}
-    stages = {"stages": [_named(stage, owner) for stage in line["stages"]]} if "stages" in line else {}
-    return {**line, **named, **stages}
+    """A run, a pipeline or a sweep, with whose it is in every name of it that leads somewhere."""
+    named = {key: f"{owner}{line[key]}" for key in ("name", "pipeline", "sweep", "run") if line.get(key)}
+    parts = {key: [_named(part, owner) for part in line[key]] for key in ("stages", "tries") if isinstance(line.get(key), list)}
+    return {**line, **named, **parts}
