@@ -1,6 +1,10 @@
-"""Whether a run has room on the disk: asked before it is put in the queue, from wherever it is started."""
+"""Whether a run may join the queue: asked from wherever it is started. It must have room on the disk, and on a server with
+logins nobody may line up runs without end.
+"""
 
 from __future__ import annotations
+
+import os
 
 from rich.filesize import decimal
 
@@ -8,10 +12,43 @@ from engine.errors import ModelError, RunError
 from engine.memory import checkpoint_bytes
 from engine.models import ModelFacts, facts, resolve
 from engine.params import LLMTrainingParams
+from engine.people import logins
 from engine.runs.directory import runs_root
 from engine.runs.place import MAKE_ROOM
+from engine.runs.queue import unfinished
 from engine.runs.retention import held
 from engine.runs.usage import free_bytes
+
+# How many runs of one person may wait or work at once on a server with logins; AITRAINING_RUNS_EACH says another number.
+_RUNS_EACH = 50
+
+
+def admit(params: LLMTrainingParams) -> None:
+    """
+    Raises:
+        RunError: the run may not join the queue now; says why, and what to do.
+    """
+    refuse_many()
+    refuse_without_room(params)
+
+
+def refuse_many(more: int = 1) -> None:
+    """
+    Raises:
+        RunError: so many runs of whoever asks are not over that `more` would be too many on a server for others.
+    """
+    if not logins():
+        return
+    text, now = os.environ.get("AITRAINING_RUNS_EACH") or str(_RUNS_EACH), len(unfinished(runs_root()))
+    if not text.isdigit():
+        raise RunError(
+            f"AITRAINING_RUNS_EACH is {text!r}, which is not a number of runs.", hint="Whoever runs the studio sets it."
+        )
+    if now + more > int(text):
+        raise RunError(
+            f"{now} runs of yours wait or are at work, and this studio takes {text} of one person at a time.",
+            hint="Wait until some have ended, or take some out of the queue on the page Runs.",
+        )
 
 
 def least_disk(params: LLMTrainingParams, model: ModelFacts) -> int:

@@ -247,10 +247,10 @@ def start(params: LLMTrainingParams, *, request_id: str | None = None) -> str:
 
     The same `request_id` always gives the same run, however often and from wherever it is asked.
     """
-    from engine.admission import refuse_without_room
+    from engine.admission import admit
     from engine.runs.queue import dispatch, enqueue
 
-    run = enqueue(params, request_id=request_id, admit=refuse_without_room)
+    run = enqueue(params, request_id=request_id, admit=admit)
     dispatch(run.path.parent)
     return run.name
 

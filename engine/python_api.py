@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.admission import refuse_without_room
+from engine.admission import admit
 from engine.diagnosis import Finding, findings
 from engine.errors import TrainingError
 from engine.params import LLMTrainingParams
@@ -168,7 +168,7 @@ def start(params: LLMTrainingParams) -> Run:
         RunNameTaken: there is a run of that name.
         RunError: the folder of the runs cannot be written, or its disk has no room for the run.
     """
-    run = queue.enqueue(params, admit=refuse_without_room)
+    run = queue.enqueue(params, admit=admit)
     queue.dispatch(run.path.parent)
     return Run(run.name)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from engine.admission import refuse_without_room
+from engine.admission import admit
 from engine.errors import StageError
 from engine.pipelines.course import Course
 from engine.pipelines.gate import judge
@@ -123,7 +123,7 @@ def _moved(course: Course, step: Step) -> RunDirectory:
         settings = step.params.model_copy(update={"project_name": None}).model_dump_json()
         digest = hashlib.sha256(settings.encode()).hexdigest()[:16]
         request = f"pipeline {course.name} {course.created()!r} {step.stage.name} {tried} {digest}"
-        run = queue.enqueue(step.params, request_id=request, root=course.root, admit=refuse_without_room)
+        run = queue.enqueue(step.params, request_id=request, root=course.root, admit=admit)
         course.add_run(step.stage.name, run.name)
     else:
         run = RunDirectory.open(step.run, course.root)

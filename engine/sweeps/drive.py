@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from engine.admission import refuse_many
 from engine.errors import ParamError
 from engine.runs import listing, queue
 from engine.runs.directory import RunDirectory
@@ -35,10 +36,12 @@ def begun(sweep: Sweep, request: str = "") -> Iterator[tuple[Group, FileLock]]:
     Raises:
         ParamError: some combination cannot be used, or nothing is held out to tell which is best; nothing was queued.
         RunNameTaken: there is a sweep, or a run, of such a name.
+        RunError: on a server for others, these are too many runs of one person.
     """
     group = Group(sweep.name)
     group.must_be_new(sweep.wanted)
     made = planned(sweep)
+    refuse_many(sweep.wanted)
     with group.driven() as lock:
         group.create(sweep, [one.values for one in made], request)
         _queue_all(group)

@@ -12,7 +12,7 @@ import pytest
 
 from engine import api, people
 from engine.data.source import members
-from engine.errors import DataError, ModelError, RunNotFound
+from engine.errors import DataError, ModelError, RunError, RunNotFound
 from engine.lifetime import close_app, open_app
 from engine.models import resolve
 from engine.params import LLMTrainingParams
@@ -21,6 +21,7 @@ from engine.registry import parse
 from engine.runs import launcher, line, queue
 from engine.runs.directory import RunDirectory, runs_root
 from engine.runs.status import State
+from engine.sweeps.drive import begun
 
 ADA, BEN = Person("ada", "Ada"), Person("ben", "Ben")
 
@@ -183,3 +184,18 @@ def test_an_admin_names_another_persons_run_and_nobody_else_does(shared: Path) -
         assert {person.id for person in people.visible()} == {"grace", "", "ada", "ben"}
     with acting(ADA):
         assert people.owner_and_name("ben~x") == (ADA, "ben~x") and people.visible() == [ADA]
+
+
+def test_nobody_lines_up_runs_without_end(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "dispatch", lambda root: [])
+    monkeypatch.setenv("AITRAINING_RUNS_EACH", "2")
+    settings = {"trainer": "sft", "model": "starter", "data_path": "sample:neighbours"}
+    with acting(ADA):
+        api.start(api.validate(settings)), api.start(api.validate(settings))
+        with pytest.raises(RunError, match="2 runs of yours wait or are at work"):
+            api.start(api.validate(settings))
+        asked = {"sweep": "rates", "settings": settings, "try": {"lr": [1e-4, 1e-3]}}
+        with pytest.raises(RunError, match="this studio takes 2 of one person"), begun(api.sweeps.from_mapping(asked)):
+            pass
+    with acting(BEN):
+        api.start(api.validate(settings))

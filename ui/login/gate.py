@@ -21,6 +21,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine import api
+from ui.login.guesses import in_words
+from ui.login.pace import Pace
 from ui.login.way_in import WayIn
 
 # For everybody: the login page's look. And what Gradio asks itself once at its start, which tells nobody anything.
@@ -49,6 +51,7 @@ _NAMED = (
     "/studio/api/sweeps/",
     "/studio/space/",
 )
+_UPLOADS = ("/gradio_api/upload", "/studio/api/data/")
 _ADMIN_DOES = ("stop", "delete", "forget")
 _PERSON = "studio.person"
 # Far above what a form of ours sends.
@@ -62,6 +65,7 @@ class Gate:
     def __init__(self, app: ASGIApp, way_in: WayIn, pages: Collection[str]) -> None:
         self.app, self.way_in, self.pages = app, way_in, frozenset(pages)
         self._known = _Known()
+        self._pace = Pace()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -88,6 +92,10 @@ class Gate:
 
     async def _let_through(self, person: api.people.Person, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
+        if scope["method"] in ("POST", "PUT") and path.startswith(_UPLOADS) and (wait := self._pace.wait_s(person.id)):
+            said = f"These are very many uploads. The next one is taken in {in_words(wait)}."
+            await _refusal(429, said)(scope, receive, send)
+            return
         ours = path.startswith("/studio/") or (path.rstrip("/") or "/") in self.pages
         if not ours:
             if not (path in _GRADIO or path.startswith(_GRADIO_BELOW)):
