@@ -14,7 +14,7 @@ import pytest
 
 from tests.login.provider_server import CLIENT, SECRET, AccountServer
 
-PEOPLE = {"id-of-ada": "Ada", "id-of-ben": "ben", "id-of-grace": "grace"}
+PEOPLE = {"id-of-ada": "Ada", "id-of-ben": "ben", "id-of-grace": "grace", "id-of-cleo": "cleo"}
 
 
 @dataclass

@@ -19,10 +19,10 @@ def test_as_many_as_a_person_may_send_and_then_a_wait() -> None:
 
 
 def test_both_ways_of_sending_are_counted_together(studio: Studio) -> None:
-    ben, grace = studio.signed_in("id-of-ben"), studio.signed_in("id-of-grace")
-    with contextlib.closing(ben), contextlib.closing(grace):
-        sent = [ben.put(f"/studio/api/data/rows-{n}.csv", content=b"a,b\n1,2\n").status_code for n in range(UPLOADS + 1)]
+    cleo, grace = studio.signed_in("id-of-cleo"), studio.signed_in("id-of-grace")
+    with contextlib.closing(cleo), contextlib.closing(grace):
+        sent = [cleo.put(f"/studio/api/data/rows-{n}.csv", content=b"a,b\n1,2\n").status_code for n in range(UPLOADS + 1)]
         assert 429 in sent and set(sent[: sent.index(429)]) == {201}
-        refused = ben.post("/gradio_api/upload", files={"files": ("x.csv", b"a,b\n1,2\n")})
+        refused = cleo.post("/gradio_api/upload", files={"files": ("x.csv", b"a,b\n1,2\n")})
         assert refused.status_code == 429 and "very many uploads" in refused.text
         assert grace.post("/gradio_api/upload", files={"files": ("x.csv", b"a,b\n1,2\n")}).status_code == 200
