@@ -148,24 +148,24 @@ class _JobAnswers(_Answers):
         else:
             super().do_GET()
 
-    def _about(self, name: str) -> None:
-        if name in self.hub.parcels:
+    def _about(self, kind: str, name: str) -> None:
+        if kind == "datasets" and name in self.hub.parcels:
             self._send(200, {"id": name, "sha": COMMIT, "siblings": [{"rfilename": file} for file in self.hub.parcels[name]]})
         else:
-            super()._about(name)
+            super()._about(kind, name)
 
-    def _tree(self, name: str) -> None:
-        held = self.hub.parcels.get(name)
+    def _tree(self, kind: str, name: str) -> None:
+        held = self.hub.parcels.get(name) if kind == "datasets" else None
         if held is None:
-            super()._tree(name)
+            super()._tree(kind, name)
         else:
             sizes = ((file, len(data)) for file, data in held.items())
             self._send(200, [{"type": "file", "path": file, "size": size, "oid": "0" * 40} for file, size in sizes])
 
-    def _file(self, name: str, file: str) -> None:
-        data = self.hub.parcels.get(name, {}).get(file)
+    def _file(self, kind: str, name: str, file: str) -> None:
+        data = self.hub.parcels.get(name, {}).get(file) if kind == "datasets" else None
         if data is None:
-            super()._file(name, file)
+            super()._file(kind, name, file)
         else:
             self._send(200, data, ETag=f'"{abs(hash(data)):040d}"', X_Repo_Commit=COMMIT)
 
