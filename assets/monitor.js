@@ -344,11 +344,12 @@
         );
       if (!s.ended_state && !s.discarded)
         made.push(button(waits ? "Delete" : "Stop and discard", false, () => this.discard(waits), "discard"));
-      if (["stopped", "interrupted"].includes(s.state) || (s.state === "failed" && s.resumable))
+      const resumes = ["stopped", "interrupted"].includes(s.state) || (s.state === "failed" && s.resumable);
+      if (resumes)
         made.push(button("Resume", true, () => this.act("resume"), "resume"));
       const mine = encodeURIComponent(this.name);
-      if (s.has_model && this.scores) made.push(link("Score answers with it", true, `/playground?a=${mine}&b=`, "talk"));
-      else if (s.has_model) made.push(link("Talk to it", true, `/playground?a=starter&b=${mine}`, "talk"));
+      if (s.has_model && this.scores) made.push(link("Score answers with it", !resumes, `/playground?a=${mine}&b=`, "talk"));
+      else if (s.has_model) made.push(link("Talk to it", !resumes, `/playground?a=starter&b=${mine}`, "talk"));
       if (s.ended_state) made.push(link("Run again, changed", false, `/new?from=${mine}`, "again"));
       made.push(button("Export", false, () => this.export(), "export"));
       if (s.ended_state && s.has_model && !this.sending)

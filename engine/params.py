@@ -167,7 +167,7 @@ class LLMTrainingParams(BaseModel):
         True, description="Nobody else sees a new model there. One that exists stays as public as it is."
     )
 
-    compute: Annotated[Literal["local", "hf-jobs"], Form("Compute", label="Where to train")] = Field(
+    compute: Annotated[Literal["local", "hf-jobs"], Form("Compute", label="Machine")] = Field(
         "local", description="On this machine, or on one that is rented from Hugging Face Jobs for this run."
     )
     job_hardware: Annotated[
@@ -181,7 +181,7 @@ class LLMTrainingParams(BaseModel):
     ] = Field(None, pattern=r"^[\w.-]+$", description="An organisation that you belong to. Empty: your own account.")
 
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Form("Hardware", advanced=True)] = Field(
-        "auto", description="Where to train. `auto` takes the GPU when there is one."
+        "auto", description="The processor or the GPU. `auto` takes the GPU when there is one."
     )
     processes: Annotated[int, Form("Hardware", label="Processes that train together", advanced=True)] = Field(
         1, ge=1, le=64, description="One for each GPU; each takes its own rows of every step. On a CPU they share its cores."

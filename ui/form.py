@@ -12,6 +12,7 @@ from engine.errors import FieldProblem, ParamError
 from ui.fields import Field, fields, to_parameter, to_widget, widget
 from ui.reach import refuse_foreign
 from ui.reward_picker import RewardPicker
+from ui.words import coded
 
 # Asked for in the steps before the settings, or not by a widget of its own.
 ELSEWHERE = ("trainer", "model", "data_path", "data_format", "column_mapping", "valid_path", "valid_fraction", "drop_bad_rows")
@@ -53,9 +54,7 @@ class SettingsForm:
                 if any(self.fields[name].form.widget == "rewards" for name in names):
                     self.picker = RewardPicker()
                 if group == "Compute" and (why := api.compute.cannot_rent()):
-                    gr.HTML(
-                        f'<p class="st-soft">No machine can be rented from here: {escape(why)}</p>', apply_default_css=False
-                    )
+                    gr.HTML(f'<p class="st-soft">No machine can be rented from here. {coded(why)}</p>', apply_default_css=False)
                 with gr.Row(elem_classes="fields"):
                     for name in names:
                         self.put(name)
@@ -107,6 +106,8 @@ class SettingsForm:
         """
         chosen = {k: v for k, v in self.values(given).items() if v not in (None, "", [])}
         refuse_foreign(chosen)
+        if "job_hardware" not in chosen:
+            chosen.pop("compute", None)  # the machine is not chosen yet, and changes nothing about the rows
         return api.validate({**api.spec_for(chosen["trainer"]).example_settings, **chosen})
 
     def open_fields(self, given: tuple[Any, ...]) -> dict[str, str]:

@@ -85,8 +85,8 @@ def run_list(request: Request) -> Response:
     """Every run, newest first."""
 
     def found() -> list[dict[str, Any]]:
-        pipelines, sweeps = api.pipelines.of_runs(), api.sweeps.of_runs()
-        return [{**_listed(run, pipelines), "sweep": sweeps.get(run.name)} for run in api.runs()]
+        part_of = _part_of()
+        return [_listed(run, part_of) for run in api.runs()]
 
     return answered(lambda: of_all(found))
 
@@ -98,19 +98,25 @@ def overview(request: Request) -> Response:
     def found() -> dict[str, Any]:
         count = min(_offset(request, "count") or PAGE, 200)
         runs, total, queue, waiting = api.queue.overview(_offset(request, "from"), count, request.query_params.get("find", ""))
-        pipelines = api.pipelines.of_runs()
-        lines = [{**line, "data": api.own_name(line["data_path"]), "pipeline": pipelines.get(line["name"])} for line in waiting]
+        part_of = _part_of()
+        lines = [{**line, "data": api.own_name(line["data_path"]), **part_of(line["name"])} for line in waiting]
         shown = {**queue.to_dict(), "waiting": lines, "more": len(queue.waiting) - len(lines)}
-        return {"runs": [_listed(run, pipelines) for run in runs], "total": total, "queue": shown}
+        return {"runs": [_listed(run, part_of) for run in runs], "total": total, "queue": shown}
 
     return answered(found)
 
 
-def _listed(run: Any, pipelines: dict[str, str]) -> dict[str, Any]:
-    """A line of the list: also the pipeline that it belongs to, and the metrics that say how good it is (the held-out one,
-    and its like in training)."""
+def _part_of() -> Callable[[str], dict[str, str | None]]:
+    """Tells by a run's name the pipeline and the sweep that it belongs to, as they are at this moment."""
+    pipelines, sweeps = api.pipelines.of_runs(), api.sweeps.of_runs()
+    return lambda name: {"pipeline": pipelines.get(name), "sweep": sweeps.get(name)}
+
+
+def _listed(run: Any, part_of: Callable[[str], dict[str, str | None]]) -> dict[str, Any]:
+    """A line of the list: also what it belongs to, and the metrics that say how good it is (the held-out one, and its like
+    in training)."""
     spec = api.specs().get(run.trainer)
-    return {**run.to_dict(), "pipeline": pipelines.get(run.name), "measures": [spec.judged_by, spec.headline] if spec else []}
+    return {**run.to_dict(), **part_of(run.name), "measures": [spec.judged_by, spec.headline] if spec else []}
 
 
 def live(request: Request) -> Response:
@@ -133,8 +139,7 @@ def _about(name: str) -> dict[str, Any]:
     spec = api.spec_for(params.trainer)
     return {
         "name": name,
-        "pipeline": api.pipelines.of_runs().get(name),
-        "sweep": api.sweeps.of_runs().get(name),
+        **_part_of()(name),
         "trainer": spec.title,
         "model": params.model,
         "data": api.own_name(params.data_path),

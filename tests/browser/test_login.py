@@ -186,6 +186,7 @@ def test_a_password_by_keyboard_and_on_a_phone(chromium: Any, locked: Server) ->
     expect(page).to_have_url(f"{locked.url}/runs")
     expect(page.get_by_role("button", name="Sign out")).to_be_visible()
     expect(page.get_by_text("No runs yet.")).to_be_visible()
+    expect(page.get_by_role("button", name="Free space")).to_be_hidden()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.context.clear_cookies()  # as when the time is over: the page that is open leads to the way in, and back
     expect(page).to_have_url(re.compile("/login\\?next="), timeout=30_000)

@@ -158,6 +158,25 @@ def test_a_phone_shows_every_page_without_sideways_scrolling(chromium, server: S
     context.close()
 
 
+@pytest.mark.parametrize(("path", "opens"), [("/run?id=phone-dialog", "Upload to the Hub"), ("/runs", "Free space")])
+def test_a_phone_shows_a_dialog_whole(page: Page, server: Server, path: str, opens: str) -> None:
+    if not (server.home / "phone-dialog").exists():
+        run = finished(server, "phone-dialog")
+        for folder in (run.model_dir, run.adapter_dir, run.checkpoints_dir / "checkpoint-60"):
+            folder.mkdir(parents=True)
+            (folder / "model.safetensors").write_bytes(b"weights")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{server.url}{path}")
+    page.get_by_role("button", name=opens).click()
+    frame = page.locator("dialog").bounding_box()
+    assert frame is not None
+    assert frame["x"] >= 8 and frame["x"] + frame["width"] <= 382, "there is room beside it"
+    for part in page.locator("dialog").locator("input, select, button").all():
+        box = part.bounding_box()
+        assert box is not None
+        assert box["x"] >= frame["x"] and box["x"] + box["width"] <= frame["x"] + frame["width"], part
+
+
 def test_arrow_keys_move_in_a_radio_group(page: Page, server: Server) -> None:
     page.goto(f"{server.url}/new?trainer=sft&data=sample:neighbours")
     expect(page.locator("#token-view .example").first).to_be_visible()

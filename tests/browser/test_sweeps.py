@@ -89,14 +89,14 @@ def test_from_the_form_to_the_finished_table(page: Page, server: Server) -> None
     expect(page.locator('[data-run="rates-1"]')).to_contain_text("in sweep rates")
 
 
-def test_a_sweep_that_was_cut_off_is_shown_on_a_phone_and_forgotten(page: Page, server: Server) -> None:
-    """A run failed, one is done, one was stopped, one was killed."""
+def cut_off(server: Server, name: str) -> Group:
+    """A sweep of four: one run failed, one is done, one was stopped, one was killed."""
     sweep = built(
         {"trainer": "sft", "data_path": "sample:neighbours"},
         {"lr": [1e-5, 1e-4], "scheduler": ["cosine", "linear"]},
-        name="cut",
+        name=name,
     )
-    group = Group("cut", server.home)
+    group = Group(name, server.home)
     group.folder.mkdir(parents=True)
     group.create(sweep, combinations(sweep))
     ends = [
@@ -107,9 +107,16 @@ def test_a_sweep_that_was_cut_off_is_shown_on_a_phone_and_forgotten(page: Page, 
     ]
     for place, status in enumerate(ends):
         params = LLMTrainingParams(trainer="sft", data_path="sample:neighbours").model_dump(mode="json")
-        RunDirectory.create(params, f"cut-{place + 1}", server.home).write_status(status)
-        group.note(place, f"cut-{place + 1}", queued=True)
+        RunDirectory.create(params, f"{name}-{place + 1}", server.home).write_status(status)
+        group.note(place, f"{name}-{place + 1}", queued=True)
+    return group
+
+
+def test_a_sweep_that_was_cut_off_is_shown_on_a_phone_and_forgotten(page: Page, server: Server) -> None:
+    group = cut_off(server, "cut")
     page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{server.url}/runs")
+    expect(page.locator('[data-run="cut-2"]')).to_contain_text("in sweep cut")
     page.goto(f"{server.url}/sweep?id=cut")
     rows = page.locator(".sweep-table tbody tr")
     expect(rows).to_have_count(4)
