@@ -34,7 +34,7 @@ def within(work: Callable[[RunDirectory], int], monkeypatch: pytest.MonkeyPatch)
     """Stages are trained by real workers inside this process, which saves the seconds of a cold start."""
     worked: list[str] = []
 
-    def start(job: str, args: dict[str, Any], *, output: Any = None, channel: Any = None) -> Any:
+    def start(job: str, args: dict[str, Any], secrets: Any, *, output: Any = None, channel: Any = None) -> Any:
         worked.append(Path(args["run"]).name)
         work(RunDirectory(Path(args["run"])))
         return SimpleNamespace(pid=os.getpid())

@@ -40,7 +40,7 @@ def worked(runs_root: Path, work: Callable[[RunDirectory], int], monkeypatch: py
     """Stages are trained within this process and for two steps; the names of the runs in their order."""
     names: list[str] = []
 
-    def start(job: str, args: dict[str, Any], *, output: Any = None, channel: Any = None) -> Any:
+    def start(job: str, args: dict[str, Any], secrets: Any, *, output: Any = None, channel: Any = None) -> Any:
         names.append(Path(args["run"]).name)
         work(RunDirectory(Path(args["run"])))
         return SimpleNamespace(pid=os.getpid())

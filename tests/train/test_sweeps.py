@@ -24,7 +24,7 @@ SHORT = {"precision": "fp32", "device": "cpu", "sample_tokens": 0, "valid_fracti
 def within(work: Callable[[RunDirectory], int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs are trained by real workers inside this process, which saves the seconds of a cold start."""
 
-    def start(job: str, args: dict[str, Any], *, output: Any = None, channel: Any = None) -> Any:
+    def start(job: str, args: dict[str, Any], secrets: Any, *, output: Any = None, channel: Any = None) -> Any:
         work(RunDirectory(Path(args["run"])))
         return SimpleNamespace(pid=os.getpid())
 
