@@ -125,11 +125,20 @@ def trained_on(reference: str) -> dict[str, Any]:
 
 
 def choices() -> list[ModelSource]:
-    """Models on this machine: the bundled ones, then finished runs, newest first."""
+    """Models on this machine: the bundled ones, then finished runs, newest first. A run whose model was damaged since is left
+    out; who names it all the same is told what is wrong with it."""
     root = runs_root()
     finished = [p.parent for p in root.glob("*/model") if p.is_dir()] if root.is_dir() else []
     finished.sort(key=lambda path: (path / "model").stat().st_mtime, reverse=True)
-    return [resolve(STARTER), resolve(INSTRUCTED), *(resolve(path.name) for path in finished)]
+    sources = [resolve(path.name) for path in finished]
+    return [resolve(STARTER), resolve(INSTRUCTED), *(source for source in sources if _says_what_it_is(source))]
+
+
+def _says_what_it_is(source: ModelSource) -> bool:
+    try:
+        return source.scores in (True, False)
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):  # a file that is missing, cut short, or written over
+        return False
 
 
 def facts(reference: str) -> ModelFacts:

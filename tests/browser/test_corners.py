@@ -125,6 +125,22 @@ def test_a_run_with_numbers_that_are_none_is_listed_and_watched(page: Page, serv
     expect(page.locator(".run-head .st-pill")).to_have_text("done")
 
 
+def test_a_damaged_model_of_a_run_does_not_keep_the_form_shut(page: Page, server: Server) -> None:
+    for name, text in (("emptied", None), ("cut-short", '{"architectures": ["Lla'), ("written-over", "[]")):
+        model = finished(server, name).model_dir
+        model.mkdir()
+        if text is not None:
+            (model / "config.json").write_text(text)
+    page.goto(f"{server.url}/new?trainer=sft")
+    expect(page.locator("#upload input[type=file]")).to_be_attached()
+    page.get_by_role("tab", name="2 · Model").click()
+    page.locator("#field-model input").click()
+    expect(page.locator("#field-model [role=option]").first).to_be_visible()
+    offered = page.locator("#field-model [role=option]").all_inner_texts()
+    assert not [words for words in offered if words.startswith(("emptied", "cut-short", "written-over"))]
+    page.keyboard.press("Escape")
+
+
 def test_why_something_was_refused_stays_on_the_screen(page: Page, server: Server) -> None:
     run = finished(server, "refused")
     page.goto(f"{server.url}/run?id=refused")
