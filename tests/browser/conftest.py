@@ -77,7 +77,7 @@ def chromium() -> Iterator:
 
     if CHROMIUM is None:
         pytest.fail("There is no Chromium. `make test` installs it where it may; else: apt-get install chromium")
-    expect.set_options(timeout=30_000)  # two cores may be busy
+    expect.set_options(timeout=60_000)  # two cores may be busy, and the first to look at rows waits for the libraries
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
 from engine import api
+from engine.params import LLMTrainingParams
+from engine.runs import line, queue
 from tests.browser.conftest import Server
 from tests.browser.steps import wait_for_end
 from tests.browser.test_pages import finished
+from tests.browser.test_pipelines import begun
+from tests.browser.test_sweeps import cut_off
 from ui.shell import PAGES
 
 pytestmark = pytest.mark.browser
@@ -23,6 +29,9 @@ ADDRESSES = [
     "/new?trainer=dpo&data=sample:manners",
     "/new?trainer=ppo&data=sample:doorstep",
     "/run?id=looked-at",
+    "/run?id=looked-at-waiting",
+    "/pipeline?id=looked-at-chain",
+    "/sweep?id=looked-at-values",
     "/playground?run=looked-at",
 ]
 # Colours depend on the theme, sizes on the width: two looks at each page show both.
@@ -36,18 +45,44 @@ def serious(page: Page) -> list[str]:
     return [f"{v['id']}: {[n['html'][:300] for n in v['nodes']]}" for v in found if v["impact"] in ("serious", "critical")]
 
 
+def furnish(server: Server) -> None:
+    """One of each kind of thing that pages are about: a run that went on and has a model, a pipeline, a sweep."""
+    if (server.home / "looked-at").exists():
+        return
+    run = finished(server, "looked-at")
+    for folder in (run.model_dir, run.adapter_dir, run.checkpoints_dir / "checkpoint-60"):
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(b"weights")
+        (folder / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
+    run.log_event("resumed", step=60)
+    begun(server, "looked-at-chain")
+    cut_off(server, "looked-at-values")
+
+
+@pytest.fixture
+def furnished(server: Server) -> Iterator[Server]:
+    """The shared server with something on every page, and a run that waits in a queue that is paused."""
+    line.pause(server.home)
+    furnish(server)
+    params = LLMTrainingParams(trainer="sft", data_path="sample:neighbours", project_name="looked-at-waiting")
+    waiting = queue.enqueue(params, root=server.home)
+    yield server
+    queue.cancel(waiting)
+    shutil.rmtree(waiting.path)
+    line.go_on(server.home)
+
+
 def settle(page: Page) -> None:
     """Wait until nothing is asked of the server any more and Gradio's spinners are gone."""
     expect(page.locator(".st-header")).to_be_visible()
     page.wait_for_load_state("networkidle")
-    if page.locator("#upload").count():  # a box for files is drawn as an empty one before it takes any
+    if page.locator("div#upload").count():  # a box for files is drawn as an empty one before it takes any
         expect(page.locator("#upload input[type=file]")).to_be_attached()
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_axe_finds_nothing_serious(page: Page, server: Server, look: str) -> None:
-    if not (server.home / "looked-at").exists():
-        finished(server, "looked-at")
+def test_axe_finds_nothing_serious(page: Page, furnished: Server, look: str) -> None:
+    server = furnished
     width, theme = LOOKS[look]
     page.set_viewport_size({"width": width, "height": 900})
     found = {}
@@ -60,14 +95,27 @@ def test_axe_finds_nothing_serious(page: Page, server: Server, look: str) -> Non
     for step in ("2 · Model", "3 · Settings", "4 · Review and start"):
         page.get_by_role("tab", name=step).click()
         page.wait_for_load_state("networkidle")
+        if step.startswith("2"):
+            page.locator(".hub-find:visible input").fill("harbour")
+            page.wait_for_load_state("networkidle")
+        if step.startswith("4"):
+            page.locator("#several > button").click()
+            page.locator("#several-lines textarea").fill("lr = 1e-5, 1e-4")
+            expect(page.locator("#several-says")).to_contain_text("2 runs")
         if step.startswith("3"):
             page.locator("#show-all input").check()
             page.locator("#yaml > button").click()
             expect(page.locator("#yaml-text")).to_be_visible()
         found[step] = serious(page)
     page.goto(f"{server.url}/runs?__theme={theme}")
-    page.get_by_role("button", name="Delete looked-at").click()
+    page.get_by_role("button", name="Delete looked-at", exact=True).click()
     found["a question"] = serious(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Free space").click()
+    found["free space"] = serious(page)
+    page.goto(f"{server.url}/run?id=looked-at&__theme={theme}")
+    page.click("#upload")
+    found["upload"] = serious(page)
     wrong = {where: what for where, what in found.items() if what}
     assert not wrong, json.dumps(wrong, indent=1)
 
