@@ -23,6 +23,7 @@ _SPARE = 1.02
 class SafeCheckpoints:
     """Mixed into a transformers Trainer, before it: how a checkpoint comes into the run's folder."""
 
+    accelerator: Any
     args: Any
     model: Any
     optimizer: Any
@@ -38,20 +39,26 @@ class SafeCheckpoints:
         Raises:
             TrainingError: there is no room for it; the ones before it are as they were.
         """
-        folder = Path(self.args.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder, first = Path(self.args.output_dir), self.args.process_index == 0
         aside = folder / ".part"
-        shutil.rmtree(aside, ignore_errors=True)
-        require_room(folder, self._size(folder), "The next checkpoint")
+        if first:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(aside, ignore_errors=True)
+            require_room(folder, self._size(folder), "The next checkpoint")
+        self.accelerator.wait_for_everyone()  # each process writes its random numbers beside the weights of the first
         self._aside = aside
         try:
             super()._save_checkpoint(model, trial)  # type: ignore[misc]
+            self.accelerator.wait_for_everyone()
             written = aside / f"checkpoint-{self.state.global_step}"
-            put(written, folder / written.name)
+            if first:
+                put(written, folder / written.name)
         finally:
             self._aside = None
-            shutil.rmtree(aside, ignore_errors=True)
-        _forget_older(folder, self.state.global_step, self.args.save_total_limit or 1)
+            if first:
+                shutil.rmtree(aside, ignore_errors=True)
+        if first:
+            _forget_older(folder, self.state.global_step, self.args.save_total_limit or 1)
 
     def _size(self, folder: Path) -> int:
         """Bytes that the next checkpoint will take: the tensors that it holds, or as many as the one before it took."""
