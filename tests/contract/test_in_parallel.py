@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,12 @@ from tests.train.toys import series
 
 pytestmark = pytest.mark.slow
 
-IN_PARALLEL = [spec for spec in specs().values() if spec.in_parallel]
+# Of each way of making rows one trainer at every change, the others on request: they share what is tested.
+ALWAYS = {"sft", "dpo", "distillation"}
+LONG = pytest.mark.skipif(not os.environ.get("AITRAINING_LONG_TESTS"), reason="long: set AITRAINING_LONG_TESTS=1")
+IN_PARALLEL = [
+    pytest.param(spec, id=spec.id, marks=[] if spec.id in ALWAYS else [LONG]) for spec in specs().values() if spec.in_parallel
+]
 # Nine rows to train on in steps of four: three steps a pass, the last of them a single row that only one process has.
 SETTINGS = {"epochs": 2, "max_steps": 5, "valid_fraction": 0.25, "eval_steps": 3, "sample_tokens": 0, "scheduler": "constant"}
 NEAR = {"rel": 1e-4, "abs": 1e-6}
@@ -30,7 +36,7 @@ def warm() -> Iterator[None]:
     standby.close_standby()
 
 
-@pytest.mark.parametrize("spec", IN_PARALLEL, ids=lambda s: s.id)
+@pytest.mark.parametrize("spec", IN_PARALLEL)
 def test_two_processes_learn_what_one_learns(spec: TrainerSpec, trainings: Any, warm: None, wait_until: Any) -> None:
     from safetensors.torch import load_file
 

@@ -21,7 +21,7 @@ from tests.browser.conftest import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the standby needs Linux")]
 
-RUNS = int(os.environ.get("AITRAINING_TEST_RUNS", "4"))
+RUNS = int(os.environ.get("AITRAINING_TEST_RUNS", "3"))
 SERVERS = [2] if RUNS < 20 else [1, 2]
 
 
