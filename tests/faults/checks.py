@@ -47,9 +47,19 @@ def worker_of(folder: Path) -> psutil.Process | None:
     return None
 
 
+def held_still(worker: psutil.Process | None) -> bool:
+    """Whether it is one that somebody stopped: it can neither work nor leave."""
+    try:
+        return worker is not None and worker.status() == psutil.STATUS_STOPPED
+    except psutil.Error:
+        return False
+
+
 def pids_of(folder: Path) -> list[int]:
     """The processes that were started for a run, as its files tell."""
-    status, given = _json(folder / "status.json") or {}, _json(folder / "pid")
+    status, file = _json(folder / "status.json") or {}, folder / "pid"
+    words = file.read_text(encoding="ascii").split() if file.is_file() else []
+    given = int(words[0]) if words else None
     return [pid for pid in dict.fromkeys((given, status.get("pid"))) if isinstance(pid, int)]
 
 

@@ -235,11 +235,16 @@ class Course:
     def remember(self) -> None:
         self.pids.update(checks.pids_of(self.folder))
 
+    def _worker_left(self) -> bool:
+        """Whether nobody works any more on a run that has ended. One that is held still while it leaves cannot."""
+        worker = checks.worker_of(self.folder)
+        return self.state() not in ENDED or worker is None or checks.held_still(worker)
+
     def truthful(self, after: str) -> None:
         """What the API says of the run must fit its process, within the moments that telling takes."""
         self.remember()
         if within(5.0, lambda: self.state() not in WORKING or checks.worker_of(self.folder) is not None):
-            if not within(60, lambda: self.state() not in ENDED or checks.worker_of(self.folder) is None):
+            if not within(60, self._worker_left):
                 self.tally.defect("wrong states", f"{self.told()}: {self.state()}, and its process lives; after {after}")
         else:
             self.tally.defect("wrong states", f"{self.told()}: {self.state()}, and its process is gone; after {after}")
