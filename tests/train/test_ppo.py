@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -162,6 +163,7 @@ def test_the_reference_is_the_model_at_the_start_and_stays_so(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("AITRAINING_LONG_TESTS"), reason="long, and tests/contract/test_resume.py asks the same")
 @pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     new_run: Run, work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, peft: bool
