@@ -38,14 +38,14 @@ def whole(run: RunDirectory, created: float, at_least: int = 0) -> tuple[dict[st
     `created` tells the run from an earlier one of the same name. What is returned is shared: nobody may change it.
     """
     try:
-        stat = run.events_file.stat()
+        if run.events_file.stat().st_size < _WORTH_KEEPING:
+            return _read(run)
     except FileNotFoundError:
         return shaped([], thin=True), 0
-    if stat.st_size < _WORTH_KEEPING:
-        return _read(run)
-    name, of = str(run.path), (stat.st_ino, created)
+    name = str(run.path)
     with _lock:  # whoever else asks meanwhile gets what is being made
-        kept = _kept.get(name)
+        stat = run.events_file.stat()  # not before the wait: what was made meanwhile may reach further than that
+        kept, of = _kept.get(name), (stat.st_ino, created)
         near = kept and at_least <= kept.reached <= stat.st_size < kept.reached + _WORTH_KEEPING
         if kept is None or kept.of != of or not near:
             made, reached = _read(run)

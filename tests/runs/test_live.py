@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -227,6 +229,27 @@ def test_twenty_who_open_a_long_run_read_it_once(run: RunDirectory, monkeypatch:
     assert everything(run)["last"] == [20_009, 20_009, 20_009]
     long(run, 20_010, 40_000)
     assert followed(run)[-1] == 39_999 and len(reads) == 2, "and once so much is new, it is read again"
+
+
+def test_those_who_waited_for_a_history_that_grew_read_it_not_again(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run trains on while one of them reads: what is read then reaches further than the file did when the others asked."""
+    long(run, 1, 20_000)
+    waiting, reads, read = threading.Barrier(8), list[int](), history._read
+
+    def grown(run: RunDirectory) -> Any:
+        reads.append(1)
+        time.sleep(0.5)  # the others come to wait
+        long(run, 20_000, 20_010)
+        return read(run)
+
+    def opened(_: int) -> list[int]:
+        waiting.wait()
+        return followed(run)
+
+    monkeypatch.setattr(history, "_read", grown)
+    with ThreadPoolExecutor(8) as pool:
+        assert all(steps[-1] == 20_009 for steps in pool.map(opened, range(8)))
+    assert len(reads) == 1
 
 
 def test_a_long_history_is_forgotten_where_it_is_no_longer_true(run: RunDirectory) -> None:
