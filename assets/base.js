@@ -102,5 +102,34 @@
       dialog.showModal();
       input?.select();
     });
-  window.Page = { el, number, duration, bytes, transfer, linked, get, post, pill, note, ask };
+  /** Pipelines or sweeps, each as one line, kept up to date; nothing is shown where there is none. */
+  class Lines {
+    constructor(element, { address, title, works, line }) {
+      Object.assign(this, { element, address, title, works, line });
+      this.list = el("ul", { class: "pipelines" });
+      this.tick();
+    }
+    async tick() {
+      if (!this.element.isConnected) return;
+      let wait = 5000;
+      try {
+        if (!document.hidden) {
+          const found = await get(this.address);
+          if (found.some(this.works)) wait = 2000;
+          this.show(found);
+        }
+      } catch (error) {
+        console.warn("asking again:", error.message); // the list of runs beside it says that the studio is away
+      }
+      setTimeout(() => this.tick(), wait);
+    }
+    show(found) {
+      const key = JSON.stringify(found);
+      if (key === this.key || this.list.contains(document.activeElement)) return;
+      this.key = key;
+      this.list.replaceChildren(...found.map(this.line));
+      this.element.replaceChildren(...(found.length ? [el("h2", {}, this.title), this.list] : []));
+    }
+  }
+  window.Page = { el, number, duration, bytes, transfer, linked, get, post, pill, note, ask, Lines };
 })();

@@ -1,6 +1,6 @@
 /* One pipeline, live: its chain, what is the case in a sentence, and what can be done now. And the list of all of them. */
 (() => {
-  const { el, get, post, pill, note, ask } = window.Page;
+  const { el, get, post, pill, note, ask, Lines } = window.Page;
   const WORKING = ["queued", "preparing", "training", "evaluating", "saving"];
 
   class PipelinePage {
@@ -142,51 +142,23 @@
     }
   }
 
-  /** Every pipeline as one line with its stages; nothing is shown where there is none. */
-  class Pipelines {
-    constructor(element) {
-      this.element = element;
-      this.list = el("ul", { class: "pipelines" });
-      this.tick();
-    }
-    async tick() {
-      if (!this.element.isConnected) return;
-      let wait = 5000;
-      try {
-        if (!document.hidden) {
-          const found = await get("/studio/pipelines");
-          if (found.some((p) => p.driven)) wait = 2000;
-          this.show(found);
-        }
-      } catch (error) {
-        console.warn("asking again:", error.message); // the list of runs beside it says that the studio is away
-      }
-      setTimeout(() => this.tick(), wait);
-    }
-    show(found) {
-      const key = JSON.stringify(found);
-      if (key === this.key || this.list.contains(document.activeElement)) return;
-      this.key = key;
-      this.list.replaceChildren(...found.map((p) => this.line(p)));
-      this.element.replaceChildren(...(found.length ? [el("h2", {}, "Pipelines"), this.list] : []));
-    }
-    line(p) {
-      const stages = p.stages.map((s) => el("li", { "data-state": s.state, title: s.reason || false }, s.stage, ": ", s.state));
-      return el(
-        "li",
-        { "data-pipeline": p.name },
-        el("a", { href: `/pipeline?id=${encodeURIComponent(p.name)}` }, p.name),
-        pill(p.state),
-        el("ol", { class: "pipe" }, stages),
-      );
-    }
-  }
+  /** A pipeline as one line with its stages. */
+  const line = (p) => {
+    const stages = p.stages.map((s) => el("li", { "data-state": s.state, title: s.reason || false }, s.stage, ": ", s.state));
+    return el(
+      "li",
+      { "data-pipeline": p.name },
+      el("a", { href: `/pipeline?id=${encodeURIComponent(p.name)}` }, p.name),
+      pill(p.state),
+      el("ol", { class: "pipe" }, stages),
+    );
+  };
   window.PipelinePage = {
     mount(element) {
       const name = new URLSearchParams(location.search).get("id");
       if (name) element.page = new PipelinePage(element, name);
       else location.replace("/runs");
     },
-    list: (element) => new Pipelines(element),
+    list: (element) => new Lines(element, { address: "/studio/pipelines", title: "Pipelines", works: (p) => p.driven, line }),
   };
 })();

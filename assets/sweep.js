@@ -1,6 +1,6 @@
 /* One sweep, live: its runs best first, a picture of what was tried and what came of it; and the list of all sweeps. */
 (() => {
-  const { el, get, post, pill, note, ask, number, duration } = window.Page;
+  const { el, get, post, pill, note, ask, number, duration, Lines } = window.Page;
   const IDLE_MS = 10000,
     WORKING_MS = 1500;
   const address = (name) => `/studio/sweeps/${encodeURIComponent(name)}`;
@@ -218,54 +218,26 @@
     }
   }
 
-  /** Every sweep as one line; nothing is shown where there is none. */
-  class Sweeps {
-    constructor(element) {
-      this.element = element;
-      this.list = el("ul", { class: "pipelines" });
-      this.tick();
-    }
-    async tick() {
-      if (!this.element.isConnected) return;
-      let wait = 5000;
-      try {
-        if (!document.hidden) {
-          const found = await get("/studio/sweeps");
-          if (found.some((s) => s.at_work)) wait = 2000;
-          this.show(found);
-        }
-      } catch (error) {
-        console.warn("asking again:", error.message); // the list of runs beside it says that the studio is away
-      }
-      setTimeout(() => this.tick(), wait);
-    }
-    show(found) {
-      const key = JSON.stringify(found);
-      if (key === this.key || this.list.contains(document.activeElement)) return;
-      this.key = key;
-      this.list.replaceChildren(...found.map((s) => this.line(s)));
-      this.element.replaceChildren(...(found.length ? [el("h2", {}, "Sweeps"), this.list] : []));
-    }
-    line(s) {
-      const best = s.tries.find((t) => t.rank === 1),
-        ended = s.tries.filter((t) => t.rank != null || ["failed", "interrupted", "stopped", "gone", "damaged"].includes(t.state));
-      return el(
-        "li",
-        { "data-sweep": s.name },
-        el("a", { href: `/sweep?id=${encodeURIComponent(s.name)}` }, s.name),
-        pill(s.state),
-        el("span", { class: "st-soft" }, `${ended.length} of ${s.wanted} runs`),
-        best ? el("span", {}, "best: ", el("a", { href: runPage(best.run) }, best.run), ` ${number(best.value)}`) : "",
-      );
-    }
-  }
+  /** A sweep as one line. */
+  const line = (s) => {
+    const best = s.tries.find((t) => t.rank === 1),
+      ended = s.tries.filter((t) => t.rank != null || ["failed", "interrupted", "stopped", "gone", "damaged"].includes(t.state));
+    return el(
+      "li",
+      { "data-sweep": s.name },
+      el("a", { href: `/sweep?id=${encodeURIComponent(s.name)}` }, s.name),
+      pill(s.state),
+      el("span", { class: "st-soft" }, `${ended.length} of ${s.wanted} runs`),
+      best ? el("span", {}, "best: ", el("a", { href: runPage(best.run) }, best.run), ` ${number(best.value)}`) : "",
+    );
+  };
   window.SweepPage = {
     mount(element) {
       const name = new URLSearchParams(location.search).get("id");
       if (name) element.page = new SweepPage(element, name);
       else location.replace("/runs");
     },
-    list: (element) => new Sweeps(element),
+    list: (element) => new Lines(element, { address: "/studio/sweeps", title: "Sweeps", works: (s) => s.at_work, line }),
     chosen,
   };
 })();

@@ -167,13 +167,17 @@ class LLMTrainingParams(BaseModel):
         True, description="Nobody else sees a new model there. One that exists stays as public as it is."
     )
 
-    compute: Annotated[Literal["local", "hf-jobs"], Form("Compute", label="Machine")] = Field(
-        "local", description="On this machine, or on one that is rented from Hugging Face Jobs for this run."
-    )
+    compute: Annotated[
+        Literal["local", "hf-jobs"],
+        Form(
+            "Compute", label="Machine", advanced=True, words={"local": "this machine", "hf-jobs": "rented (Hugging Face Jobs)"}
+        ),
+    ] = Field("local", description="On this machine, or on one that is rented from Hugging Face Jobs for this run.")
     job_hardware: Annotated[
-        str | None, Form("Compute", label="Rented machine", when={"compute": ("hf-jobs",)}, widget="hardware")
+        str | None,
+        Form("Compute", label="Rented machine", advanced=True, when={"compute": ("hf-jobs",)}, widget="hardware"),
     ] = Field(None, pattern=r"^[\w.-]+$", description="As Hugging Face Jobs names it, `a10g-small` for example.")
-    job_hours: Annotated[float, Form("Compute", label="Hours at most", when={"compute": ("hf-jobs",)})] = Field(
+    job_hours: Annotated[float, Form("Compute", label="Hours at most", advanced=True, when={"compute": ("hf-jobs",)})] = Field(
         3, gt=0, le=168, description="It is ended then, whatever it has learned: nothing costs more than these hours."
     )
     job_owner: Annotated[

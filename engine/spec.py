@@ -21,6 +21,7 @@ class Form:
 
     `when` shows the field only while another field has one of the given values, for example `{"peft": (True,)}`.
     `auto` marks a field whose None means "chosen from data, model and device" (see engine/plan.py).
+    `words` are what choices are called on the page, where the value itself is not a word for everybody.
     """
 
     group: str
@@ -29,6 +30,7 @@ class Form:
     when: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     auto: bool = False
     widget: Literal["", "slider", "text", "long", "lines", "rewards", "judge", "model", "data", "hardware", "hidden"] = ""
+    words: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def widget(field: Field) -> Any:
     if field.is_tick:
         return gr.Checkbox(value=value, **common)
     if field.choices is not None:
-        return gr.Dropdown(field.choices, value=value, **common)
+        return gr.Dropdown([(field.form.words.get(one, one), one) for one in field.choices], value=value, **common)
     if field.names_hardware:
         return gr.Dropdown([NO_HARDWARE], value=value, allow_custom_value=True, **common)
     if field.names_model:
