@@ -26,11 +26,6 @@ def hub_data(params: LLMTrainingParams) -> list[str]:
     return [path for path in (params.data_path, params.valid_path) if path and on_hub(path)]
 
 
-def needs_hub(params: LLMTrainingParams) -> bool:
-    """Whether something of this training comes from the Hub."""
-    return bool(hub_models(params) or hub_data(params))
-
-
 def lacks(reference: str, file: str = "config.json") -> bool:
     """Whether a model, or the base of an adapter, has to be fetched before it can be used."""
     return any(not fetched(source.reference, file) for source in _on_hub(reference))
