@@ -115,17 +115,18 @@ def stop(run: RunDirectory, *, force: bool = False) -> None:
     """Ask a worker to finish its step, save and end; make sure of it in the background. `force`: end it at once."""
     if run.status().ended_state:
         return
+    family = _family(run)  # before it is asked: a worker that heeds at once leaves nothing to know its group by
     run.request_stop()
     if force:
-        _end(run)
+        _end(run, family)
     else:
-        threading.Thread(target=_end_later, args=(run,), name=f"stop {run.name}", daemon=True).start()
+        threading.Thread(target=_end_later, args=(run, family), name=f"stop {run.name}", daemon=True).start()
 
 
 def wait_until_stopped(name: str) -> Status:
     """Wait for a run that was asked to stop, ending it by force when it falls silent; returns its last status."""
     run = RunDirectory.open(name)
-    _end_later(run)
+    _end_later(run, _family(run))
     return run.status()
 
 
@@ -170,28 +171,28 @@ def _started(argv: list[str], output: Any, handed_on: list[int], secrets: Iterab
 
 def end_now(run: RunDirectory) -> None:
     """Kill a worker and all of its process group; for work of which nothing is to be kept."""
+    family = _family(run)
     run.request_stop()
-    _end(run, signal.SIGKILL)
+    _end(run, family, signal.SIGKILL)
 
 
-def _end_later(run: RunDirectory) -> None:
-    sign, heard, family = run.last_sign_of_life(), time.monotonic(), _family(run)
+def _end_later(run: RunDirectory, family: Family | None) -> None:
+    sign, heard = run.last_sign_of_life(), time.monotonic()
     while not _gone(run, 1.0):
         family = family or _family(run)
         # whether a new sign came, not how old it is: the clock that dates it may be set meanwhile
         if (now := run.last_sign_of_life()) != sign:
             sign, heard = now, time.monotonic()
         elif time.monotonic() - heard > GRACE_S:
-            _end(run)
+            _end(run, family)
             return
     if family is not None:
         family.end_those_left(TERM_S)
 
 
-def _end(run: RunDirectory, *how: signal.Signals) -> None:
+def _end(run: RunDirectory, family: Family | None, *how: signal.Signals) -> None:
     """SIGTERM to the whole process group, then SIGKILL (or only `how`); what is left of the group when the worker is gone is
     killed. Only ever the group of the process that wrote this run's status."""
-    family = _family(run)
     if family is None:
         return
     for which in how or (signal.SIGTERM, signal.SIGKILL):

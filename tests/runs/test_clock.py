@@ -79,13 +79,13 @@ def test_a_process_is_known_by_its_start_and_not_by_its_number() -> None:
 def test_a_silent_worker_is_given_its_time_whatever_the_clock_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = made(tmp_path, state=State.TRAINING, started=1.0)
     ended: list[str] = []
-    monkeypatch.setattr(launcher, "_end", lambda run: ended.append(run.name))
+    monkeypatch.setattr(launcher, "_end", lambda run, family: ended.append(run.name))
     monkeypatch.setattr(launcher, "GRACE_S", 1.0)
     looks = iter([False] * 3 + [True])
     monkeypatch.setattr(launcher, "_gone", lambda run, s: next(looks))
     signs = iter([10.0, 11.0, 12.0, 13.0, 14.0])  # far in the past, and still signs of life
     monkeypatch.setattr(RunDirectory, "last_sign_of_life", lambda self: next(signs))
-    launcher._end_later(run)
+    launcher._end_later(run, None)
     assert ended == []
 
 

@@ -104,6 +104,21 @@ def test_nothing_of_a_stopped_workers_group_survives(
     assert run.path.is_dir()
 
 
+def test_a_worker_that_heeds_before_it_is_watched_leaves_nothing_behind(
+    work: Callable[..., RunDirectory], wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = work("quick", "leave")
+    processes, ask = both(run), RunDirectory.request_stop
+
+    def ask_and_see_it_end(run: RunDirectory) -> None:
+        ask(run)
+        wait_until(lambda: run.written_status().state is State.STOPPED and not lives(processes[0]))
+
+    monkeypatch.setattr(RunDirectory, "request_stop", ask_and_see_it_end)
+    api.stop("quick")
+    wait_until(lambda: not any(map(lives, processes)), 15)
+
+
 def test_what_lives_is_not_deleted_and_goes_when_it_has_ended(
     work: Callable[..., RunDirectory], wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

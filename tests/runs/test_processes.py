@@ -231,7 +231,7 @@ def test_a_number_that_another_process_has_now_is_left_alone(runs_root: Path) ->
         started = psutil.Process(innocent.pid).create_time() - 100  # the run's own process began earlier
         run.update_status(state=State.TRAINING, launched=1.0, started=1.0, pid=innocent.pid, pid_started=started)
         with run.lock():  # somebody holds the lock, so the run counts as working
-            launcher._end(run)
+            launcher._end(run, launcher._family(run))
         assert innocent.poll() is None
     finally:
         innocent.kill()
