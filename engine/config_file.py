@@ -14,6 +14,7 @@ from engine.registry import parse, specs
 
 # Far above any real settings file; keeps a pasted gigabyte or a thousand brackets from costing anything.
 _LARGEST = 64_000
+_DEEPEST = 50
 _SHAPE = "A settings file holds lines like `trainer: sft`, one setting a line."
 _LINE_ENDS = ("\x85", "\u2028", "\u2029")
 
@@ -62,14 +63,18 @@ def read_mapping(text: str, shape: str = _SHAPE) -> dict[str, Any]:
         raise ParamError([FieldProblem("", message)])
     try:
         values = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader that also reads 1e-4
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # the last: a date or a number that there is not
         where = getattr(error, "problem_mark", None)
         line = f" (line {where.line + 1})" if where else ""
-        problem = getattr(error, "problem", None) or "it is nested too deeply"
+        problem = getattr(error, "problem", None) or _problem(error)
         raise ParamError([FieldProblem("", f"This is not YAML{line}: {problem}.")]) from None
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise ParamError([FieldProblem("", shape)])
     return values
+
+
+def _problem(error: Exception) -> str:
+    return "it is nested too deeply" if isinstance(error, RecursionError) else "a number or a date in it cannot be read"
 
 
 def yaml_entry(name: str, value: Any) -> str:
@@ -95,7 +100,18 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark
             raise yaml.MarkedYAMLError(problem="aliases (*name) are not used in settings files", problem_mark=mark)
-        return super().compose_node(parent, index)
+        self._depth = getattr(self, "_depth", 0) + 1  # all that is open around it: told here, it costs no reading further
+        if self._depth > _DEEPEST:
+            raise yaml.MarkedYAMLError(problem="it is nested too deeply", problem_mark=self.peek_event().start_mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def construct_yaml_int(self, node: Any) -> int:
+        value = super().construct_yaml_int(node)
+        if value.bit_length() > 1024:  # more than any float; one of many thousand digits cannot even be shown
+            raise yaml.MarkedYAMLError(problem="the number is too large", problem_mark=node.start_mark)
+        return value
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen: set[tuple[str, str]] = set()
@@ -107,6 +123,7 @@ class _Loader(yaml.SafeLoader):
 
 
 _EXPONENT = re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$")
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 for _side in (_Loader, _Dumper):
     _side.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
     _side.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))

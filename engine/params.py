@@ -232,6 +232,15 @@ class LLMTrainingParams(BaseModel):
     def _empty_is_none(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
 
+    @field_validator("data_format")
+    @classmethod
+    def _known_form(cls, value: str | None) -> str | None:
+        from engine.data.forms import FORMS  # not needed before somebody names one
+
+        if value is not None and value not in FORMS:
+            raise ValueError(f"there is no form {value!r}; the forms are {', '.join(FORMS)}")
+        return value
+
 
 def _describe(cls: type[LLMTrainingParams]) -> None:
     """Let help() and notebooks tell what docs/settings.md tells, and show a signature that can be read."""

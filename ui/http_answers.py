@@ -86,14 +86,22 @@ def refuse_foreign_page(request: Request) -> None:
         raise Refused(403, "This is not for the pages of other sites.")
 
 
-async def object_of(request: Request) -> dict[str, Any]:
-    if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
-        raise Refused(415, "Send JSON, with the header Content-Type: application/json.")
+async def body_of(request: Request, most: int) -> bytes | None:
+    """What was sent along; None when it is longer than `most` bytes, of which no more are kept."""
     body = b""
     async for piece in request.stream():
         body += piece
-        if len(body) > _LARGEST:
-            raise Refused(413, f"This is longer than {_LARGEST:,} bytes; settings are a few lines. Upload data as a file.")
+        if len(body) > most:
+            return None
+    return body
+
+
+async def object_of(request: Request) -> dict[str, Any]:
+    if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
+        raise Refused(415, "Send JSON, with the header Content-Type: application/json.")
+    body = await body_of(request, _LARGEST)
+    if body is None:
+        raise Refused(413, f"This is longer than {_LARGEST:,} bytes; settings are a few lines. Upload data as a file.")
     try:
         values = json.loads(body)
         json.dumps(values, ensure_ascii=False).encode()  # half a character cannot be written down

@@ -30,7 +30,7 @@ from ui.http_answers import (
     said,
 )
 from ui.login.others import of_all
-from ui.reach import refuse_foreign
+from ui.reach import refuse_foreign, upload_limit
 
 
 def routes() -> list[BaseRoute]:
@@ -82,9 +82,16 @@ async def upload(request: Request) -> Response:
         refuse_foreign_page(request)
     except Refused as refused:
         return said(refused.status, str(refused))
+    limit, length = upload_limit(), 0
     with tempfile.NamedTemporaryFile(dir=os.environ.get("GRADIO_TEMP_DIR"), delete=False) as kept:
         try:
             async for piece in request.stream():
+                length += len(piece)
+                if limit is not None and length > limit:
+                    Path(kept.name).unlink(missing_ok=True)
+                    return said(
+                        413, f"The file has more than {limit:,} bytes.", hint="Send fewer rows, or compress it: .gz is read."
+                    )
                 await run_in_threadpool(kept.write, piece)
         except OSError as error:
             Path(kept.name).unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from engine import api
 from engine.errors import StudioError
+from ui.http_answers import body_of
 from ui.mounting import mounting
 from ui.reach import refuse_foreign
 from ui.routes import answered, refuse
@@ -60,7 +61,7 @@ async def chat(request: Request) -> Response:
     refused = refuse(request)
     if refused is not None:
         return refused
-    question = _question(await request.body())
+    question = _question(await body_of(request, _LARGEST))
     if question is None:
         return JSONResponse({"error": "This is not a question to one or two models.", "hint": ""}, status_code=400)
     lines = _lines(question)
@@ -72,12 +73,12 @@ async def chat(request: Request) -> Response:
     )
 
 
-def _question(body: bytes) -> dict[str, Any] | None:
+def _question(body: bytes | None) -> dict[str, Any] | None:
     """What was asked, if it is a question to one or two models."""
     try:
-        asked = json.loads(body) if len(body) <= _LARGEST else None
+        asked = json.loads(body) if body else None
         question = {key: asked[key] for key in ("id", "models", "messages", "settings")} if asked else {}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     named, talks = question.get("models"), question.get("messages")
     if not isinstance(named, list) or not isinstance(talks, list) or not isinstance(question["settings"], dict):

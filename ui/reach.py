@@ -17,13 +17,16 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engine import api
-from engine.errors import FieldProblem, ParamError
+from engine.errors import FieldProblem, ParamError, StudioError
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _PATHS = ("data_path", "valid_path", "model", "model_ref", "rl_reward_model_path", "teacher_model")
 _PYTHON_ALLOWED = "AITRAINING_ALLOW_PYTHON_REWARDS"
 # Other servers that this one would be made to ask, with its owner's key.
 _ADDRESSES = ("teacher_endpoint",)
+
+
+_UPLOAD_MB = "AITRAINING_UPLOAD_MB"
 
 
 class KnownHosts:
@@ -55,6 +58,21 @@ def bound_here() -> bool:
 def only_local() -> bool:
     """Whether the page is for this machine's user: nobody else reaches it, and nobody has to sign in."""
     return bound_here() and not api.people.logins()
+
+
+def upload_limit() -> int | None:
+    """How many bytes a file may have that is sent to the page; None for as many as the disk has. Without a word from whoever
+    started the app, 2 GB where the page is served to others.
+
+    Raises:
+        StudioError: AITRAINING_UPLOAD_MB is no number above 0.
+    """
+    said = os.environ.get(_UPLOAD_MB, "")
+    if not said:
+        return None if only_local() else 2_000_000_000
+    if not said.isdecimal() or not int(said):
+        raise StudioError(f"{_UPLOAD_MB} is {said!r}.", hint="It is a whole number of megabytes, such as 500.")
+    return int(said) * 1_000_000
 
 
 def programs_allowed() -> bool:
@@ -103,6 +121,8 @@ def _refuse_programs(values: dict[str, Any]) -> None:
 
 def _ours(reference: str) -> bool:
     """True for what is no path (a sample, a run's name, a Hub id) and for a path inside the runs folder."""
+    if ":/" in reference:  # an address
+        return False
     path = Path(reference).expanduser()
     folder = path if path.exists() else Path(api.without_part(reference)).expanduser()  # `folder:split` names a folder
     if folder.exists() and not reference.startswith(api.SAMPLE_PREFIX):

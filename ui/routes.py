@@ -23,6 +23,7 @@ from starlette.routing import BaseRoute, Route
 
 from engine import api
 from engine.errors import RunNotFound, StudioError
+from ui.http_answers import body_of
 from ui.login.others import of_all
 from ui.reach import only_local, refuse_foreign
 
@@ -32,6 +33,8 @@ STATIC_SUFFIXES = frozenset({".css", ".js", ".svg", ".woff2"})
 UPLOT = {"uplot.js": "uplot.iife.min.js", "uplot.css": "uplot.min.css"}
 # Lines of the list of runs that are shown at once.
 PAGE = 50
+# Far above what a wish of a page of ours says.
+_LARGEST = 1_000_000
 _FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
@@ -188,8 +191,8 @@ def refuse(request: Request) -> Response | None:
 async def asked_with(request: Request) -> dict[str, Any]:
     """What a page sends along with a wish, as a mapping; empty when it is nothing of the kind."""
     try:
-        body = json.loads(await request.body() or b"{}")
-    except ValueError:
+        body = json.loads(await body_of(request, _LARGEST) or b"{}")
+    except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
 

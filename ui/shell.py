@@ -22,6 +22,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import gradio as gr
 from gradio.routes import App
 from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
 
 from engine import api
 from engine.errors import StudioError
@@ -47,7 +48,7 @@ from ui.compression import CompressedPages
 from ui.login import way
 from ui.login.gate import Gate, GuardedBlocks
 from ui.login.way_in import WayIn
-from ui.reach import KnownHosts
+from ui.reach import KnownHosts, upload_limit
 from ui.theme import theme
 
 TITLE = "AITraining Studio"
@@ -97,23 +98,26 @@ def build(way_in: WayIn | None = None) -> tuple[gr.Blocks, dict[str, Any]]:
         "theme": theme(),
         "head": head(),
         "app_kwargs": {
-            "routes": [
-                *(way_in.routes() if way_in else []),
-                *(*hub_routes.routes(), *routes.routes(), *http_api.routes(), *http_queue.routes(), *pipeline_routes.routes()),
-                *(*sweep_routes.routes(), *space_routes.routes(), *playground_page.routes()),
-            ],
+            "routes": [*(way_in.routes() if way_in else []), *own_routes()],
             "middleware": [
                 Middleware(KnownHosts),
                 *([Middleware(Gate, way_in, [page.path for page in PAGES])] if way_in else []),
                 Middleware(CompressedPages),
             ],
         },
+        "max_file_size": upload_limit(),
         "favicon_path": ASSETS / "logo.svg",
         "footer_links": [],
         "run_history": False,
         "ssr_mode": False,
         "show_error": True,
     }
+
+
+def own_routes() -> list[BaseRoute]:
+    """Every address that is ours and not Gradio's, the way in excepted."""
+    rooms = (hub_routes, routes, http_api, http_queue, pipeline_routes, sweep_routes, space_routes, playground_page)
+    return [route for room in rooms for route in room.routes()]
 
 
 @contextmanager
@@ -180,6 +184,7 @@ def serve() -> int:
     """Serve until Ctrl-C or SIGTERM; runs go on without us. Returns the exit code."""
     try:
         limited = api.retention.look_at()
+        upload_limit()  # what is wrong with it is said now
     except StudioError as error:
         print(f"{error.message} {error.hint}", file=sys.stderr)
         return 1

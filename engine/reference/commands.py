@@ -39,6 +39,11 @@ _ENVIRONMENT = (
     ("`AITRAINING_PASSWORD`", "the password that it asks for; without it one is made up and printed at the start"),
     ("`AITRAINING_SESSION_HOURS`", "how long one stays signed in; 24 without it"),
     ("`AITRAINING_RUNS_EACH`", "how many runs of one person may wait or work at once on a page for others; 50 without it"),
+    (
+        "`AITRAINING_UPLOAD_MB`",
+        "how many megabytes a file may have that is sent to the page; without it 2000 on a page for others, and as many as "
+        "the disk has on one's own",
+    ),
     ("`AITRAINING_ADMINS`", "names, with commas between them, of those who see, stop and delete everybody's runs on a Space"),
     (
         "`AITRAINING_PERSON`",

@@ -33,12 +33,13 @@ class NewRun:
         self._get("/gradio_api/queue/join", {"data": data, "fn_index": self._look["id"], "session_hash": session})
         request = urllib.request.Request(f"{self.address}/gradio_api/queue/data?session_hash={session}")
         with urllib.request.urlopen(request, timeout=HANGS_S) as stream:
-            for line in stream:
-                told = json.loads(line[5:]) if line.startswith(b"data:") else {}
-                if told.get("msg") == "process_completed":
-                    assert told["success"], told["output"]
-                    return told["output"]["data"]
-        raise AssertionError("the page never got its answer")
+            # to its end, as a browser does: who hangs up early ends what the same page asks next
+            told = [json.loads(line[5:]) for line in stream if line.startswith(b"data:")]
+        for message in told:
+            if message.get("msg") == "process_completed":
+                assert message["success"], message["output"]
+                return message["output"]["data"]
+        raise AssertionError(f"the page never got its answer, but {told}")
 
     def _get(self, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
