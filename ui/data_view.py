@@ -28,15 +28,10 @@ NOTHING_HTML = (
 )
 
 
-def _sound(markup: str) -> str:
-    """The text with a question mark for every half of a broken character pair, which no browser can be sent."""
-    return markup.encode("utf-8", "replace").decode()
-
-
 def failure_html(error: StudioError) -> str:
     """What happened and what to do now."""
     hint = f"<br><span>{linked(error.hint)}</span>" if error.hint else ""
-    return _sound(f'<div class="st-note error" role="alert"><strong>{escape(error.message)}</strong>{hint}</div>')
+    return f'<div class="st-note error" role="alert"><strong>{escape(error.message)}</strong>{hint}</div>'
 
 
 def note_html(sentence: str) -> str:
@@ -51,7 +46,7 @@ def file_html(seen: Any, sentence: str = "") -> str:
     facts = f"{escape(seen.file_format)}, {escape(seen.encoding)}{size_of}, {about}"
     note = f'<p class="st-note">{escape(seen.conversion_note)}</p>' if seen.conversion_note else ""
     warnings = "".join(f'<p class="st-note warning">{escape(text)}</p>' for text in seen.warnings)
-    return _sound(
+    return (
         f"{f'<p>{escape(sentence)}</p>' if sentence else ''}"
         f'<p class="data-facts"><strong dir="auto">{escape(seen.name)}</strong> · {facts}</p>'
         f"<p>The rows are <strong>{escape(seen.form_label)}</strong>. <span class='st-soft'>{escape(seen.why)}</span></p>"
@@ -106,7 +101,7 @@ def tokens_html(preview: dict[str, Any]) -> str:
     made = [_example(example, marked) for example in preview["examples"][:_EXAMPLES]]
     shown = "".join(made[:_AT_ONCE]) + _more(made[_AT_ONCE:])
     note = f'<p class="st-soft">{escape(preview["note"])}</p>' if preview["note"] else ""
-    return _sound(
+    return (
         '<h2 class="sub">What the model sees</h2>'
         f'<p class="st-soft">{_marking(preview["learns"])}</p>{note}{shown}{_histogram(preview)}'
     )

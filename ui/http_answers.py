@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from engine import api
 from engine.errors import DataError, ModelError, ParamError, RunError, RunNotFound, StudioError
+from ui.characters import WholeJSON
 from ui.reach import refuse_foreign
 
 # Far above any real settings; keeps a request from filling the memory. Data is streamed and may be as large as the disk.
@@ -71,11 +72,11 @@ async def answered(request: Request, work: Callable[[], Any], status: int = 200)
         return said(409, away.message, hint=away.hint)
     if isinstance(made, Response):
         return made
-    return JSONResponse(made, status_code=status, headers={"Cache-Control": "no-store"})
+    return WholeJSON(made, status_code=status, headers={"Cache-Control": "no-store"})
 
 
 def said(status: int, error: str, hint: str = "", settings: dict[str, str] | None = None) -> Response:
-    return JSONResponse({"error": error, "hint": hint, "settings": settings or {}}, status_code=status)
+    return WholeJSON({"error": error, "hint": hint, "settings": settings or {}}, status_code=status)
 
 
 def refuse_foreign_page(request: Request) -> None:

@@ -18,11 +18,12 @@ from urllib.parse import urlsplit
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from engine import api
 from engine.errors import RunNotFound, StudioError
+from ui.characters import WholeJSON
 from ui.http_answers import body_of
 from ui.login.others import of_all
 from ui.reach import only_local, refuse_foreign
@@ -71,7 +72,7 @@ def static(request: Request) -> Response:
 def answered(work: Callable[[], Any]) -> Response:
     """The result as JSON, or the error in the words of the page."""
     try:
-        return JSONResponse(work(), headers={"Cache-Control": "no-store"})
+        return WholeJSON(work(), headers={"Cache-Control": "no-store"})
     except StudioError as error:
         return told(error)
     except OSError as error:  # the disk of the runs went away, or cannot be written
@@ -81,7 +82,7 @@ def answered(work: Callable[[], Any]) -> Response:
 def told(error: StudioError) -> Response:
     """An error in the words of the page."""
     status = 404 if isinstance(error, RunNotFound) else 409
-    return JSONResponse({"error": error.message, "hint": error.hint}, status_code=status)
+    return WholeJSON({"error": error.message, "hint": error.hint}, status_code=status)
 
 
 def run_list(request: Request) -> Response:
@@ -184,7 +185,7 @@ def refuse(request: Request) -> Response | None:
     origin = request.headers.get("origin")
     foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
     if foreign or request.headers.get("x-studio") != "1":
-        return JSONResponse({"error": "This must be asked by the studio's own page.", "hint": ""}, status_code=403)
+        return WholeJSON({"error": "This must be asked by the studio's own page.", "hint": ""}, status_code=403)
     return None
 
 

@@ -256,7 +256,7 @@ def write_json(path: Path, value: Any, default: Callable[[Any], Any] | None = No
     """Replace a file by the JSON of `value` in one step: a reader sees the old text or the new, never half of it."""
     part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
-        part.write_text(json.dumps(value, indent=1, ensure_ascii=False, default=default), encoding="utf-8")
+        part.write_text(json.dumps(value, indent=1, ensure_ascii=False, default=default), encoding="utf-8", errors="replace")
         os.replace(part, path)
     except OSError:
         part.unlink(missing_ok=True)

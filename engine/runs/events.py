@@ -36,7 +36,7 @@ def append(path: Path, kind: str, /, **values: Any) -> None:
         OSError: it cannot be written; a disk that took only half of it has given that back.
     """
     line = json.dumps({"t": round(time.time(), 3), "type": kind, **finite(values)}, ensure_ascii=False)
-    data = line.encode() + b"\n"
+    data = line.encode("utf-8", "replace") + b"\n"
     with path.open("ab", buffering=0) as file:
         before = file.seek(0, os.SEEK_END)
         if file.write(data) != len(data):

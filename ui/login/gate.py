@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine import api
+from ui.characters import whole
 from ui.login.guesses import in_words
 from ui.login.pace import Pace
 from ui.login.way_in import WayIn
@@ -146,7 +147,8 @@ class Gate:
 
 
 class GuardedBlocks(gr.Blocks):
-    """Blocks whose handlers act for who asked. Gradio answers events from a task of its own that knows no request's person."""
+    """Blocks whose handlers act for who asked, and answer in whole characters. Gradio answers events from a task of its own
+    that knows no request's person."""
 
     async def process_api(
         self, block_fn: Any, inputs: list[Any], state: Any = None, request: Any = None, *further: Any, **named: Any
@@ -155,7 +157,8 @@ class GuardedBlocks(gr.Blocks):
         scope = getattr(getattr(request, "request", None), "scope", {})  # a batch is of nobody: no handler of ours takes one
         person = scope.get(_PERSON)
         with api.people.acting(person) if person else nullcontext():
-            return await super().process_api(block_fn, inputs, state, request, *further, **named)
+            made = await super().process_api(block_fn, inputs, state, request, *further, **named)
+        return {**made, "data": whole(made["data"])}
 
 
 class _Known:
