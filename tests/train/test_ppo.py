@@ -25,6 +25,7 @@ from tests.train.toys import jsonl, series
 Run = Callable[..., RunDirectory]
 Work = Callable[[RunDirectory], int]
 
+LONG = os.environ.get("AITRAINING_LONG_TESTS")
 GATES = [{"prompt": f"When does gate {n} open?", "hour": str(n % 12)} for n in range(24)]
 # Two steps a second on the tiny model.
 TINY: dict[str, Any] = {"trainer": "ppo", "rl_max_new_tokens": 8, "batch_size": 8, "lr": 1e-3, "warmup_ratio": 0.0}
@@ -99,6 +100,7 @@ def test_from_answers_to_a_judge_to_cheerful_answers(runs_root: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not LONG, reason="long; that the penalty follows the distance is asked below")
 def test_a_heavier_penalty_holds_the_answers_closer(new_run: Run, work: Work) -> None:
     """A penalty far larger than the scores makes returns far larger, too, which once left nothing of the policy."""
     asked = {"rl_rewards": ["length: 8-12 words"], "rl_max_new_tokens": 24, "valid_fraction": 0.0}
@@ -163,7 +165,7 @@ def test_the_reference_is_the_model_at_the_start_and_stays_so(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("AITRAINING_LONG_TESTS"), reason="long, and tests/contract/test_resume.py asks the same")
+@pytest.mark.skipif(not LONG, reason="long, and tests/contract/test_resume.py asks the same")
 @pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     new_run: Run, work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, peft: bool
