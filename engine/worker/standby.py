@@ -7,6 +7,7 @@ It ends when its standard input does, that is, when the app that started it is g
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -75,8 +76,7 @@ def serve(address: str) -> None:
     listener.listen(16)
     gc.collect()
     gc.freeze()  # children share these pages; a collection in a child would copy them
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
+    os.write(sys.stdout.fileno(), b"ready\n")
     owner = sys.stdin.fileno()
     while True:
         ready, _, _ = select.select([listener, owner], [], [])
@@ -129,5 +129,6 @@ def _job(request: dict[str, Any], channel: Channel) -> int:
 
 if __name__ == "__main__":
     preload()
-    serve(sys.argv[1])
+    with contextlib.suppress(BrokenPipeError):  # the owner was killed before we were ready
+        serve(sys.argv[1])
     shutil.rmtree(os.path.dirname(sys.argv[1]), ignore_errors=True)  # an owner that was killed leaves it lying

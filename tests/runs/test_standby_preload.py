@@ -44,3 +44,23 @@ def test_bitsandbytes_is_left_to_the_job_that_needs_it(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split("\n")[:3] == ["there True True", "looks at the card", "imported 99.0"]
+
+
+@pytest.mark.slow
+def test_an_owner_that_dies_first_leaves_nothing_lying(tmp_path: Path) -> None:
+    """The pipe on which it says that it is ready has no reader any more."""
+    folder = tmp_path / "standby-of-somebody"
+    folder.mkdir()
+    standby = subprocess.Popen(
+        [sys.executable, "-m", "engine.worker.standby", str(folder / "standby")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=Path(__file__).resolve().parents[2],
+    )
+    assert standby.stdout is not None and standby.stdin is not None and standby.stderr is not None
+    standby.stdout.close()
+    standby.stdin.close()
+    assert "Traceback" not in standby.stderr.read().decode()
+    standby.stderr.close()
+    assert standby.wait(60) == 0 and not folder.exists()
