@@ -56,7 +56,8 @@ def test_an_owner_that_dies_first_leaves_nothing_lying(tmp_path: Path) -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, **ALONE},
+        cwd=ROOT,
     )
     assert standby.stdout is not None and standby.stdin is not None and standby.stderr is not None
     standby.stdout.close()
