@@ -5,6 +5,7 @@ whose memory is measured. Prints what was sent and found; exits with 1 at the fi
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import signal
@@ -42,10 +43,10 @@ def over_http(count: int, number: int) -> list[str]:
             studio.end(signal.SIGTERM)
         log = studio.log.read_text(errors="replace")
     tenth = len(memory) // 10
-    first, last = statistics.median(memory[tenth : 2 * tenth]), statistics.median(memory[-tenth:])
+    levels = [statistics.median(memory[n * tenth : (n + 1) * tenth]) / 1e6 for n in range(10)]
     return [
         f"over HTTP: {len(memory):,} inputs; the slowest answer took {feeder.slowest:.1f} s",
-        f"memory of the server: {first / 1e6:.1f} MB in the second tenth, {last / 1e6:.1f} MB in the last: {last / first:.3f}",
+        f"memory of the server by tenths of the inputs, MB: {' '.join(f'{level:.1f}' for level in levels)}",
         f"tracebacks in its log: {log.count('Traceback')}",
     ]
 
@@ -61,7 +62,7 @@ def _feed(feeder: Feeder, count: int, number: int, after: Any) -> None:
     rounds = 20  # all kinds by turns, so that memory is of them all from the beginning to the end
     for turn in range(rounds):
         for kind, (strategy, send) in sent.items():
-            _many(strategy, send, after, int(count * _KINDS[kind] / rounds), number * 1000 + turn)
+            _many(strategy, send, after, math.ceil(count * _KINDS[kind] / rounds), number * 1000 + turn)
 
 
 def _many(strategy: Any, send: Any, after: Any, count: int, number: int) -> None:
