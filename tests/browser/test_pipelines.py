@@ -69,6 +69,7 @@ def set_up_second(page: Page) -> None:
     short(page, "dpo")
     page.reload()
     stage_shown(page, 1)
+    tab(page, "3 · Settings")  # which step was open is written down a little later than what was typed
     expect(page.locator("#field-max_steps textarea, #field-max_steps input").first).to_have_value("2")
     command = "aitraining pipeline preference --data sft=sample:neighbours --data dpo=sample:manners --name town"
     expect(page.locator("#command")).to_contain_text(command)

@@ -26,6 +26,7 @@ Run = Callable[..., RunDirectory]
 Work = Callable[[RunDirectory], int]
 
 LONG = os.environ.get("AITRAINING_LONG_TESTS")
+OF_LONG = pytest.mark.skipif(not LONG, reason="long; all weights are trained in the chain below as well")
 GATES = [{"prompt": f"When does gate {n} open?", "hour": str(n % 12)} for n in range(24)]
 # Two steps a second on the tiny model.
 TINY: dict[str, Any] = {"trainer": "ppo", "rl_max_new_tokens": 8, "batch_size": 8, "lr": 1e-3, "warmup_ratio": 0.0}
@@ -53,7 +54,7 @@ def first_and_best(run: RunDirectory, key: str = "eval_reward") -> tuple[float, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
+@pytest.mark.parametrize("peft", [pytest.param(False, marks=OF_LONG), True], ids=["full", "lora"])
 def test_the_samples_own_rules_are_learned_without_typing(new_run: Run, work: Work, peft: bool) -> None:
     """What the page starts when a person picks the sample and presses Start."""
     sample = next(one for one in samples() if one.trainer == "ppo")
