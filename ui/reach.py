@@ -24,8 +24,6 @@ _PATHS = ("data_path", "valid_path", "model", "model_ref", "rl_reward_model_path
 _PYTHON_ALLOWED = "AITRAINING_ALLOW_PYTHON_REWARDS"
 # Other servers that this one would be made to ask, with its owner's key.
 _ADDRESSES = ("teacher_endpoint",)
-
-
 _UPLOAD_MB = "AITRAINING_UPLOAD_MB"
 
 

@@ -38,7 +38,7 @@ def inner() -> Iterator[tuple[str, list[str]]]:
 
         do_GET = do_POST = do_HEAD = _note
 
-        def log_message(self, *_: Any) -> None: ...
+        def log_message(self, format: str, *args: Any) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Notes)
     threading.Thread(target=server.serve_forever, daemon=True).start()

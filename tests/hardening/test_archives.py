@@ -57,7 +57,7 @@ def test_a_link_in_an_archive_is_followed_nowhere(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["zip", "gz", "zip of a zip", "many members"])
 def test_a_bomb_costs_neither_memory_nor_disk(tmp_path: Path, kind: str) -> None:
-    """A gigabyte of nothing in a megabyte; the same inside another; and a hundred thousand files."""
+    """Much of nothing in little; the same inside another archive; and twenty thousand files."""
     zeros, path = b"0" * (64 << 20), tmp_path / "packed.zip"
     if kind == "gz":
         path = tmp_path / "packed.jsonl.gz"
