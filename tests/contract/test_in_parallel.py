@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,9 +18,10 @@ pytestmark = pytest.mark.slow
 
 # Of each way of making rows one trainer at every change, the others on request: they share what is tested.
 ALWAYS = {"sft", "dpo", "distillation"}
-LONG = pytest.mark.skipif(not os.environ.get("AITRAINING_LONG_TESTS"), reason="long: set AITRAINING_LONG_TESTS=1")
 IN_PARALLEL = [
-    pytest.param(spec, id=spec.id, marks=[] if spec.id in ALWAYS else [LONG]) for spec in specs().values() if spec.in_parallel
+    pytest.param(spec, id=spec.id, marks=[] if spec.id in ALWAYS else [pytest.mark.long])
+    for spec in specs().values()
+    if spec.in_parallel
 ]
 # Nine rows to train on in steps of four: three steps a pass, the last of them a single row that only one process has.
 SETTINGS = {"epochs": 2, "max_steps": 5, "valid_fraction": 0.25, "eval_steps": 3, "sample_tokens": 0, "scheduler": "constant"}

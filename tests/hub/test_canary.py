@@ -170,7 +170,7 @@ class Visitor:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("AITRAINING_LONG_TESTS"), reason="long: set AITRAINING_LONG_TESTS=1")
+@pytest.mark.long
 def test_no_secret_is_written_answered_or_shown(
     on_hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: tuple[str, set[str]]
 ) -> None:

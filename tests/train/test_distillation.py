@@ -96,7 +96,7 @@ def test_the_starter_that_heeds_a_prompt_is_small_and_found_by_name() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
+@pytest.mark.parametrize("peft", [False, pytest.param(True, marks=pytest.mark.long)], ids=["full", "lora"])
 def test_the_sample_makes_the_long_prompt_unnecessary(runs_root: Path, peft: bool) -> None:
     """The model under the prompt teaches the model without it: as one set of weights, or as two."""
     before = {path.name: hashlib.sha256(path.read_bytes()).digest() for path in FOLDER.iterdir()}

@@ -25,7 +25,6 @@ from engine.runs.directory import RunDirectory
 from engine.runs.status import State
 from tests.train.toys import jsonl, qa, series
 
-LONG = pytest.mark.skipif(not os.environ.get("AITRAINING_LONG_TESTS"), reason="long: set AITRAINING_LONG_TESTS=1")
 ENDLESS = {"epochs": 1000, "processes": 2, "batch_size": 2, "save_steps": 2, "valid_fraction": 0.0, "scheduler": "constant"}
 
 
@@ -98,7 +97,7 @@ def test_when_the_first_process_is_killed_none_is_left(under_way: Any, warm: Non
     assert run.status().state is State.INTERRUPTED
 
 
-@LONG
+@pytest.mark.long
 def test_processes_that_start_cold(under_way: Any, wait_until: Any) -> None:
     standby.close_standby()
     run, processes = under_way(max_steps=100_000)
@@ -109,7 +108,7 @@ def test_processes_that_start_cold(under_way: Any, wait_until: Any) -> None:
     wait_until(lambda: gone(processes))
 
 
-@LONG
+@pytest.mark.long
 def test_torchrun_may_start_them(new_run: Any, work: Any, tmp_path: Path) -> None:
     """As on several machines that share the folder of runs."""
     rows = jsonl(tmp_path / "rows.jsonl", qa(10))

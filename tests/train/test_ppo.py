@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -25,8 +24,6 @@ from tests.train.toys import jsonl, series
 Run = Callable[..., RunDirectory]
 Work = Callable[[RunDirectory], int]
 
-LONG = os.environ.get("AITRAINING_LONG_TESTS")
-OF_LONG = pytest.mark.skipif(not LONG, reason="long; all weights are trained in the chain below as well")
 GATES = [{"prompt": f"When does gate {n} open?", "hour": str(n % 12)} for n in range(24)]
 # Two steps a second on the tiny model.
 TINY: dict[str, Any] = {"trainer": "ppo", "rl_max_new_tokens": 8, "batch_size": 8, "lr": 1e-3, "warmup_ratio": 0.0}
@@ -54,7 +51,7 @@ def first_and_best(run: RunDirectory, key: str = "eval_reward") -> tuple[float, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("peft", [pytest.param(False, marks=OF_LONG), True], ids=["full", "lora"])
+@pytest.mark.parametrize("peft", [pytest.param(False, marks=pytest.mark.long), True], ids=["full", "lora"])
 def test_the_samples_own_rules_are_learned_without_typing(new_run: Run, work: Work, peft: bool) -> None:
     """What the page starts when a person picks the sample and presses Start."""
     sample = next(one for one in samples() if one.trainer == "ppo")
@@ -101,7 +98,7 @@ def test_from_answers_to_a_judge_to_cheerful_answers(runs_root: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not LONG, reason="long; that the penalty follows the distance is asked below")
+@pytest.mark.long  # that the penalty follows the distance is asked below
 def test_a_heavier_penalty_holds_the_answers_closer(new_run: Run, work: Work) -> None:
     """A penalty far larger than the scores makes returns far larger, too, which once left nothing of the policy."""
     asked = {"rl_rewards": ["length: 8-12 words"], "rl_max_new_tokens": 24, "valid_fraction": 0.0}
@@ -166,7 +163,7 @@ def test_the_reference_is_the_model_at_the_start_and_stays_so(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not LONG, reason="long, and tests/contract/test_resume.py asks the same")
+@pytest.mark.long  # and tests/contract/test_resume.py asks the same
 @pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     new_run: Run, work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, peft: bool

@@ -54,7 +54,7 @@ def rude_pairs(folder: Path) -> str:
     return jsonl(folder / "rude.jsonl", [{**pair, "chosen": pair["rejected"], "rejected": pair["chosen"]} for pair in pairs])
 
 
-@pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
+@pytest.mark.parametrize("peft", [False, pytest.param(True, marks=pytest.mark.long)], ids=["full", "lora"])
 def test_dpo_prefers_good_manners(new_run: Run, work: Work, peft: bool) -> None:
     assert polite_share("starter-instructed") == 0
     faster = {"lr": 2e-3} if peft else {}  # an adapter takes larger steps than the sample's, which are for all weights
@@ -67,7 +67,7 @@ def test_dpo_prefers_good_manners(new_run: Run, work: Work, peft: bool) -> None:
     assert answers(run, 0) != answers(run, run.status().step)
 
 
-@pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
+@pytest.mark.parametrize("peft", [False, pytest.param(True, marks=pytest.mark.long)], ids=["full", "lora"])
 def test_orpo_learns_whole_sentences_in_one_go(new_run: Run, work: Work, peft: bool) -> None:
     run = trained(new_run, work, "orpo", "whole-sentences", peft=peft, sample_tokens=24)
     before, after = first_and_last(run, "eval_nll")
@@ -77,7 +77,7 @@ def test_orpo_learns_whole_sentences_in_one_go(new_run: Run, work: Work, peft: b
     assert answers(run, 0) != answers(run, run.status().step)
 
 
-@pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
+@pytest.mark.parametrize("peft", [False, pytest.param(True, marks=pytest.mark.long)], ids=["full", "lora"])
 def test_orpo_turns_a_preference_round(new_run: Run, work: Work, tmp_path: Path, peft: bool) -> None:
     """The answer that is chosen was not the likelier one before."""
     asked = {"trainer": "orpo", "model": "starter-instructed", "epochs": 1, "precision": None}
@@ -87,7 +87,7 @@ def test_orpo_turns_a_preference_round(new_run: Run, work: Work, tmp_path: Path,
     assert after >= 0.9
 
 
-@pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
+@pytest.mark.parametrize("peft", [False, pytest.param(True, marks=pytest.mark.long)], ids=["full", "lora"])
 def test_a_reward_model_tells_good_cheer(new_run: Run, work: Work, peft: bool) -> None:
     run = trained(new_run, work, "reward", "good-cheer", peft=peft)
     before, after = first_and_last(run, "eval_rewards/accuracies")
