@@ -14,7 +14,7 @@
     });
     root
       .querySelectorAll(".tree-answer, .case")
-      .forEach((b) => b.setAttribute("aria-pressed", String(same(b.dataset.path, asked))));
+      .forEach((a) => (same(a.dataset.path, asked) ? a.setAttribute("aria-current", "true") : a.removeAttribute("aria-current")));
     root.querySelectorAll(".tree li").forEach((li) => li.classList.toggle("chosen", same(li.dataset.path, asked)));
     let shown = null;
     root.querySelectorAll(".advice").forEach((a) => {
@@ -32,11 +32,12 @@
     mount(element) {
       const root = element.querySelector(".home");
       root.addEventListener("click", (event) => {
-        const button = event.target.closest(".tree-answer, .tree-leaf, .case");
-        if (!button) return;
+        const answer = event.target.closest(".tree-answer, .tree-leaf, .case");
+        if (!answer || event.ctrlKey || event.metaKey || event.shiftKey) return; // another tab or window is asked for
+        event.preventDefault();
         const asked = new URLSearchParams();
         for (const [key, value] of read()) if (key.startsWith("__")) asked.set(key, value);
-        for (const [key, value] of new URLSearchParams(button.dataset.path)) asked.set(key, value);
+        for (const [key, value] of new URLSearchParams(answer.dataset.path)) asked.set(key, value);
         history.pushState(null, "", "?" + asked);
         show(root, true);
       });

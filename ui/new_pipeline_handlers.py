@@ -272,7 +272,7 @@ class PipelineHandlers(Handlers):
     def _reading(self) -> Any:
         p = self.pipeline_page
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        given = [p.yaml, p.stores.seen, *self.asked]
+        given = [p.own_yaml, p.stores.seen, *self.asked]
         return p.read_yaml.click(self.read, given, [p.yaml_note, p.name, *self._turned], **private)
 
     def start(self, ticket: dict[str, Any], *given: Any) -> list[Any]:

@@ -152,10 +152,12 @@ class Page:
 
     def _yaml(self, title: str) -> None:
         with gr.Accordion(title, open=False, elem_id="yaml"):
-            self.yaml = gr.Code(
-                language="yaml", label="Copy it, save it, or paste your own", interactive=True, elem_id="yaml-text"
-            )
-            self.read_yaml = gr.Button("Use these settings", elem_id="read-yaml", size="md")
+            self.yaml = gr.Code(language="yaml", label="As the form stands now", interactive=False, elem_id="yaml-text")
+            # a box of its own: what somebody is writing is never replaced by a plan that comes late
+            self.own_yaml = gr.Code(language="yaml", label="Your own: paste or write", interactive=True, elem_id="yaml-own")
+            with gr.Row():
+                self.copy_yaml = gr.Button("Copy the form's settings here", elem_id="copy-yaml", size="md")
+                self.read_yaml = gr.Button("Put your own into the form", elem_id="read-yaml", size="md")
             self.yaml_note = gr.HTML("", apply_default_css=False)
 
     def _review(self) -> None:

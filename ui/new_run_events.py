@@ -64,6 +64,7 @@ class Events(Handlers):
         changed.success(self.tokens, self.asked, [p.token_view], **_PRIVATE)
         gr.on([p.everything.input], **self._refreshing())
         self._after_model(p.preset.input(self.preset, [p.preset, *inputs], inputs, **_PRIVATE))
+        p.copy_yaml.click(None, [p.yaml], [p.own_yaml], js="(text) => text", **_PRIVATE)
         self._after_data(self._reading())
         start = p.start.click(
             self.start, [p.stores.ticket, *self.asked], [p.stores.ticket, p.started], api_visibility="private"
@@ -76,7 +77,7 @@ class Events(Handlers):
         """Settings are taken from YAML."""
         p = self.page
         shown = [p.yaml_note, p.sample, p.stores.seen, *self.form.components]
-        return p.read_yaml.click(self.read, [p.yaml, p.stores.seen], shown, **_PRIVATE)
+        return p.read_yaml.click(self.read, [p.own_yaml, p.stores.seen], shown, **_PRIVATE)
 
     def _reward_events(self) -> None:
         pick, inputs = self.form.picker, self.form.components

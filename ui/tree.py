@@ -1,7 +1,8 @@
 """The decision tree as a picture that is clicked through, the use cases, and the one recommendation they end in.
 
 All of it is plain HTML made once; assets/tree.js shows the part that the address bar's answers lead to, so that a
-reload, the back button and a bookmark keep every answer.
+reload, the back button and a bookmark keep every answer. Answers are links to those addresses: one that is clicked
+before the script has arrived is not lost, and each can be opened in a tab of its own.
 """
 
 from __future__ import annotations
@@ -32,15 +33,11 @@ def _question(node: Any, path: tuple[tuple[str, str], ...]) -> str:
 
 def _branch(node: Any, answer: str, word: str, following: Any, path: tuple[tuple[str, str], ...]) -> str:
     here = (*path, (node.id, answer))
-    button = (
-        f'<button type="button" class="tree-answer" data-path="{_path(here)}" aria-pressed="false" '
-        f'aria-describedby="q-{node.id}">{escape(word)}</button>'
-    )
+    link = f'href="?{_path(here)}" data-path="{_path(here)}"'
+    button = f'<a class="tree-answer" {link} aria-describedby="q-{node.id}">{escape(word)}</a>'
     if hasattr(following, "advice"):
         ours = '<span class="tree-ours">added</span>' if following.advice.ours else ""
-        leaf = (
-            f'<button type="button" class="tree-leaf" data-path="{_path(here)}">{escape(following.advice.words)}{ours}</button>'
-        )
+        leaf = f'<a class="tree-leaf" {link}>{escape(following.advice.words)}{ours}</a>'
         return f'<li data-path="{_path(here)}">{button}<span class="tree-arrow" aria-hidden="true">→</span>{leaf}</li>'
     return f'<li data-path="{_path(here)}">{button}{_question(following, here)}</li>'
 
@@ -53,8 +50,8 @@ def _path(path: tuple[tuple[str, str], ...]) -> str:
 def use_cases_html() -> str:
     """One card for each thing people want to do, in the documentation's words."""
     cards = "".join(
-        f'<button type="button" class="case" data-path="use={case.id}" aria-pressed="false">'
-        f"<strong>{escape(case.title)}</strong><span>{escape(case.words)}</span></button>"
+        f'<a class="case" href="?use={case.id}" data-path="use={case.id}">'
+        f"<strong>{escape(case.title)}</strong><span>{escape(case.words)}</span></a>"
         for case in api.use_cases()
     )
     return f'<div class="cases">{cards}</div>'

@@ -67,19 +67,24 @@ def test_presets_and_yaml_fill_the_form(page: Page, server: Server) -> None:
     expect(page.locator("#command")).to_contain_text("--epochs 8")
     page.get_by_text("Settings as YAML").click()
     expect(page.locator("#yaml-text")).to_contain_text("epochs: 8")
-    page.locator("#yaml-text .cm-content").click()
+    page.locator("#yaml-own .cm-content").click()
     page.keyboard.press("Control+A")
     page.keyboard.type("trainer: default\nmodel: starter\ndata_path: sample:harbour-almanac\nlr: 3e-4\n")
     page.click("#read-yaml")
     expect(page.locator("#command")).to_contain_text("--trainer default --model starter --data-path sample:harbour-almanac")
     expect(page.locator("#command")).to_contain_text("--lr 0.0003")
-    page.locator("#yaml-text .cm-content").click()
+    page.locator("#yaml-own .cm-content").click()
     page.keyboard.press("Control+A")
     page.keyboard.type("trainer: default\ndata_path: x\nepochz: 3")
     page.click("#read-yaml")
     expect(page.locator("#yaml")).to_contain_text("epochz")
     expect(page.locator("#yaml [role=alert]")).to_contain_text("epochs")  # the nearest right one is named
-    page.locator("#yaml-text .cm-content").click()
+    page.get_by_label("Quick try").check()
+    expect(page.locator("#yaml-text")).to_contain_text("max_samples: 200")
+    expect(page.locator("#yaml-own")).to_contain_text("epochz: 3")  # what was written is still there to be mended
+    page.click("#copy-yaml")
+    expect(page.locator("#yaml-own")).to_contain_text("max_samples: 200")
+    page.locator("#yaml-own .cm-content").click()
     page.keyboard.press("Control+A")
     theirs = "task: llm-generic\nbase_model: starter\ndata:\n  path: sample:harbour-almanac\nparams:\n  block_size: 64\n"
     page.keyboard.insert_text(theirs)  # a file of AutoTrain

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from engine.params import LLMTrainingParams
 from engine.runs.directory import RunDirectory
@@ -45,6 +45,15 @@ def test_the_tree_keeps_its_answers(page: Page, server: Server) -> None:
     expect(page.locator(".advice:visible h2")).to_have_text("DPO or PPO with safety rewards")
     page.locator(".advice:visible .st-button.main").click()
     page.wait_for_url("**/new?trainer=*")
+
+
+def test_an_answer_before_the_script_has_arrived_counts(page: Page, server: Server) -> None:
+    held: list[Route] = []
+    page.route("**/tree.js*", lambda route: held.append(route), times=1)  # the first page never gets it
+    page.goto(server.url, wait_until="commit")
+    page.click('.tree-answer[data-path="labeled=yes&pairs=no"]')
+    assert held
+    expect(page.locator(".advice:visible h2")).to_have_text("Use SFT")
 
 
 def test_runs_are_renamed_and_deleted_only_after_asking(page: Page, server: Server) -> None:
