@@ -1,9 +1,13 @@
 """(c) What twenty viewers of a long run cost: the training's steps per second, and the server's processor time.
 
-    python benchmarks/crowd.py [windows] [threads]
+    python benchmarks/crowd.py [pairs of windows] [threads]
 
 A real training whose history has 100,000 points; by turns nobody watches, and twenty pages that poll as assets/monitor.js
 does, the question what is wrong included, all opened at once. Reach: at most 3 % of the steps, at most half a core.
+
+A machine is faster in one minute than in the next, by more than those 3 %. So every window with viewers is compared with
+the one without that is beside it, first one and then the other going before (ABBA); told is the median of these ratios, and
+the interval that nine of ten samplings of them (bootstrap) fall into. Rows are packed, so that every step costs the same.
 
 Whoever watches is on this machine here, and at home on another: the training is given `threads` cores (1), so that on two
 there is one for the server and for those who watch, whose own time is told, too.
@@ -22,6 +26,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from random import Random
 
 import psutil
 from measure import answers, environment, free_port, wait_for
@@ -87,7 +92,7 @@ def by_turns(address: str, server: psutil.Process, windows: int) -> tuple[list[t
         viewer.start()
     marks, own = [], sum(psutil.Process().cpu_times()[:2])
     for turn in range(windows * 2):
-        watched = turn % 2 == 1
+        watched = turn % 4 in (1, 2)
         watching.set() if watched else watching.clear()
         time.sleep(0 if watched else SETTLE_S)  # that pages are opened belongs to watching
         began, used = time.time(), sum(server.cpu_times()[:2])
@@ -100,12 +105,24 @@ def by_turns(address: str, server: psutil.Process, windows: int) -> tuple[list[t
     return marks, told, sum(psutil.Process().cpu_times()[:2]) - own
 
 
+def rate(times: list[float]) -> float:
+    """Steps a second, from the first that ended within the window to the last."""
+    return (len(times) - 1) / (times[-1] - times[0])
+
+
+def interval(ratios: list[float]) -> tuple[float, float]:
+    """What the medians of nine in ten samplings lie between."""
+    random = Random(1)
+    medians = sorted(statistics.median(random.choices(ratios, k=len(ratios))) for _ in range(2000))
+    return medians[100], medians[-101]
+
+
 def read_all(file: Path) -> list[dict]:
     return [json.loads(line) for line in file.read_bytes().splitlines()]
 
 
 def main() -> None:
-    windows = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    windows = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     threads = sys.argv[2] if len(sys.argv) > 2 else "1"
     port = free_port()
     with tempfile.TemporaryDirectory() as home:
@@ -116,7 +133,8 @@ def main() -> None:
         server = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, stdout=subprocess.DEVNULL)
         try:
             wait_for(lambda: answers(f"http://127.0.0.1:{port}/"), timeout_s=300)
-            settings = {"epochs": 1000, "batch_size": 8, "logging_steps": 1, "eval_steps": 10**6, "save_steps": 10**6}
+            settings = {"epochs": 2000, "batch_size": 2, "packing": True, "max_length": 256}
+            settings |= {"logging_steps": 1, "eval_steps": 10**6, "save_steps": 10**6}
             name = api.start(LLMTrainingParams(trainer="sft", data_path="sample:neighbours", **settings))
             file = api.runs_root() / name / "events.jsonl"
             wait_for(lambda: sum(e["type"] == "metric" for e in events.read(file)[0]) > 20, timeout_s=300)
@@ -129,12 +147,16 @@ def main() -> None:
         finally:
             server.terminate()
             server.wait(60)
-    rates = {kind: [sum(a <= t < b for t in done) / (b - a) for w, a, b, _ in marks if w is kind] for kind in (False, True)}
-    alone, watched = statistics.median(rates[False]), statistics.median(rates[True])
+    rates = [(watched, rate([t for t in done if began <= t < ended])) for watched, began, ended, _ in marks]
+    alone, watched = (statistics.median(found for w, found in rates if w is kind) for kind in (False, True))
     cores = {kind: statistics.median(c for w, _, _, c in marks if w is kind) for kind in (False, True)}
-    spread = (max(rates[False]) - min(rates[False])) / alone
-    print(f"alone                {alone:6.2f} steps/s (windows differ by {spread:.0%})  server {cores[False]:.2f} cores")
-    print(f"with {VIEWERS} viewers      {watched:6.2f} steps/s  ratio {watched / alone:.3f}  server {cores[True]:.2f} cores")
+    pairs = [dict(rates[n : n + 2]) for n in range(0, len(rates), 2)]
+    ratios = [pair[True] / pair[False] for pair in pairs]
+    low, high = interval(ratios)
+    print(f"alone                {alone:6.2f} steps/s  server {cores[False]:.2f} cores")
+    print(f"with {VIEWERS} viewers      {watched:6.2f} steps/s  server {cores[True]:.2f} cores")
+    middle = statistics.median(ratios)
+    print(f"ratio                {middle:.3f}  ({low:.3f} to {high:.3f}, {len(ratios)} pairs of {WINDOW_S:.0f} s)")
     print(f"{told:,} answers, the most in one window {max(c for *_, c in marks):.2f} cores")
     print(f"those who watched took {own / (windows * WINDOW_S):.2f} cores themselves")
 

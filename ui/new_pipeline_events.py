@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from ui.events import PRIVATE
 from ui.new_pipeline_handlers import PipelineHandlers
-from ui.new_run_events import _PRIVATE, GO_TO_TOP, Events
+from ui.new_run_events import GO_TO_TOP, Events
 
 if TYPE_CHECKING:
     from ui.new_pipeline import Page
@@ -26,10 +27,10 @@ class PipelineEvents(PipelineHandlers, Events):
         super().connect(app)
         p = self.pipeline_page
         turning = [p.stores.seen, p.stores.step, *self.asked]
-        self._after_data(p.chain.select(self.turned, turning, self._turned, **_PRIVATE))
-        self._after_data(p.add.input(self.add, [p.add, *turning], [p.add, *self._turned], **_PRIVATE))
-        self._after_data(p.remove.click(self.remove, turning, self._turned, **_PRIVATE))
-        onward = p.to_review.click(self.onward, turning, self._turned, **_PRIVATE)
+        self._after_data(p.chain.select(self.turned, turning, self._turned, **PRIVATE))
+        self._after_data(p.add.input(self.add, [p.add, *turning], [p.add, *self._turned], **PRIVATE))
+        self._after_data(p.remove.click(self.remove, turning, self._turned, **PRIVATE))
+        onward = p.to_review.click(self.onward, turning, self._turned, **PRIVATE)
         onward.success(None, None, None, js=GO_TO_TOP)
         self._after_data(onward)
         typed = [p.name.input, p.metric.input, p.sign.input, p.bound.input]

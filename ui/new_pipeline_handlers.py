@@ -11,6 +11,7 @@ from engine import api
 from engine.errors import ParamError, RunNameTaken, StudioError
 from ui import data_view, pipeline_draft, pipeline_review, review_view
 from ui.draft import REVIEW
+from ui.events import PRIVATE
 from ui.fields import Field, models_for
 from ui.new_run_data import sample_of
 from ui.new_run_handlers import Handlers
@@ -271,9 +272,8 @@ class PipelineHandlers(Handlers):
 
     def _reading(self) -> Any:
         p = self.pipeline_page
-        private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         given = [p.own_yaml, p.stores.seen, *self.asked]
-        return p.read_yaml.click(self.read, given, [p.yaml_note, p.name, *self._turned], **private)
+        return p.read_yaml.click(self.read, given, [p.yaml_note, p.name, *self._turned], **PRIVATE)
 
     def start(self, ticket: dict[str, Any], *given: Any) -> list[Any]:
         """Begin the pipeline, or go on with it. The same ticket with the same settings is the same pipeline."""

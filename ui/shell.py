@@ -55,6 +55,8 @@ TITLE = "AITraining Studio"
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 DEFAULT_PORT = 7860
 UPLOAD_KEEP_S = 24 * 3600
+# Gradio keeps about 1 MB for every page that was opened, 10,000 of them. Ours need none of it: see events.py
+PAGES_KEPT = 32
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ def build(way_in: WayIn | None = None) -> tuple[gr.Blocks, dict[str, Any]]:
             ],
         },
         "max_file_size": upload_limit(),
+        "state_session_capacity": PAGES_KEPT,
         "favicon_path": ASSETS / "logo.svg",
         "footer_links": [],
         "run_history": False,

@@ -15,8 +15,8 @@ from engine import api
 from engine.errors import FieldProblem, ParamError, StudioError
 from ui import data_view
 from ui.draft import REVIEW, browser_state
+from ui.events import BEGINS, PRIVATE
 from ui.form import SettingsForm
-from ui.new_run_events import _PRIVATE
 from ui.reach import refuse_foreign_sweep
 from ui.words import count, duration, size
 
@@ -96,21 +96,21 @@ class SweepPanel:
         """Register what happens. `filled` comes once the page is, `steps` are its tabs, `ticket` its store of the same name."""
         inputs = self.form.components
         typed, shown = [self.lines, self.kind, self.tries], [self.says, self.start, self.tries, self.setting, self.store]
-        restored = filled.then(self.open, [self.store], [*typed, self.box], **_PRIVATE)
-        restored.then(self.outlook, [*typed, *inputs], shown, **_PRIVATE)
-        steps.select(self.stepped, [*typed, *inputs], shown, **_PRIVATE)
-        self.setting.input(self.look, [self.setting, *inputs], [self.values], **_PRIVATE)
+        restored = filled.then(self.open, [self.store], [*typed, self.box], **PRIVATE)
+        restored.then(self.outlook, [*typed, *inputs], shown, **PRIVATE)
+        steps.select(self.stepped, [*typed, *inputs], shown, **PRIVATE)
+        self.setting.input(self.look, [self.setting, *inputs], [self.values], **PRIVATE)
         added = gr.on(
             [self.add.click, self.values.submit],
             self.added,
             [self.setting, self.values, self.lines],
             [self.lines, self.values, self.setting],
-            **_PRIVATE,
+            **PRIVATE,
         )
-        added.then(self.outlook, [*typed, *inputs], shown, **_PRIVATE)
+        added.then(self.outlook, [*typed, *inputs], shown, **PRIVATE)
         changed = [self.lines.input, self.kind.input, self.tries.input]
-        gr.on(changed, self.outlook, [*typed, *inputs], shown, **_PRIVATE)
-        start = self.start.click(self.begin, [ticket, *typed, *inputs], [self.started, self.store], api_visibility="private")
+        gr.on(changed, self.outlook, [*typed, *inputs], shown, **PRIVATE)
+        start = self.start.click(self.begin, [ticket, *typed, *inputs], [self.started, self.store], **BEGINS)
         start.success(None, [self.started], None, js=GO_TO_SWEEP)
 
     # ---- answers

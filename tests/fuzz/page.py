@@ -1,4 +1,4 @@
-"""The data step of the page as a browser uses it: Gradio's own queue, one question at a time."""
+"""The page "New run" as a browser uses it: Gradio's own queue, one question at a time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ HANGS_S = 120
 class NewRun:
     """The page "New run" at an address."""
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, address: str, session: str = "fuzz") -> None:
+        # one page that stays open: Gradio keeps something for each
+        self.address, self.session = address, session
         config = self._get("/config")
         mine = set(config["page"]["new"]["dependencies"])
-        self._look = next(d for d in config["dependencies"] if d["id"] in mine and d["api_name"].startswith("look"))
-        parts = {component["id"]: component["props"] for component in config["components"]}
-        self._inputs = [parts[number] for number in self._look["inputs"]]
+        self._events = [event for event in config["dependencies"] if event["id"] in mine]
+        self._parts = {component["id"]: component["props"] for component in config["components"]}
 
     def look(self, **chosen: Any) -> Any:
         """What the page shows of the data for these values of the form's fields.
@@ -27,11 +27,19 @@ class NewRun:
         Raises:
             AssertionError: an exception came through.
         """
-        session = "fuzz"  # one page that stays open: Gradio keeps something for each, until its connection ends
-        fields = [str(props.get("elem_id")).removeprefix("field-") for props in self._inputs]
-        data = [chosen.get(name, props.get("value")) for name, props in zip(fields, self._inputs, strict=True)]
-        self._get("/gradio_api/queue/join", {"data": data, "fn_index": self._look["id"], "session_hash": session})
-        request = urllib.request.Request(f"{self.address}/gradio_api/queue/data?session_hash={session}")
+        return self.ask("look", **{f"field-{name}": value for name, value in chosen.items()})
+
+    def ask(self, event: str, /, **chosen: Any) -> Any:
+        """What an event answers, such as "preset", when these components (by `elem_id`) hold these values.
+
+        Raises:
+            AssertionError: an exception came through.
+        """
+        asked = next(e for e in self._events if e["api_name"].startswith(event))
+        inputs = [self._parts[number] for number in asked["inputs"]]
+        data = [chosen.get(str(props.get("elem_id")), props.get("value")) for props in inputs]
+        self._get("/gradio_api/queue/join", {"data": data, "fn_index": asked["id"], "session_hash": self.session})
+        request = urllib.request.Request(f"{self.address}/gradio_api/queue/data?session_hash={self.session}")
         with urllib.request.urlopen(request, timeout=HANGS_S) as stream:
             # to its end, as a browser does: who hangs up early ends what the same page asks next
             told = [json.loads(line[5:]) for line in stream if line.startswith(b"data:")]

@@ -158,7 +158,16 @@ class GuardedBlocks(gr.Blocks):
         person = scope.get(_PERSON)
         with api.people.acting(person) if person else nullcontext():
             made = await super().process_api(block_fn, inputs, state, request, *further, **named)
+        if state is not None:
+            self._forget_copies(state)
         return {**made, "data": whole(made["data"])}
+
+    def _forget_copies(self, state: Any) -> None:
+        """Gradio makes a component anew whenever an answer changes it, and keeps every one of those under a number of its
+        own for as long as it knows the page. Nothing asks for them by it."""
+        for number in state.blocks_config.blocks.keys() - self.default_config.blocks.keys():
+            del state.blocks_config.blocks[number]
+            state.config_values.pop(number, None)
 
 
 class _Known:
