@@ -133,7 +133,7 @@ def main() -> None:
         server = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, stdout=subprocess.DEVNULL)
         try:
             wait_for(lambda: answers(f"http://127.0.0.1:{port}/"), timeout_s=300)
-            settings = {"epochs": 2000, "batch_size": 2, "packing": True, "max_length": 256}
+            settings = {"epochs": 1000, "batch_size": 2, "packing": True, "max_length": 256}
             settings |= {"logging_steps": 1, "eval_steps": 10**6, "save_steps": 10**6}
             name = api.start(LLMTrainingParams(trainer="sft", data_path="sample:neighbours", **settings))
             file = api.runs_root() / name / "events.jsonl"
