@@ -56,7 +56,7 @@ ASSETS = Path(__file__).resolve().parent.parent / "assets"
 DEFAULT_PORT = 7860
 UPLOAD_KEEP_S = 24 * 3600
 # Gradio keeps about 1 MB for every page that was opened, 10,000 of them. Ours need none of it: see events.py
-PAGES_KEPT = 32
+PAGES_KEPT = 64
 
 
 @dataclass(frozen=True)
