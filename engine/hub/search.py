@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -101,18 +100,45 @@ def forget() -> None:
 
 
 def _ask(kind: Kind, text: str, own: bool) -> list[dict[str, Any]]:
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HTTPError
+    """Ask once, in the time that somebody waits.
 
-    api, common = HfApi(), {"search": text, "sort": "downloads", "limit": _MOST, "expand": _ASKED[kind]}
-    token = None if own else False
+    `HfApi.list_models` would ask up to six times, the last time half a minute later and for nobody; and at each refusal it
+    closes the connections that everything in this process shares, a download's too.
+    """
+    from huggingface_hub import DatasetInfo, ModelInfo, constants
+    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+
+    asked = {
+        "search": text,
+        "sort": "downloads",
+        "limit": _MOST,
+        "expand": _ASKED[kind],
+        **(_WRITES if kind == "models" else {}),
+    }
+    headers = build_hf_headers(token=None if own else False)
     try:
-        named: Iterable[Any] = (
-            api.list_models(**common, **_WRITES, token=token) if kind == "models" else api.list_datasets(**common, token=token)
-        )
-        return [asdict(_found(one)) for one in named]
+        answer = _get(f"{constants.ENDPOINT}/api/{kind}", asked, headers)
+        hf_raise_for_status(answer)
+        info: Any = ModelInfo if kind == "models" else DatasetInfo
+        return [asdict(_found(info(**one))) for one in answer.json()]
     except HTTPError as error:
         raise OSError(str(error)) from error
+
+
+def _get(address: str, asked: dict[str, Any], headers: dict[str, str]) -> Any:
+    """The answer; asked a second time where the connection had been closed meanwhile, by the Hub or by this process."""
+    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.utils import get_session
+
+    began = time.monotonic()
+    try:
+        return get_session().get(address, params=asked, headers=headers, timeout=WAIT_S)
+    except HTTPError:
+        left = WAIT_S - (time.monotonic() - began)
+        if left <= 0:
+            raise
+        return get_session().get(address, params=asked, headers=headers, timeout=left)
 
 
 def _found(one: Any) -> Found:

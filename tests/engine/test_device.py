@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def test_who_asks_for_the_processor_gets_it(card: Callable[..., Path]) -> None:
     assert seen.memory_total <= psutil.virtual_memory().total
     assert seen.name != "NVIDIA A10G"
     assert found("cuda").kind == "cuda"
-    assert api.device("cpu") == device("cpu")
+    assert replace(api.device("cpu"), memory_free=0) == replace(seen, memory_free=0)  # which changes all the time
     assert api.device().kind == "cuda"
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from huggingface_hub import get_session
 
 from engine.errors import ModelOffline
 from engine.hub import search as searching
@@ -69,3 +70,24 @@ def test_a_hub_that_does_not_answer_is_said_in_time_and_left_alone_for_a_while(
     with pytest.raises(ModelOffline):
         search("models", "towns")
     assert len(many.searched) == asked
+
+
+def test_a_hub_that_refuses_is_said_at_once_and_nobody_goes_on_asking(
+    many: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = get_session()
+    many.close()
+    began = time.monotonic()
+    with pytest.raises(ModelOffline, match="cannot be searched"):
+        search("models", "town")
+    assert time.monotonic() - began < 2 and "Retrying" not in caplog.text
+    assert get_session() is shared and not shared.is_closed  # what a download in this process may be using
+
+
+def test_a_connection_that_was_closed_meanwhile_is_made_again(many: Hub) -> None:
+    many.hangs_up = 1
+    assert len(search("models", "village")) == 10
+    many.hangs_up = 2
+    with pytest.raises(ModelOffline):
+        search("models", "town")
+    assert len(many.searched) == 4
