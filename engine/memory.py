@@ -36,15 +36,26 @@ def held(params: LLMTrainingParams, model: ModelFacts, copies: Copies) -> list[t
     trained = trained_weights(params, model)
     weight = {"none": fast if params.peft else 4, "int8": 1.1, "int4": 0.6}[params.quantization]
     moments = _MOMENTS[params.optimizer]
+    parts = params.processes if params.fsdp else 1
     frozen = copies.frozen + (copies.frozen_with_lora if params.peft else 0)
     each = facts(copies.frozen_model).parameters if frozen and copies.frozen_model else model.parameters
     return [
-        ("Weights", int(model.parameters * weight + (4 * trained if params.peft else 0))),
+        ("Weights", int(model.parameters * weight + (4 * trained if params.peft else 0)) // parts),
         ("Other models, only asked", int(frozen * each * (fast if copies.frozen_fast else 4))),
-        ("Gradients", 4 * trained),
-        ("Optimizer", int(moments * trained)),
-        ("Copies in the fast number format", model.parameters * 2 if fast == 2 and not params.peft else 0),
+        ("Gradients", 4 * trained // parts),
+        ("Optimizer", int(moments * trained) // parts),
+        ("Copies in the fast number format", model.parameters * 2 if fast == 2 and not (params.peft or params.fsdp) else 0),
+        ("Layers put together", _put_together(params, model)),
     ]
+
+
+def _put_together(params: LLMTrainingParams, model: ModelFacts) -> int:
+    """Bytes of a split model that are whole at a time: its embeddings and head, the layer at work and the one after it, and
+    the gradient of one.
+    """
+    if not params.fsdp:
+        return 0
+    return _BYTES[params.precision or "fp32"] * (2 * model.vocabulary * model.hidden + 3 * model.parameters // model.layers)
 
 
 def checkpoint_bytes(params: LLMTrainingParams, model: ModelFacts) -> int:
@@ -54,8 +65,11 @@ def checkpoint_bytes(params: LLMTrainingParams, model: ModelFacts) -> int:
 
 def saving(params: LLMTrainingParams, model: ModelFacts, on_cpu: bool) -> int:
     """Bytes that saving takes besides, on a CPU: of full training, the copy from which the best weights are written; of an
-    adapter, the merged model in the format of its file, and the same again as it is read back to be compared.
+    adapter, the merged model in the format of its file, and the same again as it is read back to be compared; of a split model,
+    which the first process puts together twice, its share.
     """
+    if on_cpu and params.fsdp:
+        return 2 * 4 * model.parameters // params.processes
     if not on_cpu or (params.peft and not (params.merge_adapter and params.quantization == "none")):
         return 0
     return model.parameters * (2 * (2 if model.dtype in ("BF16", "F16") else 4) if params.peft else 4)

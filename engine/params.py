@@ -190,6 +190,10 @@ class LLMTrainingParams(BaseModel):
     processes: Annotated[int, Form("Hardware", label="Processes that train together", advanced=True)] = Field(
         1, ge=1, le=64, description="One for each GPU; each takes its own rows of every step. On a CPU they share its cores."
     )
+    fsdp: Annotated[bool, Form("Hardware", label="Split the model among them (FSDP)", advanced=True)] = Field(
+        False,
+        description="Each process holds a part of the weights, all of which are trained: for models too large for a GPU.",
+    )
     precision: Annotated[Literal["fp32", "bf16", "fp16"] | None, Form("Hardware", auto=True, advanced=True)] = Field(
         None, description="Number format of the arithmetic. Full training keeps its weights in fp32."
     )

@@ -14,6 +14,7 @@ from engine.device import Device
 from engine.errors import DeviceError, ModelError
 from engine.memory import BASE, activations_per_token, held, logits_per_token, saving
 from engine.models import ModelFacts
+from engine.parallel import check_processes, check_split
 from engine.params import LLMTrainingParams
 from engine.registry import spec_for
 
@@ -88,7 +89,7 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     train = rows if data.valid_rows is not None else max(1, rows - valid)
 
     length = choose("max_length", *_max_length(data, model, spec_for(params.trainer).copies_of(params).written))
-    choose("precision", *_precision(device))
+    choose("precision", *_precision(params, device))
     choose("attention", *_attention(params.model_copy(update=values), device, model))
     choose("gradient_checkpointing", *_checkpointing(params.model_copy(update=values), device, model))
     # The default trainer's rows are documents, which are cut into blocks: its batch counts blocks.
@@ -148,8 +149,8 @@ def presets(trainer: str) -> dict[str, dict[str, Any]]:
 
 
 def _check_device(params: LLMTrainingParams, device: Device) -> None:
-    _check_processes(params, device)
     on_cpu = _on_cpu(params, device)
+    check_processes(params, device, on_cpu=on_cpu)
     if params.quantization != "none" and (on_cpu or not device.quantization):
         raise DeviceError(
             f"quantization={params.quantization} needs an NVIDIA GPU and the package bitsandbytes; this run would train on "
@@ -164,25 +165,6 @@ def _check_device(params: LLMTrainingParams, device: Device) -> None:
         raise DeviceError(
             "flash_attention_2 needs an NVIDIA GPU (Ampere or newer) and the package flash-attn.",
             hint="Leave attention empty, so that the right one is chosen.",
-        )
-
-
-def _check_processes(params: LLMTrainingParams, device: Device) -> None:
-    """
-    Raises:
-        DeviceError: the trainer cannot share a step among processes, or there are more of them than GPUs.
-    """
-    if params.processes == 1:
-        return
-    spec = spec_for(params.trainer)
-    if not spec.in_parallel:
-        raise DeviceError(f"{spec.title} trains in one process, and {params.processes} are set.", hint="Set processes to 1.")
-    on_cpu = _on_cpu(params, device)
-    if not on_cpu and params.processes > device.count:
-        gpus = "is one" if device.count == 1 else f"are {device.count}"
-        raise DeviceError(
-            f"{params.processes} processes need as many GPUs, and there {gpus} here.",
-            hint=f"Set processes to {device.count}, or train on the processor (--device cpu).",
         )
 
 
@@ -205,7 +187,9 @@ def _check_together(filled: LLMTrainingParams, model: ModelFacts) -> None:
     Raises:
         DeviceError: the attention cannot compute in the precision.
         ModelError: rows would be longer than the model can read.
+        And what `check_split` raises.
     """
+    check_split(filled, model)
     if filled.attention == "flash_attention_2" and filled.precision == "fp32":
         raise DeviceError(
             "flash_attention_2 computes in bf16 or fp16 only, and this run would use fp32.",
@@ -296,10 +280,10 @@ def _learning_rate(params: LLMTrainingParams, model: ModelFacts) -> tuple[float,
     )
 
 
-def _precision(device: Device) -> tuple[str, str]:
+def _precision(params: LLMTrainingParams, device: Device) -> tuple[str, str]:
     if device.bf16:
         return "bf16", f"{device.name} computes in bfloat16, which is faster and needs less memory."
-    if device.kind == "cuda":
+    if device.kind == "cuda" and not params.fsdp:
         return "fp16", f"{device.name} has no bfloat16; half precision with loss scaling instead."
     return "fp32", f"{device.name} has no bfloat16 units, so plain 32-bit numbers are the fastest."
 

@@ -24,6 +24,8 @@ from engine.sparkline import sparkline
 Ticks = Iterable[tuple[Status, list[events.Event]]]
 
 _POLL_S = 0.2
+# How long the process of a run that has ended may take to leave.
+_LEAVING_S = 10.0
 _WIDTH = 16
 _BAR = 24
 
@@ -144,6 +146,15 @@ def _lines(new: Iterable[events.Event]) -> Iterable[str]:
             yield f"warning: {event['message']}"
 
 
+def _see_off(run: RunDirectory) -> None:
+    """Wait until the process of an ended run has gone: it clears up after it has told how it ended, and a run whose process is
+    there can be neither deleted nor trained on.
+    """
+    until = time.monotonic() + _LEAVING_S
+    while run.alive and time.monotonic() < until:
+        time.sleep(0.02)
+
+
 def _ticks(run: RunDirectory, ours_from: float) -> Ticks:
     offset = 0
     while True:
@@ -151,6 +162,7 @@ def _ticks(run: RunDirectory, ours_from: float) -> Ticks:
         new, offset = events.read(run.events_file, offset)
         yield status, new
         if status.ended_state:
+            _see_off(run)
             return
         if time.monotonic() >= ours_from:
             queue.dispatch(runs_root())

@@ -103,6 +103,7 @@ def widget(field: Field) -> Any:
         "label": field.label(),
         "info": field.sentence(),
         "elem_id": f"field-{field.name}",
+        "elem_classes": "explained" if field.form.auto else None,
         "interactive": True,
     }
     value = to_widget(field, field.default)

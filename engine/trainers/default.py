@@ -123,5 +123,6 @@ SPEC = TrainerSpec(
     ),
     build=build,
     in_parallel=True,
+    splits=True,
     export=export,
 )

@@ -139,6 +139,7 @@ SPEC = TrainerSpec(
     ),
     build=build,
     in_parallel=True,
+    splits=True,
     export=export,
     pipelines=("basic", "preference", "rlhf"),
 )

@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.linalg import vector_norm
 
+from engine.worker.splitting import part_again, whole
+
 
 class BestWeights:
     """A safetensors file of the weights that are trained; for LoRA that is the adapter alone."""
@@ -17,11 +19,19 @@ class BestWeights:
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def keep(self, model: Any) -> None:
-        """Write the trainable weights, replacing the file in one step."""
-        part = self.file.with_suffix(".part")
-        save_file({name: p.detach().cpu().contiguous() for name, p in _trainable(model)}, part)
-        os.replace(part, self.file)
+    def keep(self, model: Any, *, write: bool = True) -> None:
+        """Write the trainable weights, replacing the file in one step. All processes ask that hold a part of the model, and
+        one of them writes.
+        """
+        weights = {}
+        for name, weight in _trainable(model):
+            found = whole(weight.detach())
+            if write:
+                weights[name] = found.cpu().contiguous()
+        if write:
+            part = self.file.with_suffix(".part")
+            save_file(weights, part)
+            os.replace(part, self.file)
 
     def restore(self, model: Any) -> None:
         """Put the kept weights back into the model."""
@@ -39,9 +49,11 @@ def fingerprint(model: Any) -> torch.Tensor:
     with torch.no_grad():
         # Apple's GPUs have no float64; elsewhere no copy is made in it, which a large embedding would have no room for
         near = (p.detach().cpu() if p.device.type == "mps" else p.detach() for _, p in _trainable(model))
-        sums = [torch.stack([p.sum(dtype=torch.float64), vector_norm(p, dtype=torch.float64)]).cpu() for p in near]
+        both = ((p.sum(dtype=torch.float64), vector_norm(p, dtype=torch.float64)) for p in near)
+        sums = [torch.stack([whole(one) for one in pair]).cpu() for pair in both]
     return torch.stack(sums)
 
 
 def _trainable(model: Any) -> list[tuple[str, torch.nn.Parameter]]:
+    part_again(model)
     return [(name, p) for name, p in model.named_parameters() if p.requires_grad]

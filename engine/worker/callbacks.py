@@ -13,6 +13,7 @@ from engine.registry import spec_for
 from engine.runs.status import State
 from engine.worker.best import BestWeights
 from engine.worker.reporter import Reporter
+from engine.worker.splitting import is_split
 
 # Summaries of the whole run that transformers logs at its end; they are no points of a curve.
 _NOT_POINTS = {"train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss", "total_flos"}
@@ -132,10 +133,9 @@ class RunCallback(TrainerCallback):
             self._judge(measured, state, control, model)
 
     def _sample(self, step: int, model: Any) -> None:
-        if not self.reporter.ranks.first:
-            return
-        for prompt, answer in self.answers.answer(model):
-            self.reporter.sample(step, prompt, answer)
+        if self.reporter.ranks.first or is_split(model):
+            for prompt, answer in self.answers.answer(model):
+                self.reporter.sample(step, prompt, answer)
 
     def _judge(self, measured: float, state: Any, control: Any, model: Any) -> None:
         """Keep the best weights; stop when the held-out metric has not improved for long enough."""
@@ -144,8 +144,9 @@ class RunCallback(TrainerCallback):
             self.without_gain = 0
             self.reporter.set(best_value=measured, best_step=state.global_step)
             self.reporter.run.log_event("best", step=state.global_step, value=measured)
-            if self.params.keep_best and state.global_step and self.reporter.ranks.first:
-                self.best.keep(model)
+            first = self.reporter.ranks.first
+            if self.params.keep_best and state.global_step and (first or is_split(model)):
+                self.best.keep(model, write=first)
         elif state.global_step:
             self.without_gain += 1
             patience = self.params.early_stopping_patience

@@ -29,6 +29,7 @@ from engine.worker.checkpointing import SafeCheckpoints
 from engine.worker.ranks import ALONE, Ranks
 from engine.worker.reporter import Reporter
 from engine.worker.shares import FILLER, Evened, FilledUp, without_fillers
+from engine.worker.splitting import SplitCheckpoints, is_split
 from engine.worker.tokens import IGNORED
 
 
@@ -95,7 +96,7 @@ class Scored(NamedTuple):
     over: Mapping[str, int] = MappingProxyType({})
 
 
-class FlatTrainer(SafeCheckpoints, Trainer):
+class FlatTrainer(SplitCheckpoints, SafeCheckpoints, Trainer):
     """transformers' Trainer over flattened rows; a subclass says what a batch scores and what it counts."""
 
     def __init__(self, *args: Any, reporter: Reporter | None = None, collate: Any = flatten, **kwargs: Any) -> None:
@@ -188,7 +189,7 @@ class FlatTrainer(SafeCheckpoints, Trainer):
             if self._stop_asked():
                 return {}
             batch = self._prepare_inputs(batch)
-            if not self.items(batch):
+            if not self.items(batch) and not is_split(self.model):  # which the other processes go through
                 continue
             found = self._scored(self.model, batch)
             total, count = total + float(found.loss), count + found.items

@@ -269,11 +269,8 @@ class Kit:
             return pairs.held_model(other, self.isolates)
         self.reporter.phase(State.PREPARING, "Asking the reference")
         how = {"batch": p.batch_size or 1, "precision": p.precision or "fp32", "together": self.isolates}
-        with self.ranks.first_before_others():
-            for part, some in zip(("train", "valid"), rows, strict=True):
-                if some is not None:
-                    file = self.run.data_dir / f"{part}.reference.npy"
-                    pairs.precompute(other, some, file, beat=self.reporter.heed_stop, **how)  # type: ignore[arg-type]
+        both: Any = rows
+        pairs.precompute_all(other, both, self.run.data_dir, self.ranks, beat=self.reporter.heed_stop, **how)
         return None
 
     def _wired(self, rows: Rows, *, one_by_one: bool = False, whole_step: bool = False, model: Any = None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from engine.errors import ModelError
 from engine.models import ModelSource, base_of
 from engine.params import LLMTrainingParams
 from engine.worker import attention
+from engine.worker.splitting import is_split, load_options, tie
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -63,10 +64,14 @@ def loaded(source: ModelSource, params: LLMTrainingParams, kind: Any, **further:
     # the usual one is not asked for by name: transformers takes it where the architecture knows it, else its own
     named = {} if asked in ("documents", "sdpa") else {"attn_implementation": asked}
     try:
-        model = load_any(source, kind, **{**named, **options, **further})
+        model = load_any(source, kind, **{**named, **options, **load_options(params), **further})
     except (OSError, ValueError) as error:
+        if "fsdp_plan" in str(error):
+            raise _not_split(source) from error
         raise _not_loaded(source, "model", error) from error
-    if params.quantization == "none" and params.device != "cpu" and torch.accelerator.is_available():
+    if is_split(model):
+        tie(model)
+    elif params.quantization == "none" and params.device != "cpu" and torch.accelerator.is_available():
         model.to(torch.accelerator.current_accelerator())
     return model
 
@@ -74,11 +79,20 @@ def loaded(source: ModelSource, params: LLMTrainingParams, kind: Any, **further:
 def load_frozen(source: ModelSource, params: LLMTrainingParams, *, fast: bool = False) -> Any:
     """A second causal model that is only asked: a reference, a teacher. On the training's device.
 
-    Its weights are as exact as those of a model in full training; `fast` holds them in the training's number format.
+    Its weights are as exact as those of a model in full training, and split as those are; `fast` holds them in the training's
+    number format.
     """
     plain = params.model_copy(update={"peft": False, "quantization": "none"})
     further = {"dtype": _DTYPES[params.precision or "fp32"]} if fast else {}
     return load_causal(source, plain, **further).eval().requires_grad_(False)
+
+
+def put_together(split: Any, weights: dict[str, torch.Tensor], source: ModelSource, params: LLMTrainingParams) -> Any:
+    """The model of which `split` is a part, whole in the memory of this machine, with all of its `weights` as they are now."""
+    model = load_causal(source, params.model_copy(update={"fsdp": False, "device": "cpu"}))
+    model.load_state_dict(weights)
+    model.generation_config = split.generation_config
+    return model
 
 
 def load_any(source: ModelSource, kind: Any = AutoModelForCausalLM, **options: Any) -> Any:
@@ -168,6 +182,13 @@ def _quantized(params: LLMTrainingParams) -> Any:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=_DTYPES[params.precision or "bf16"],
+    )
+
+
+def _not_split(source: ModelSource) -> ModelError:
+    return ModelError(
+        f"transformers does not know where to split a model of the kind of {source.reference}.",
+        hint="Train with whole copies (turn FSDP off), or choose a model of another family: Llama, Qwen, Mistral, Gemma.",
     )
 
 

@@ -18,6 +18,8 @@ import torch
 from engine.worker.cross_entropy import token_losses
 from engine.worker.flat import FlatTrainer, Scored, flatten, raw_logits_at
 from engine.worker.preference import Objective, Pairs
+from engine.worker.ranks import Ranks
+from engine.worker.splitting import is_split, part_again
 from engine.worker.token_rows import Joined, TokenRows
 from engine.worker.tokens import IGNORED
 
@@ -140,8 +142,26 @@ def held_model(other: Any, together: bool) -> Reference:
     return ask
 
 
+def precompute_all(model: Any, rows: Sequence[Referred | None], folder: Path, ranks: Ranks, **how: Any) -> None:
+    """`precompute` for the rows to train on and those held out: by the first process for all, or by all with a split model."""
+    split = is_split(model)
+    with contextlib.nullcontext() if split else ranks.first_before_others():
+        for part, some in zip(("train", "valid"), rows, strict=True):
+            if some is not None:
+                precompute(model, some, folder / f"{part}.reference.npy", write=ranks.first or not split, **how)
+    part_again(model)
+
+
 def precompute(
-    model: Any, rows: Referred, file: Path, *, batch: int, precision: str, together: bool, beat: Callable[[], None]
+    model: Any,
+    rows: Referred,
+    file: Path,
+    *,
+    batch: int,
+    precision: str,
+    together: bool,
+    beat: Callable[[], None],
+    write: bool = True,
 ) -> None:
     """Give every row its reference log-probabilities by `model`, kept in `file` so that a resumed run has the same."""
     if file.is_file():
@@ -162,6 +182,8 @@ def precompute(
             found.append(sums.float().cpu().numpy().reshape(len(places), -1))
     model.train(was_training)
     rows.reference = np.concatenate(found)
+    if not write:
+        return
     part = file.with_suffix(".part.npy")
     np.save(part, rows.reference)
     part.replace(file)

@@ -40,7 +40,9 @@ def sample_answers(
             reporter.warn(f"The prompt {words[:60]!r} is not answered while training: {error}")
         else:
             kept.append(words)
-    return SampleAnswers(kept, given, tokenizer, params.sample_tokens, lambda: run.stop_requested)
+    # the processes of a split model answer together, and must agree on when to stop
+    stopped = reporter.stop_asked if params.fsdp else lambda: run.stop_requested
+    return SampleAnswers(kept, given, tokenizer, params.sample_tokens, stopped)
 
 
 def last_question(row: Row) -> str:

@@ -39,13 +39,14 @@ from engine.worker.failures import LastWords
 from engine.worker.hub import fetch_data, fetch_models, leave_hub
 from engine.worker.kit import Kit
 from engine.worker.lifecycle import settle, take, tell_failure
-from engine.worker.models import load_tokenizer
+from engine.worker.models import load_tokenizer, put_together
 from engine.worker.placing import put_back
 from engine.worker.ranks import ALONE, Ranks
 from engine.worker.reporter import SHUT_DOWN, Onlooker, Reporter, StopRequested
 from engine.worker.rows import parts_of, read_rows
 from engine.worker.sample_prompts import sample_answers
 from engine.worker.saving import Cards, save_model
+from engine.worker.splitting import is_split, whole_weights
 from engine.worker.templates import choose_template
 
 # Rows whose tokens are counted before the plan is made; with fewer rows the count is exact.
@@ -133,7 +134,7 @@ class _Work:
             device=found.name,
             memory_kills=out_of_memory_kills(),
         )
-        _check_usable(found)
+        _check_usable(found, split=self.params.fsdp)
         if self.params.push_to_hub and not logged_in():  # said while there is time to log in
             self.reporter.warn("Nobody is logged in, so the model cannot be uploaded when it is done.", HOW_TO_LOG_IN)
         self._prepare_data()
@@ -212,18 +213,20 @@ class _Work:
             at = f"at step {job.state.global_step} of {job.state.max_steps}, which is saved"
             raise StopRequested(f"{SHUT_DOWN} {at}.", hint="Resume goes on from there.", cause="shutdown")
         self._measure_last(job, callback)
+        after, weights = fingerprint(job.model), whole_weights(job.model) if is_split(job.model) else None
         self.reporter.ranks.leave()
         if not self.reporter.ranks.first:
             return
-        self._check_learned(job, callback, before)
+        self._check_learned(job, callback, changed=not torch.equal(before, after))
+        model = job.model if weights is None else put_together(job.model, weights, resolve(self.params.model), chosen.params)
         saved_step = job.state.global_step
         if chosen.params.keep_best and best.file.is_file() and self.reporter.status.best_step != saved_step:
-            best.restore(job.model)
+            best.restore(model)
             saved_step = self.reporter.status.best_step or 0
         self.reporter.phase(State.SAVING, "Saving the model")
         card = partial(model_card, self.run, self.spec, self.params, chosen, self.reporter.status, known, saved_step)
         cards, stacked = Cards(card(adapter=False), card(adapter=True)), bool(known.base_of_adapter)
-        save_model(self.run, job.model, tokenizer, chosen.params, known.dtype, cards, stacked=stacked)
+        save_model(self.run, model, tokenizer, chosen.params, known.dtype, cards, stacked=stacked)
         self.run.log_event("saved", step=self.reporter.status.step, path="model")
         address = self._uploaded(chosen.params) if chosen.params.push_to_hub and not callback.stopped else ""
         self._end(callback, job, saved_step, address)
@@ -262,7 +265,7 @@ class _Work:
             self.reporter.phase(State.EVALUATING, "Measuring on held-out rows")
             job.evaluate()
 
-    def _check_learned(self, job: Any, callback: RunCallback, before: torch.Tensor) -> None:
+    def _check_learned(self, job: Any, callback: RunCallback, *, changed: bool) -> None:
         """The rules for done that only the end can show.
 
         Raises:
@@ -271,7 +274,7 @@ class _Work:
         if job.state.global_step == 0 or not (callback.logged_points or callback.stopped or callback.resumed_at):
             raise TrainingError("Not one step was trained.", hint="Give more rows or more passes.", cause="nothing")
         # a run that was stopped in its warm-up has moved nothing yet, and was not asked to
-        if torch.equal(before, fingerprint(job.model)) and not (callback.resumed_at or callback.stopped):
+        if not (changed or callback.resumed_at or callback.stopped):
             raise TrainingError(
                 "Training ran, but not one weight changed.",
                 hint="The learning rate is too small for this number format: try ten times as much.",
@@ -293,11 +296,16 @@ class _Work:
         self.reporter.set(state=State.DONE, reason=reason, ended=time.time(), phase="", step=steps, resumable=False)
 
 
-def _check_usable(found: Device) -> None:
+def _check_usable(found: Device, *, split: bool) -> None:
     """
     Raises:
-        DeviceError: there is a GPU, and PyTorch cannot compute on it.
+        DeviceError: there is a GPU, and PyTorch cannot compute on it, or would put a split model there all the same.
     """
+    if split and found.kind == "cpu" and torch.accelerator.is_available():
+        raise DeviceError(
+            "A model that is split (FSDP) goes to the GPUs of a machine that has some, and this run is for the processor.",
+            hint="Train on the GPUs (--device auto), or turn FSDP off.",
+        )
     if found.kind != "cpu" and not torch.accelerator.is_available():
         raise DeviceError(
             f"{found.name} is there, but PyTorch cannot use it: most likely its driver is older than this PyTorch needs "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,18 @@ def test_fields_appear_when_they_matter(page: Page, server: Server) -> None:
     page.get_by_role("tab", name="3 · Settings").click()
     expect(page.locator("#field-train_on_prompt")).to_be_hidden()
     expect(page.locator("#field-cross_documents")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_reasons_that_come_with_the_plan_move_nothing_away_from_under_a_click(page: Page, server: Server, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    places = []
+    for data, said in ("", "A name is made for you"), ("&data=sample:neighbours", "Chosen:"):
+        page.goto(f"{server.url}/new?trainer=sft{data}")
+        page.get_by_role("tab", name="3 · Settings").click()
+        expect(page.locator("#field-project_name, #field-lr").filter(has_text=re.compile(said, re.IGNORECASE))).to_be_visible()
+        places.append(page.locator("#yaml").evaluate("box => box.getBoundingClientRect().top + window.scrollY"))
+    assert places[0] == places[1]
 
 
 def test_presets_and_yaml_fill_the_form(page: Page, server: Server) -> None:

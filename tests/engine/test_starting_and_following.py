@@ -9,6 +9,7 @@ import re
 import select
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -124,6 +125,21 @@ def test_python_stops_a_run_and_says_so(tiny_model: Path, runs_root: Path) -> No
     with pytest.raises(TrainingError, match="stopped"):
         run.wait()
     assert 0 < run.status.step < 2000
+
+
+def test_who_waited_for_a_run_may_delete_it_at_once(runs_root: Path) -> None:
+    """Its process tells how it ended, clears up, and only then is gone."""
+    run = RunDirectory.create({"trainer": "sft", "model": "starter", "data_path": "x.csv"}, "clearing-up", runs_root)
+    run.update_status(state=State.DONE)
+    clearing = run.lock()
+    assert clearing.acquire()
+    leaving = threading.Timer(0.7, clearing.release)
+    leaving.start()
+    waited = Run("clearing-up")
+    waited.wait()
+    assert not run.alive
+    waited.delete()
+    leaving.join()
 
 
 def test_a_run_that_is_not_there_cannot_be_watched(runs_root: Path) -> None:

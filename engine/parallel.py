@@ -1,0 +1,62 @@
+"""Which runs can train in several processes, and which can split their model among them; said before Start. No torch."""
+
+from __future__ import annotations
+
+from engine.device import Device
+from engine.errors import DeviceError, ModelError
+from engine.models import ModelFacts
+from engine.params import LLMTrainingParams
+from engine.registry import spec_for, specs
+
+_WHOLE_COPIES = "Turn FSDP off: every process then holds the whole model."
+
+
+def check_processes(params: LLMTrainingParams, device: Device, *, on_cpu: bool) -> None:
+    """
+    Raises:
+        DeviceError: the trainer cannot share a step among processes, or there are more of them than GPUs.
+    """
+    if params.processes == 1:
+        return
+    spec = spec_for(params.trainer)
+    if not spec.in_parallel:
+        raise DeviceError(f"{spec.title} trains in one process, and {params.processes} are set.", hint="Set processes to 1.")
+    if not on_cpu and params.processes > device.count:
+        gpus = "is one" if device.count == 1 else f"are {device.count}"
+        raise DeviceError(
+            f"{params.processes} processes need as many GPUs, and there {gpus} here.",
+            hint=f"Set processes to {device.count}, or train on the processor (--device cpu).",
+        )
+
+
+def check_split(params: LLMTrainingParams, model: ModelFacts) -> None:
+    """
+    Raises:
+        DeviceError: there is nobody to split the model with, or the trainer or the settings need all of it in one place.
+        ModelError: the base is an adapter, which is merged in one place.
+    """
+    if not params.fsdp:
+        return
+    spec = spec_for(params.trainer)
+    if not spec.splits:
+        able = ", ".join(one.title for one in specs().values() if one.splits)
+        raise DeviceError(f"{spec.title} cannot split its model; {able} can.", hint=_WHOLE_COPIES)
+    if params.processes == 1:
+        raise DeviceError(
+            "FSDP splits the model among several processes, and one is set.",
+            hint="Set processes to the number of GPUs (--processes 4), or turn FSDP off.",
+        )
+    if params.peft:
+        raise DeviceError(
+            "FSDP trains all weights, and a LoRA adapter is asked for.",
+            hint="Turn one of the two off: with LoRA a model that is too large usually fits into one GPU in 4 bits.",
+        )
+    if params.precision == "fp16":
+        raise DeviceError(
+            "FSDP computes in bf16 or fp32 here, and this run would use fp16.", hint="Set precision to fp32, or turn FSDP off."
+        )
+    if model.base_of_adapter:
+        raise ModelError(
+            f"{params.model} is an adapter on {model.base_of_adapter}, and FSDP starts from a complete model.",
+            hint="Start from a model that was saved complete, or turn FSDP off.",
+        )
