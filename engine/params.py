@@ -190,7 +190,7 @@ class LLMTrainingParams(BaseModel):
     processes: Annotated[int, Form("Hardware", label="Processes that train together", advanced=True)] = Field(
         1, ge=1, le=64, description="One for each GPU; each takes its own rows of every step. On a CPU they share its cores."
     )
-    fsdp: Annotated[bool, Form("Hardware", label="Split the model among them (FSDP)", advanced=True)] = Field(
+    fsdp: Annotated[bool, Form("Hardware", label="Split the model among the processes (FSDP)", advanced=True)] = Field(
         False,
         description="Each process holds a part of the weights, all of which are trained: for models too large for a GPU.",
     )

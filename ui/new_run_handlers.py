@@ -58,7 +58,7 @@ class Handlers:
         return [
             *stores,
             data_view.failure_html(StudioError(note)) if note else self._remedy(query),
-            gr.Tabs(selected=step),
+            gr.Tabs(selected=step) if step else gr.skip(),  # it is open; whoever was quicker stays where they went
             found.get("everything", False),
             sample_of(values.get("data_path", "")),
             gr.update(interactive=True),
