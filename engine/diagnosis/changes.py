@@ -26,10 +26,11 @@ def less_memory(e: Evidence) -> Iterator[Wish]:
     half = {"batch_size": (p.batch_size or 1) // 2, "gradient_accumulation": p.gradient_accumulation * 2}
     if e.trained and half["batch_size"]:
         yield half
+    adapter = {"peft": True, **({"fsdp": False} if p.fsdp else {})}  # beside which the model is not split
     if not e.trained:  # the weights themselves were too much, with what the optimizer keeps of them
-        yield {"peft": True}
+        yield adapter
     yield {"gradient_checkpointing": True}
-    yield {"peft": True}
+    yield adapter
     if half["batch_size"]:
         yield half
     if (p.max_length or 0) >= 64:

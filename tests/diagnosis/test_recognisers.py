@@ -154,6 +154,8 @@ def test_each_ending_is_told_by_its_cause() -> None:
     starved = only(replace(killed, memory_kills=1))
     assert starved.kind == "memory" and starved.settings == {"batch_size": 4, "gradient_accumulation": 2}
     assert only(run(state=State.FAILED, cause="memory", trained=False)).settings == {"peft": True}
+    split = {"processes": 2, "fsdp": True}  # which does not go with an adapter
+    assert only(run(state=State.FAILED, cause="memory", trained=False, **split)).settings == {"peft": True, "fsdp": False}
     assert only(run(state=State.FAILED, cause="disk", resumable=True)).action == "resume"
     assert only(run(state=State.FAILED, cause="disk")).settings == {"save_total_limit": 1}
 
