@@ -44,12 +44,14 @@ class SettingsForm:
         return self.widgets[name]
 
     def put_groups(self) -> None:
-        """Place all that stands nowhere else, group by group."""
+        """Place all that stands nowhere else, group by group; shown is at first what a page shows that nobody has filled."""
+        held = {name: to_widget(field, field.default) for name, field in self.fields.items()}
         for group in GROUPS:
             names = [n for n, f in self.fields.items() if f.form.group == group and n not in ELSEWHERE]
             if not names:
                 continue
-            with gr.Column(elem_classes="group") as column:
+            shown = {name: self.visible(name, held, everything=False) for name in names}
+            with gr.Column(elem_classes="group", visible=any(shown.values())) as column:
                 gr.HTML(f'<h2 class="sub">{escape(TITLES.get(group, group))}</h2>', apply_default_css=False)
                 if any(self.fields[name].form.widget == "rewards" for name in names):
                     self.picker = RewardPicker()
@@ -57,7 +59,7 @@ class SettingsForm:
                     gr.HTML(f'<p class="st-soft">No machine can be rented from here. {coded(why)}</p>', apply_default_css=False)
                 with gr.Row(elem_classes="fields"):
                     for name in names:
-                        self.put(name)
+                        self.put(name).visible = shown[name]
             self.headings[group] = column
 
     @property

@@ -296,7 +296,7 @@ class _Work:
         self.reporter.set(state=State.DONE, reason=reason, ended=time.time(), phase="", step=steps, resumable=False)
 
 
-def _check_usable(found: Device, *, split: bool) -> None:
+def _check_usable(found: Device, *, split: bool = False) -> None:
     """
     Raises:
         DeviceError: there is a GPU, and PyTorch cannot compute on it, or would put a split model there all the same.

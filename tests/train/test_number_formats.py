@@ -82,6 +82,10 @@ def test_a_card_that_pytorch_cannot_use_is_told_and_not_trained_beside(monkeypat
     with pytest.raises(DeviceError, match="NVIDIA A10G is there, but PyTorch cannot use it") as caught:
         _check_usable(card)
     assert "--device cpu" in caught.value.hint
-    _check_usable(Device("cpu", "A processor", 8, 24 << 30, 23 << 30, bf16=True))
+    processor = Device("cpu", "A processor", 8, 24 << 30, 23 << 30, bf16=True)
+    _check_usable(processor, split=True)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
-    _check_usable(card)
+    _check_usable(card, split=True)
+    _check_usable(processor)
+    with pytest.raises(DeviceError, match="goes to the GPUs of a machine that has some"):  # where the others' parts are
+        _check_usable(processor, split=True)
