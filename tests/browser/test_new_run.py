@@ -78,6 +78,7 @@ def test_presets_and_yaml_fill_the_form(page: Page, server: Server) -> None:
     opened(page, server, "3 · Settings")
     page.get_by_label("Best quality").check()
     expect(page.locator("#command")).to_contain_text("--epochs 8")
+    expect(page.locator("#field-batch_size")).to_contain_text("in 8 passes")  # all of the answer is there
     page.get_by_text("Settings as YAML").click()
     expect(page.locator("#yaml-text")).to_contain_text("epochs: 8")
     page.locator("#yaml-own .cm-content").click()
