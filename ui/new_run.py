@@ -138,9 +138,7 @@ class Page:
 
     def _settings(self) -> None:
         with gr.Row(elem_classes="settings-head"):
-            # there from the start: what comes later would move what is below
-            titles = list(api.presets(self.form.fields["trainer"].default))
-            self.preset = gr.Radio(titles, label="Preset", elem_id="preset", interactive=True)
+            self.preset = gr.Radio([], label="Preset", elem_id="preset", interactive=True)
             self.everything = gr.Checkbox(label="Show all settings", elem_id="show-all", interactive=True)
         self.form.put_groups()
         self._after_groups()

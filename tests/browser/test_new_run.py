@@ -69,6 +69,7 @@ def test_reasons_that_come_with_the_plan_move_nothing_away_from_under_a_click(pa
         page.goto(f"{server.url}/new?trainer=sft{data}")
         page.get_by_role("tab", name="3 · Settings").click()
         expect(page.locator("#field-project_name")).to_be_visible()
+        expect(page.get_by_label("Best quality")).to_be_visible()  # presets come with the data
         expect(page.locator(".explained", has_text="Chosen:").filter(visible=True)).to_have_count(reasons)
         places.append(page.locator("#yaml").evaluate("box => box.getBoundingClientRect().top + window.scrollY"))
     assert places[0] == places[1]
