@@ -47,6 +47,7 @@ class Hub:
         self.breaks_after = 0  # bytes of a file after which the connection is cut; 0: never
         self.bytes_a_second = 0  # of a file; 0: as fast as it goes
         self.wait_s = 0.0  # before a search is answered
+        self.speaks_html = False  # instead of an answer to a search
         self.hangs_up = 0  # searches that get no answer but the end of the connection
         self.large = 10_000  # bytes from which an uploaded file is sent beside the commit
         self.stored: dict[str, bytes] = {}
@@ -165,6 +166,9 @@ class _Answers(BaseHTTPRequestHandler):
         asked = parse_qs(urlsplit(self.path).query)
         self.hub.searched.append(asked)
         time.sleep(self.hub.wait_s)
+        if self.hub.speaks_html:
+            self._send(200, b"<html>Please log in to this network.</html>")
+            return
         if self.hub.hangs_up:
             self.hub.hangs_up -= 1
             self.close_connection = True

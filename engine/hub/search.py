@@ -122,7 +122,7 @@ def _ask(kind: Kind, text: str, own: bool) -> list[dict[str, Any]]:
         hf_raise_for_status(answer)
         info: Any = ModelInfo if kind == "models" else DatasetInfo
         return [asdict(_found(info(**one))) for one in answer.json()]
-    except HTTPError as error:
+    except (HTTPError, ValueError) as error:  # a hotel's login page, say, is no JSON
         raise OSError(str(error)) from error
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from engine.params import LLMTrainingParams
+from engine.runs import standby
 from engine.runs.directory import RunDirectory
 from engine.spec import TrainerSpec
 from tests.conftest import DEVICE
@@ -30,6 +31,14 @@ _WHOLE = {
     "scheduler": "constant",
     "keep_best": False,
 }
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[None]:
+    """Processes that need not import anything."""
+    assert standby.ensure_standby()
+    yield
+    standby.close_standby()
 
 
 class Trainings:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from engine.registry import specs
-from engine.runs import launcher, standby
+from engine.runs import launcher
 from engine.runs.status import State
 from engine.spec import TrainerSpec
 from tests.contract.conftest import numbered
@@ -26,14 +25,6 @@ IN_PARALLEL = [
 # Nine rows to train on in steps of four: three steps a pass, the last of them a single row that only one process has.
 SETTINGS = {"epochs": 2, "max_steps": 5, "valid_fraction": 0.25, "eval_steps": 3, "sample_tokens": 0, "scheduler": "constant"}
 NEAR = {"rel": 1e-4, "abs": 1e-6}
-
-
-@pytest.fixture(scope="module")
-def warm() -> Iterator[None]:
-    """Processes that need not import anything."""
-    assert standby.ensure_standby()
-    yield
-    standby.close_standby()
 
 
 @pytest.mark.parametrize("spec", IN_PARALLEL)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.registry import specs
-from engine.runs import launcher, queue, standby
+from engine.runs import launcher, queue
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
 from engine.spec import TrainerSpec
@@ -29,13 +29,6 @@ SPLITS = [
 SETTINGS = {"epochs": 3, "max_steps": 6, "valid_fraction": 0.25, "eval_steps": 3, "save_steps": 3, "scheduler": "constant"}
 SPLIT = {"batch_size": 2, "processes": 2, "fsdp": True, **SETTINGS}
 NEAR = {"rel": 1e-4, "abs": 1e-6}
-
-
-@pytest.fixture(scope="module")
-def warm() -> Iterator[None]:
-    assert standby.ensure_standby()
-    yield
-    standby.close_standby()
 
 
 @pytest.fixture(scope="module")

@@ -91,3 +91,9 @@ def test_a_connection_that_was_closed_meanwhile_is_made_again(many: Hub) -> None
     with pytest.raises(ModelOffline):
         search("models", "town")
     assert len(many.searched) == 4
+
+
+def test_a_network_that_answers_in_the_hubs_place_is_no_hub(many: Hub) -> None:
+    many.speaks_html = True
+    with pytest.raises(ModelOffline, match="cannot be searched"):
+        search("models", "town")
