@@ -51,8 +51,11 @@ $(READY): pyproject.toml constraints.txt scripts/install_torch.sh
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	@touch $@
 
+# DeepSpeed lies in a folder of its own: accelerate would import it in every training that can see it.
 $(READY_DEV): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps --upgrade \
+	  --target $(VENV)/deepspeed deepspeed einops hjson msgpack ninja py-cpuinfo
 	@touch $@
 
 # The browser tests drive Chromium. Where there is none, install it when we may, else say how.

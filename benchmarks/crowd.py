@@ -8,6 +8,8 @@ does, the question what is wrong included, all opened at once. Reach: at most 3 
 A machine is faster in one minute than in the next, by more than those 3 %. So every window with viewers is compared with
 the one without that is beside it, first one and then the other going before (ABBA); told is the median of these ratios, and
 the interval that nine of ten samplings of them (bootstrap) fall into. Rows are packed, so that every step costs the same.
+The processor time that the training needs for a step is told the same way: whoever else is on this machine can make a step
+wait, but hardly make it compute more.
 
 Whoever watches is on this machine here, and at home on another: the training is given `threads` cores (1), so that on two
 there is one for the server and for those who watch, whose own time is told, too.
@@ -25,11 +27,11 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-import psutil
-from measure import answers, environment, free_port, wait_for
+from measure import answers, environment, free_port, use_of, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
 WINDOW_S = 30.0
@@ -83,26 +85,47 @@ def lengthen(file: Path) -> None:
             events.write(json.dumps(line).encode() + b"\n")
 
 
-def by_turns(address: str, server: psutil.Process, windows: int) -> tuple[list[tuple[bool, float, float, float]], int, float]:
-    """(Watched, began, ended, cores that the server took) of each window, how many answers the viewers got, and the seconds of
-    a core that they took themselves."""
+@dataclass(frozen=True)
+class Window:
+    """Half a minute, watched or not: when it began and ended, and the CPU seconds of server and training in it."""
+
+    watched: bool
+    began: float
+    ended: float
+    server: float
+    training: float
+
+    @property
+    def cores(self) -> float:
+        return self.server / (self.ended - self.began)
+
+    def steps(self, done: list[float]) -> list[float]:
+        return [moment for moment in done if self.began <= moment < self.ended]
+
+
+def by_turns(address: str, server: int, training: int, windows: int) -> tuple[list[Window], int, float]:
+    """The windows, how many answers the viewers got, and the seconds of a core that they took themselves."""
     watching = threading.Event()
     viewers = [Viewer(address, watching) for _ in range(VIEWERS)]
     for viewer in viewers:
         viewer.start()
-    marks, own = [], sum(psutil.Process().cpu_times()[:2])
+    marks, own = [], time.process_time()
     for turn in range(windows * 2):
         watched = turn % 4 in (1, 2)
         watching.set() if watched else watching.clear()
         time.sleep(0 if watched else SETTLE_S)  # that pages are opened belongs to watching
-        began, used = time.time(), sum(server.cpu_times()[:2])
+        began, used = time.time(), (cpu_s(server), cpu_s(training))
         time.sleep(WINDOW_S)
-        ended = time.time()
-        marks.append((watched, began, ended, (sum(server.cpu_times()[:2]) - used) / (ended - began)))
+        marks.append(Window(watched, began, time.time(), cpu_s(server) - used[0], cpu_s(training) - used[1]))
     told = sum(viewer.answers for viewer in viewers)
     if not told:
         raise SystemExit("Nobody was answered: the machine is too busy to measure this.")
-    return marks, told, sum(psutil.Process().cpu_times()[:2]) - own
+    return marks, told, time.process_time() - own
+
+
+def cpu_s(pid: int) -> float:
+    """The CPU seconds of one process, without its children."""
+    return use_of(pid, children=False).cpu_s
 
 
 def rate(times: list[float]) -> float:
@@ -129,6 +152,7 @@ def main() -> None:
         os.environ.update(environment(AITRAINING_HOME=home, PORT=str(port), OMP_NUM_THREADS=threads))
         from engine import LLMTrainingParams, api
         from engine.runs import events
+        from engine.runs.directory import RunDirectory
 
         server = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, stdout=subprocess.DEVNULL)
         try:
@@ -140,25 +164,35 @@ def main() -> None:
             wait_for(lambda: sum(e["type"] == "metric" for e in events.read(file)[0]) > 20, timeout_s=300)
             lengthen(file)
             address = f"http://127.0.0.1:{port}/studio/runs/{name}"
-            marks, told, own = by_turns(address, psutil.Process(server.pid), windows)
+            training = RunDirectory(api.runs_root() / name).started_pid
+            assert training is not None, "a run at work has a process"
+            marks, told, own = by_turns(address, server.pid, training, windows)
             api.stop(name)
             wait_for(lambda: api.run_status(name).ended_state, timeout_s=300)
             done = [e["t"] for e in read_all(file) if e["type"] == "metric" and "loss" in e["values"]]
         finally:
             server.terminate()
             server.wait(60)
-    rates = [(watched, rate([t for t in done if began <= t < ended])) for watched, began, ended, _ in marks]
-    alone, watched = (statistics.median(found for w, found in rates if w is kind) for kind in (False, True))
-    cores = {kind: statistics.median(c for w, _, _, c in marks if w is kind) for kind in (False, True)}
-    pairs = [dict(rates[n : n + 2]) for n in range(0, len(rates), 2)]
-    ratios = [pair[True] / pair[False] for pair in pairs]
+    report(marks, done)
+    print(f"{told:,} answers; those who watched took {own / (windows * WINDOW_S):.2f} cores themselves")
+
+
+def report(windows: list[Window], done: list[float]) -> None:
+    """Print what a watched window is to the one beside it that nobody watched; `done` has the moments of the steps."""
+    for kind, who in (False, "alone"), (True, f"with {VIEWERS} viewers"):
+        of_kind = [one for one in windows if one.watched is kind]
+        speed, cores = statistics.median(rate(w.steps(done)) for w in of_kind), statistics.median(w.cores for w in of_kind)
+        print(f"{who:20} {speed:6.2f} steps/s  server {cores:.2f} cores, at most {max(w.cores for w in of_kind):.2f}")
+    pairs = [sorted(windows[n : n + 2], key=lambda window: window.watched) for n in range(0, len(windows), 2)]
+    tell("steps a second", [rate(watched.steps(done)) / rate(alone.steps(done)) for alone, watched in pairs])
+    per_step = [[window.training / len(window.steps(done)) for window in pair] for pair in pairs]
+    tell("CPU seconds a step", [watched / alone for alone, watched in per_step])
+
+
+def tell(what: str, ratios: list[float]) -> None:
     low, high = interval(ratios)
-    print(f"alone                {alone:6.2f} steps/s  server {cores[False]:.2f} cores")
-    print(f"with {VIEWERS} viewers      {watched:6.2f} steps/s  server {cores[True]:.2f} cores")
     middle = statistics.median(ratios)
-    print(f"ratio                {middle:.3f}  ({low:.3f} to {high:.3f}, {len(ratios)} pairs of {WINDOW_S:.0f} s)")
-    print(f"{told:,} answers, the most in one window {max(c for *_, c in marks):.2f} cores")
-    print(f"those who watched took {own / (windows * WINDOW_S):.2f} cores themselves")
+    print(f"{what:20} {middle:.3f}  ({low:.3f} to {high:.3f}, {len(ratios)} pairs of {WINDOW_S:.0f} s)")
 
 
 if __name__ == "__main__":

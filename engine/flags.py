@@ -149,12 +149,23 @@ def _read(name: str, value: Any, kind: Any) -> Any:
         return value
     if kind is list and not value.lstrip().startswith("["):  # one a line, as on the page
         return [line.strip() for line in value.splitlines() if line.strip()]
+    text = value if kind is list or value.lstrip().startswith("{") else _written(name, value)
     try:
-        return json.loads(value)
+        return json.loads(text)
     except ValueError as error:
         example = '\'{"prompt": "Question"}\'' if kind is dict else "'[\"Hello!\"]'"
         problem = FieldProblem(name, f"{flag(name)} takes JSON such as {example}: {error}.")
         raise ParamError([problem]) from None
+
+
+def _written(name: str, path: str) -> str:
+    """What stands in the file that was named in place of JSON."""
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        sentence = f"{flag(name)} takes JSON or a file of it, and {path} cannot be read: {why}."
+        raise ParamError([FieldProblem(name, sentence)]) from None
 
 
 def _unknown(word: str, trainer: str | None) -> str:

@@ -6,6 +6,7 @@ Weights, gradients and Adam's moments follow Rajbhandari et al. 2020 (ZeRO, sect
 
 from __future__ import annotations
 
+from engine import deepspeed
 from engine.models import ModelFacts, facts
 from engine.params import LLMTrainingParams
 from engine.spec import Copies
@@ -39,9 +40,19 @@ def held(params: LLMTrainingParams, model: ModelFacts, copies: Copies) -> list[t
     parts = params.processes if params.fsdp else 1
     frozen = copies.frozen + (copies.frozen_with_lora if params.peft else 0)
     each = facts(copies.frozen_model).parameters if frozen and copies.frozen_model else model.parameters
+    others = int(frozen * each * (fast if copies.frozen_fast else 4))
+    zero = deepspeed.stage(params)
+    if zero:  # weights in the fast format; the optimizer keeps those that are trained exactly, beside what it remembers
+        exact = 0 if deepspeed.optimizer_on_cpu(params) else int((4 + moments) * trained) // params.processes
+        return [
+            ("Weights", fast * (model.parameters + (trained if params.peft else 0))),
+            ("Other models, only asked", others),
+            ("Gradients", 4 * trained // (params.processes if zero == 2 else 1)),
+            ("Optimizer", exact),
+        ]
     return [
         ("Weights", int(model.parameters * weight + (4 * trained if params.peft else 0)) // parts),
-        ("Other models, only asked", int(frozen * each * (fast if copies.frozen_fast else 4))),
+        ("Other models, only asked", others),
         ("Gradients", 4 * trained // parts),
         ("Optimizer", int(moments * trained) // parts),
         ("Copies in the fast number format", model.parameters * 2 if fast == 2 and not (params.peft or params.fsdp) else 0),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 from engine.device import Device
 from engine.errors import DeviceError, ModelError
 from engine.models import ModelFacts
 from engine.params import LLMTrainingParams
 from engine.registry import spec_for, specs
 
+_WITHOUT = "Or leave DeepSpeed empty."
 _WHOLE_COPIES = "Turn FSDP off: every process then holds the whole model."
 
 
@@ -59,4 +62,37 @@ def check_split(params: LLMTrainingParams, model: ModelFacts) -> None:
         raise ModelError(
             f"{params.model} is an adapter on {model.base_of_adapter}, and FSDP starts from a complete model.",
             hint="Start from a model that was saved complete, or turn FSDP off.",
+        )
+
+
+def check_deepspeed(params: LLMTrainingParams) -> None:
+    """
+    Raises:
+        DeviceError: DeepSpeed is not installed, or the trainer or other settings do not go with it.
+    """
+    if not params.deepspeed:
+        return
+    if params.processes == 1:
+        raise DeviceError(
+            "DeepSpeed parts the optimizer among several processes, and one is set.",
+            hint=f"Set processes to the number of GPUs (--processes 4). {_WITHOUT}",
+        )
+    if params.fsdp:
+        raise DeviceError(
+            "FSDP and DeepSpeed are two ways to do the same, and both are set.", hint=f"Turn FSDP off. {_WITHOUT}"
+        )
+    if params.compute != "local":
+        raise DeviceError("Rented machines come without DeepSpeed.", hint=f"Train on this machine. {_WITHOUT}")
+    if params.precision == "fp16":
+        raise DeviceError(
+            "DeepSpeed computes in bf16 or fp32 here, and this run would use fp16.", hint=f"Set precision to fp32. {_WITHOUT}"
+        )
+    if params.quantization != "none":
+        raise DeviceError(
+            "DeepSpeed is for bases in full numbers, and this one is held in few bits.",
+            hint=f"Set quantization to none (--quantization none). {_WITHOUT}",
+        )
+    if importlib.util.find_spec("deepspeed") is None:
+        raise DeviceError(
+            "The package deepspeed is not installed.", hint=f'pip install "deepspeed>=0.19,<0.20" adds it. {_WITHOUT}'
         )

@@ -194,6 +194,11 @@ class LLMTrainingParams(BaseModel):
         False,
         description="Each process holds a part of the weights, all of which are trained: for models too large for a GPU.",
     )
+    deepspeed: Annotated[dict[str, Any], Form("Hardware", label="DeepSpeed", advanced=True, widget="long")] = Field(
+        default_factory=dict,
+        description='Its own configuration as JSON, {"zero_optimization": {"stage": 2}} for example; empty: without it. '
+        "It parts optimizer and gradients among the processes.",
+    )
     precision: Annotated[Literal["fp32", "bf16", "fp16"] | None, Form("Hardware", auto=True, advanced=True)] = Field(
         None, description="Number format of the arithmetic. Full training keeps its weights in fp32."
     )
@@ -235,6 +240,18 @@ class LLMTrainingParams(BaseModel):
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("deepspeed", mode="before")
+    @classmethod
+    def _none_is_empty(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+    @field_validator("deepspeed")
+    @classmethod
+    def _goes_with_the_settings(cls, value: dict[str, Any]) -> dict[str, Any]:
+        from engine.deepspeed import judged  # not needed before somebody has one
+
+        return judged(value) if value else value
 
     @field_validator("data_format")
     @classmethod

@@ -14,7 +14,7 @@ from engine.device import Device
 from engine.errors import DeviceError, ModelError
 from engine.memory import BASE, activations_per_token, held, logits_per_token, saving
 from engine.models import ModelFacts
-from engine.parallel import check_processes, check_split
+from engine.parallel import check_deepspeed, check_processes, check_split
 from engine.params import LLMTrainingParams
 from engine.registry import spec_for
 
@@ -187,9 +187,10 @@ def _check_together(filled: LLMTrainingParams, model: ModelFacts) -> None:
     Raises:
         DeviceError: the attention cannot compute in the precision.
         ModelError: rows would be longer than the model can read.
-        And what `check_split` raises.
+        And what `check_split` and `check_deepspeed` raise.
     """
     check_split(filled, model)
+    check_deepspeed(filled)
     if filled.attention == "flash_attention_2" and filled.precision == "fp32":
         raise DeviceError(
             "flash_attention_2 computes in bf16 or fp16 only, and this run would use fp32.",
@@ -283,7 +284,7 @@ def _learning_rate(params: LLMTrainingParams, model: ModelFacts) -> tuple[float,
 def _precision(params: LLMTrainingParams, device: Device) -> tuple[str, str]:
     if device.bf16:
         return "bf16", f"{device.name} computes in bfloat16, which is faster and needs less memory."
-    if device.kind == "cuda" and not params.fsdp:
+    if device.kind == "cuda" and not (params.fsdp or params.deepspeed):
         return "fp16", f"{device.name} has no bfloat16; half precision with loss scaling instead."
     return "fp32", f"{device.name} has no bfloat16 units, so plain 32-bit numbers are the fastest."
 

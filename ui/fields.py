@@ -157,8 +157,16 @@ def to_parameter(field: Field, value: Any) -> Any:
         return [line.strip() for line in (value or "").splitlines() if line.strip()]
     text = str(value if value is not None else "").strip()
     if field.is_mapping:
-        return json.loads(text) if text else {}
+        return _mapping(text) if text else {}
     return text or field.default
+
+
+def _mapping(text: str) -> Any:
+    """What the JSON says; what is none goes to the engine as it is, which says so beside the field."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _plain(annotation: Any) -> tuple[Any, bool]:

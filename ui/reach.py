@@ -96,6 +96,9 @@ def refuse_foreign(values: dict[str, Any]) -> None:
     if values.get("push_to_hub"):
         sentence = "This page is served to others, so it uploads nothing under its owner's name."
         raise ParamError([FieldProblem("push_to_hub", sentence)], hint="Use `aitraining push` on the machine that trained it.")
+    if values.get("deepspeed"):  # which may name files to write
+        sentence = "This page is served to others, so it takes no configuration of DeepSpeed."
+        raise ParamError([FieldProblem("deepspeed", sentence)], hint="Start such a run from the command line.")
     afar = [name for name in _ADDRESSES if values.get(name)]
     if afar:
         sentence = "This page is served to others, so it asks no other servers."

@@ -37,6 +37,7 @@ _LEFT_OUT = (
     "data_path",
     "data_format",
     "column_mapping",
+    "deepspeed",
     "valid_path",
     "hub_model_id",
     "rl_rewards",

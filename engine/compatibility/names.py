@@ -29,7 +29,7 @@ _WANDB = "there is no Weights & Biases here: a run keeps every curve itself, on 
 _OWN_REWARD = "a program of your own is one line of rl_rewards, `python: file.py:function` (docs/rewards.md)"
 _SERVER = "answers are written by the process that trains; there is no vLLM here"
 _SWEEP = "there is no search over settings here; start one run for each setting and compare them on the page"
-_ONE_DEVICE = "a run trains on one device"
+_TOGETHER = "processes says how many share every step; fsdp and deepspeed, what they hold a part of"
 _LOOP = "there is no loop of one's own here"
 _TALK = "talk to a finished model in the playground"
 _STEPS = "steps are counted by max_steps, and the warm-up is a share of them: warmup_ratio"
@@ -98,8 +98,8 @@ TABLE: dict[str, Meaning] = {
     "disable_gradient_checkpointing": becomes("gradient_checkpointing", by=negated),
     "use_flash_attention_2": becomes("attention", by=switched_on("flash_attention_2")),
     "attn_implementation": becomes("attention"),
-    "distributed_backend": missing(_ONE_DEVICE),
-    "ddp_timeout": missing(_ONE_DEVICE),
+    "distributed_backend": missing(_TOGETHER),
+    "ddp_timeout": missing("the processes of a run wait for each other as long as it takes"),
     **dict.fromkeys(
         ("eval_strategy", "evaluation_strategy"),
         sentence_for({"no": {"valid_fraction": 0.0}, "epoch": _MEASURED, "steps": _MEASURED}, _MEASURED),

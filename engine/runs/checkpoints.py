@@ -14,6 +14,8 @@ from typing import NamedTuple
 from engine.runs.directory import RunDirectory, read_json
 
 _STATE = "trainer_state.json"
+# Where DeepSpeed's processes put their parts of the optimizer.
+_PARTED = "global_step*"
 
 
 class Damaged(NamedTuple):
@@ -102,7 +104,7 @@ def _named_in(index: Path) -> set[str]:
 
 def _rest_trouble(folder: Path) -> str:
     """Optimizer, schedule, random numbers, and what a trainer keeps besides."""
-    kept = [*folder.glob("*.pt"), *folder.glob("*.pth")]
-    if not (folder / "optimizer.pt").is_file():
+    kept = [*folder.glob("*.pt"), *folder.glob("*.pth"), *folder.glob(f"{_PARTED}/*.pt")]
+    if not (folder / "optimizer.pt").is_file() and not any(folder.glob(f"{_PARTED}/*optim_states.pt")):
         return "optimizer.pt is missing"
     return next((f"{file.name} is cut off" for file in sorted(kept) if not zipfile.is_zipfile(file)), "")

@@ -126,6 +126,12 @@ class FlatTrainer(SplitCheckpoints, SafeCheckpoints, Trainer):
         """The model without what accelerate has wrapped around it."""
         return self.accelerator.unwrap_model(model)
 
+    def _prepare_input(self, data: Any) -> Any:
+        """Moved to the device and nothing else: with DeepSpeed transformers would round a reference's log-probabilities to the
+        model's number format.
+        """
+        return data.to(self.args.device) if isinstance(data, torch.Tensor) else super()._prepare_input(data)
+
     def order(self, rows: Any) -> Sampler[int]:
         """The order of a pass over `rows`, the same for all processes."""
         return SeedableRandomSampler(rows)  # what accelerate makes of a random order for one process

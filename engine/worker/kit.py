@@ -32,6 +32,7 @@ from engine.worker.reporter import Reporter
 from engine.worker.rows import Make, Rows, Source, kept, read_rows, tokenised
 from engine.worker.token_rows import Blocks, Packed
 from engine.worker.tokens import chat_tokens, pair_tokens, template_end, text_tokens, turn_end
+from engine.worker.zero import zero_arguments
 
 if TYPE_CHECKING:
     from engine.worker.teachers import LocalTeacher
@@ -314,6 +315,7 @@ class Kit:
             values["max_steps"] = min(p.max_steps, self.steps(rows, batch_size, accumulation))
         if self.ranks.size > 1:
             values["ddp_broadcast_buffers"] = False  # no layer of ours changes its buffers
+        values |= zero_arguments(p, on_cpu=on_cpu)
         made = kind(**{**values, **overrides})
         made._n_gpu = min(1, made.n_gpu)  # one device a run; with more, transformers would split each batch among them
         return made

@@ -51,12 +51,13 @@ def load_causal(source: ModelSource, params: LLMTrainingParams, **further: Any) 
 
 
 def loaded(source: ModelSource, params: LLMTrainingParams, kind: Any, **further: Any) -> Any:
-    """The model as `kind` on its device: full training holds fp32 weights, a LoRA base the fast format.
+    """The model as `kind` on its device: full training holds fp32 weights, a LoRA base the fast format. With DeepSpeed all are
+    in the fast format: it keeps those that are trained in fp32 itself.
 
     Raises:
         ModelError: it cannot be loaded.
     """
-    dtype = _DTYPES[params.precision or "fp32"] if params.peft else torch.float32
+    dtype = _DTYPES[params.precision or "fp32"] if params.peft or params.deepspeed else torch.float32
     options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
     if params.quantization != "none":
         options["quantization_config"] = _quantized(params)

@@ -161,7 +161,7 @@ def test_an_older_name_becomes_ours_and_says_so(old: dict[str, Any], ours: dict[
         ({"unsloth": True, "use_vllm": True}, ["unsloth has no", "use_vllm has no"]),
         ({"sweep_n_trials": 3}, ["sweep_n_trials has no counterpart"]),
         ({"rl_env_config": "{}"}, ["rl_env_config", "python: file.py:function"]),
-        ({"distributed_backend": "ddp"}, ["distributed_backend has no counterpart", "one device"]),
+        ({"distributed_backend": "ddp"}, ["distributed_backend has no counterpart", "processes says how many", "deepspeed"]),
         ({"block_size": 64, "max_length": "many"}, ["max_length is given twice", "block_size 64"]),
         ({"chat_template": "zephyr"}, ["chat_template must be", "'chatml'"]),
         ({"optimizer": "paged_adamw_8bit"}, ["optimizer must be", "'adafactor'"]),

@@ -38,7 +38,7 @@ def another(field: Field) -> Any:
     if field.is_lines:
         return ["json", "no-repeat"] if field.name == "rl_rewards" else ["one", "two"]
     if field.is_mapping:
-        return {"prompt": "Frage"}
+        return {"zero_optimization": {"stage": 2}} if field.name == "deepspeed" else {"prompt": "Frage"}
     kinds = {get_origin(a) or a for a in (get_args(field.info.annotation) or (field.info.annotation,))}
     number = next((v for v in (3, 9, 0.25, 512) if _allowed(field, v)), None)
     if int in kinds or float in kinds:

@@ -56,6 +56,14 @@ def test_a_served_page_uploads_nothing_in_its_owners_name(monkeypatch: pytest.Mo
         refuse_foreign({"data_path": "sample:neighbours", "push_to_hub": True})
 
 
+def test_a_served_page_takes_no_configuration_that_may_name_files_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"zero_optimization": {"stage": 2}, "tensorboard": {"enabled": True, "output_path": "/etc"}}
+    refuse_foreign({"data_path": "sample:neighbours", "deepspeed": config})  # on this machine alone
+    monkeypatch.setenv("AITRAINING_HOST", "0.0.0.0")
+    with pytest.raises(ParamError, match="no configuration of DeepSpeed"):
+        refuse_foreign({"data_path": "sample:neighbours", "deepspeed": config})
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 def test_a_browser_names_no_program_unless_the_app_was_started_so(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("AITRAINING_HOST", host)

@@ -1,0 +1,46 @@
+"""Runs that train in two processes, and the one process that they must equal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from engine.runs import events, launcher
+from engine.runs.directory import RunDirectory
+from engine.runs.status import State
+from tests.train.toys import series
+
+STEPS = 6
+SETTINGS = {"epochs": 3, "max_steps": STEPS, "valid_fraction": 0.25, "eval_steps": 3, "save_steps": 3, "scheduler": "constant"}
+WHOLE, HALVES = {"batch_size": 4, **SETTINGS}, {"batch_size": 2, "processes": 2, **SETTINGS}
+_NEAR = {"rel": 1e-4, "abs": 1e-6}
+
+Done = Callable[[RunDirectory], RunDirectory]
+
+
+def trained(run: RunDirectory, wait_until: Callable[..., None]) -> RunDirectory:
+    """The run, once processes of its own have trained it."""
+    launcher.start_worker(run)
+    wait_until(lambda: run.status().ended_state, 120)
+    assert (run.status().state, run.status().reason) == (State.DONE, ""), run.log_file.read_text()
+    return run
+
+
+def samples(run: RunDirectory) -> list[tuple[int, str, str]]:
+    told = events.read(run.events_file)[0]
+    return [(one["step"], one["prompt"], one["answer"]) for one in told if one["type"] == "sample"]
+
+
+def assert_same(one: RunDirectory, other: RunDirectory) -> None:
+    """Both learned the same, step by step, said the same to the sample prompts and ended with the same weights."""
+    from safetensors.torch import load_file
+
+    assert one.status().total_steps == other.status().total_steps == STEPS
+    for name in ("loss", "grad_norm", "eval_loss", "tokens"):
+        assert series(other, name) == pytest.approx(series(one, name), **_NEAR), name
+    assert samples(other) == samples(one) != []
+    ours, theirs = (load_file(run.model_dir / "model.safetensors") for run in (one, other))
+    assert ours.keys() == theirs.keys()
+    for name, weights in ours.items():
+        assert float((weights - theirs[name]).abs().max()) < 2e-5, name
