@@ -73,6 +73,21 @@ def test_reasons_that_come_with_the_plan_move_nothing_away_from_under_a_click(pa
         expect(page.locator(".explained", has_text="Chosen:").filter(visible=True)).to_have_count(reasons)
         places.append(page.locator("#yaml").evaluate("box => box.getBoundingClientRect().top + window.scrollY"))
     assert places[0] == places[1]
+    # and the presets have found the room that they take
+    heights = page.locator("#preset").evaluate("b => [b.offsetHeight, parseFloat(getComputedStyle(b).minHeight)]")
+    assert heights[0] == pytest.approx(heights[1], abs=1)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_command_that_is_drawn_anew_keeps_its_room(page: Page, server: Server, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    opened(page, server, "3 · Settings")
+    expect(page.locator("#command")).to_contain_text("--data-path")
+    expect(page.locator("#field-batch_size")).to_contain_text("Chosen:")
+    height = "() => document.documentElement.scrollHeight"
+    before = page.evaluate(height)
+    page.add_style_tag(content="#command > * { display: none !important }")  # as for a moment, when its text is another one
+    assert page.evaluate(height) == before
 
 
 def test_presets_and_yaml_fill_the_form(page: Page, server: Server) -> None:
