@@ -52,7 +52,7 @@ def held(params: LLMTrainingParams, model: ModelFacts, copies: Copies) -> list[t
         ]
     return [
         ("Weights", int(model.parameters * weight + (4 * trained if params.peft else 0)) // parts),
-        ("Other models, only asked", others),
+        ("Other models, only asked", others // parts),
         ("Gradients", 4 * trained // parts),
         ("Optimizer", int(moments * trained) // parts),
         ("Copies in the fast number format", model.parameters * 2 if fast == 2 and not (params.peft or params.fsdp) else 0),

@@ -11,7 +11,6 @@ from engine.params import LLMTrainingParams
 from engine.registry import spec_for, specs
 
 _WITHOUT = "Or leave DeepSpeed empty."
-_WHOLE_COPIES = "Turn FSDP off: every process then holds the whole model."
 
 
 def check_processes(params: LLMTrainingParams, device: Device, *, on_cpu: bool) -> None:
@@ -32,6 +31,14 @@ def check_processes(params: LLMTrainingParams, device: Device, *, on_cpu: bool) 
         )
 
 
+def _check_shares(params: LLMTrainingParams, otherwise: str) -> None:
+    spec = spec_for(params.trainer)
+    if not spec.in_parallel:
+        able = ", ".join(one.title for one in specs().values() if one.in_parallel)
+        sentence = f"{spec.title} trains in one process, which has nobody to part anything with; {able} train in several."
+        raise DeviceError(sentence, hint=otherwise)
+
+
 def check_split(params: LLMTrainingParams, model: ModelFacts) -> None:
     """
     Raises:
@@ -40,10 +47,7 @@ def check_split(params: LLMTrainingParams, model: ModelFacts) -> None:
     """
     if not params.fsdp:
         return
-    spec = spec_for(params.trainer)
-    if not spec.splits:
-        able = ", ".join(one.title for one in specs().values() if one.splits)
-        raise DeviceError(f"{spec.title} cannot split its model; {able} can.", hint=_WHOLE_COPIES)
+    _check_shares(params, "Turn FSDP off.")
     if params.processes == 1:
         raise DeviceError(
             "FSDP splits the model among several processes, and one is set.",
@@ -72,6 +76,7 @@ def check_deepspeed(params: LLMTrainingParams) -> None:
     """
     if not params.deepspeed:
         return
+    _check_shares(params, "Leave DeepSpeed empty.")
     if params.processes == 1:
         raise DeviceError(
             "DeepSpeed parts the optimizer among several processes, and one is set.",

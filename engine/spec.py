@@ -177,10 +177,9 @@ class TrainerSpec:
     pipelines: tuple[str, ...] = ()
     # Whether a step's rows lie end to end; a trainer that pads them needs an attention that knows padding.
     end_to_end: bool = True
-    # Whether several processes can share each step and end with the weights that one would have (engine/worker/ranks.py).
+    # Whether several processes can share each step and end with the weights that one would have (engine/worker/ranks.py), each
+    # of them with the whole model or with a part (engine/worker/splitting.py).
     in_parallel: bool = False
-    # Whether the model may then be split among them: its loss asks the whole of it (engine/worker/splitting.py).
-    splits: bool = False
     # Settings without which this trainer has nothing to do; for its example rows, and where nobody has chosen any yet.
     example_settings: Mapping[str, Any] = field(default_factory=dict)
 

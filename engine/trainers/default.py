@@ -123,6 +123,5 @@ SPEC = TrainerSpec(
     ),
     build=build,
     in_parallel=True,
-    splits=True,
     export=export,
 )

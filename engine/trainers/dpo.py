@@ -216,7 +216,6 @@ SPEC = TrainerSpec(
     ),
     build=build,
     in_parallel=True,
-    splits=True,
     export=export,
     copies=copies,
     learns="It learns to write the marked tokens of the better answer rather than those of the worse one.",

@@ -180,7 +180,6 @@ SPEC = TrainerSpec(
     ),
     build=build,
     in_parallel=True,
-    splits=True,
     export=export,
     copies=copies,
     learns="It learns to write the marked tokens of good answers, and not to write those of bad ones.",

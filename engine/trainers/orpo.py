@@ -172,7 +172,6 @@ SPEC = TrainerSpec(
     ),
     build=build,
     in_parallel=True,
-    splits=True,
     export=export,
     copies=Copies(sequences=2),
     learns="It learns to write the marked tokens of the better answer, and to prefer them to those of the worse one.",

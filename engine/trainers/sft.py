@@ -139,7 +139,6 @@ SPEC = TrainerSpec(
     ),
     build=build,
     in_parallel=True,
-    splits=True,
     export=export,
     pipelines=("basic", "preference", "rlhf"),
 )

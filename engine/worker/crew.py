@@ -29,7 +29,7 @@ from engine.runs.lock import FileLock
 from engine.runs.status import State
 from engine.worker.failures import explained
 from engine.worker.ranks import Ranks
-from engine.worker.reporter import Reporter
+from engine.worker.reporter import Reporter, StopRequested
 
 Help = Callable[[RunDirectory, Ranks], None]
 
@@ -124,6 +124,9 @@ def helper(run: RunDirectory, place: Ranks, help_out: Help, alive: int, told: in
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # what all do is told once
     try:
         help_out(run, place)
+        os.write(told, _DONE)
+        code = 0
+    except StopRequested:  # which the first one tells of
         os.write(told, _DONE)
         code = 0
     except BaseException as error:

@@ -32,6 +32,8 @@ _PASSING = frozenset({408, 409, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 class EndpointTeacher:
     """The model called `name` at `address`. Gives answers, and no guesses."""
 
+    together = False
+
     def __init__(self, address: str, name: str, reporter: Reporter) -> None:
         self.address, self.name, self.reporter = address, name, reporter
         self.key = next((key for variable in KEYS if (key := os.environ.get(variable, "").strip())), "")

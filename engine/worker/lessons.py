@@ -49,11 +49,12 @@ class AnswerFile:
     def __contains__(self, number: int) -> bool:
         return number in self._places
 
-    def add(self, number: int, answer: Answer) -> None:
-        """Append an answer; it is on disk when this returns."""
+    def add(self, number: int, answer: Answer, *, write: bool = True) -> None:
+        """Append an answer; it is on disk when this returns. Without `write` another process writes it there."""
         line = json.dumps({"row": number, **answer._asdict()}, ensure_ascii=False).encode() + b"\n"
-        with self.path.open("ab") as file:
-            file.write(line)
+        if write:
+            with self.path.open("ab") as file:
+                file.write(line)
         self._note(number, bool(answer.text or answer.ids), len(line))
 
     def pairs(self, rows: Path) -> Iterator[tuple[Row, Answer]]:
@@ -103,6 +104,9 @@ class Lessons:
         with self.kit.reporter.ranks.first_before_others():
             folder = self.kit.run.data_dir
             self.files = {part: AnswerFile(_beside(folder / f"{part}.jsonl")) for part in ("train", "valid")}
+            if not teacher.together:
+                self._ask(teacher)
+        if teacher.together:  # nothing is written before all of them ask, and so all know the same answers
             self._ask(teacher)
         if with_guesses:
             assert isinstance(teacher, LocalTeacher)
@@ -123,7 +127,7 @@ class Lessons:
             for number, answer in self._missing(part, file, teacher):
                 if not done:
                     self.kit.reporter.set(resumable=True)
-                file.add(number, answer)
+                file.add(number, answer, write=self.kit.reporter.ranks.first)
                 done += 1
                 if done == total or time.monotonic() - told > _REPORT_S:
                     told = time.monotonic()
@@ -140,7 +144,7 @@ class Lessons:
             if not sum(map(len, self.files.values())):
                 data = self.kit.run.data()
                 self._tell(0, data["train_rows"] + data["valid_rows"])
-            self.kit.reporter.heed_stop()
+            self.kit.reporter.heed_stop(together=teacher.together)
             yield from teacher.answers(window, self.most, self.temperature)
 
     def _tell(self, done: int, total: int) -> None:

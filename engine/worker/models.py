@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, GenerationConfig
 
 from engine.errors import ModelError
 from engine.models import ModelSource, base_of
@@ -90,9 +90,14 @@ def load_frozen(source: ModelSource, params: LLMTrainingParams, *, fast: bool = 
 
 def put_together(split: Any, weights: dict[str, torch.Tensor], source: ModelSource, params: LLMTrainingParams) -> Any:
     """The model of which `split` is a part, whole in the memory of this machine, with all of its `weights` as they are now."""
-    model = load_causal(source, params.model_copy(update={"fsdp": False, "device": "cpu"}))
+    whole = params.model_copy(update={"fsdp": False, "device": "cpu"})
+    if split.can_generate():
+        model = load_causal(source, whole)
+        model.generation_config = split.generation_config
+    else:
+        model = loaded(source, whole, AutoModelForSequenceClassification, num_labels=split.config.num_labels)
+        model.config.pad_token_id = split.config.pad_token_id
     model.load_state_dict(weights)
-    model.generation_config = split.generation_config
     return model
 
 

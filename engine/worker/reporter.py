@@ -71,16 +71,18 @@ class Reporter:
         """Whether somebody asked the run to end; all processes that train it get the same answer."""
         return self.ranks.agreed(self.run.stop_requested)
 
-    def heed_stop(self) -> None:
-        """End the run here if somebody asked for it; for the work before the first step, which saves nothing.
+    def heed_stop(self, *, together: bool = False) -> None:
+        """End the run here if somebody asked for it; for the work before the first step, which saves nothing. `together`: all
+        processes are here, and all end.
 
         Raises:
             StopRequested: somebody did.
         """
         self.beat()
+        asked = self.stop_asked() if together else self.run.stop_requested
         if self.run.shut_down:
             raise StopRequested(f"{SHUT_DOWN} before the first step.", hint="Start it again.", cause="shutdown")
-        if self.run.stop_requested:
+        if asked:
             raise StopRequested("Stopped on request before the first step.", cause="stopped")
 
     def phase(self, state: State, phase: str, **detail: Any) -> None:

@@ -21,6 +21,7 @@ from engine.worker.flat import FlatTrainer, Scored, flatten, forward_inputs
 from engine.worker.models import loaded, with_adapter
 from engine.worker.pairs import flatten_pairs, one_by_one
 from engine.worker.preference import bradley_terry
+from engine.worker.splitting import is_split
 
 
 def load_scorer(source: ModelSource, params: LLMTrainingParams, tokenizer: Any) -> Any:
@@ -34,7 +35,11 @@ def load_scorer(source: ModelSource, params: LLMTrainingParams, tokenizer: Any) 
     if attention.supported(model, params.max_length or 0) and (params.attention or "documents") == "documents":
         model.set_attn_implementation(attention.NAME)
     model.config.pad_token_id = padding_token(tokenizer)
-    return with_adapter(model, params, "SEQ_CLS") if params.peft else model
+    if params.peft:
+        model = with_adapter(model, params, "SEQ_CLS")
+    if params.processes > 1:
+        _score_when_called(model)
+    return model
 
 
 def padding_token(tokenizer: Any) -> int | None:
@@ -71,7 +76,7 @@ def score_ids(model: Any, texts: Sequence[list[int]]) -> list[float]:
     model.eval()
     row = flatten([{"input_ids": _array(ids), "labels": _array(ids), "documents": [len(ids)]} for ids in texts])
     given = {key: value.to(model.device) if isinstance(value, torch.Tensor) else value for key, value in row.items()}
-    found = document_scores(model, given).tolist()
+    found = (model(flat_row=given) if is_split(model) else document_scores(model, given)).tolist()
     model.train(was_training)
     return found
 
@@ -81,7 +86,9 @@ def _array(ids: list[int]) -> Any:
 
 
 def _score_when_called(model: Any) -> None:
-    """Let `model(flat_row=…)` give document scores: what averages gradients among processes begins with a model's call."""
+    """Let `model(flat_row=…)` give document scores: what averages gradients among processes, and what puts a split model
+    together, begins with a model's call.
+    """
     plain = model.forward
 
     def forward(*args: Any, flat_row: dict[str, Any] | None = None, **kwargs: Any) -> Any:
@@ -96,8 +103,6 @@ class ScoreTrainer(FlatTrainer):
     def __init__(self, *args: Any, together: bool, centre: float, **kwargs: Any) -> None:
         super().__init__(*args, collate=flatten_pairs, **kwargs)
         self.together, self.centre = together, centre
-        if self.ranks.size > 1:
-            _score_when_called(self.model)
 
     def items(self, inputs: dict[str, Any]) -> int:
         return (len(inputs["cu_seq_lens_q"]) - 1) // 2
@@ -106,7 +111,7 @@ class ScoreTrainer(FlatTrainer):
         rows = [inputs] if self.together else one_by_one(inputs)
         with self.accelerator.autocast():  # the head is asked directly, past the forward that accelerate has wrapped
             bare = self.bare(model)
-            ask = partial(document_scores, bare) if bare is model else lambda row: model(flat_row=row)
+            ask = partial(document_scores, bare) if self.ranks.size == 1 else lambda row: model(flat_row=row)
             scores = torch.cat([ask(row) for row in rows])
         losses, metrics = bradley_terry(scores[0::2], scores[1::2], inputs["margin"], centre=self.centre)
         return Scored(losses.sum(), len(losses), {name: values.detach().sum() for name, values in metrics.items()})

@@ -46,7 +46,9 @@ NO_ANSWER = Answer("", [], ended=True)
 
 
 class Teacher(Protocol):
-    """Whoever answers prompts."""
+    """Whoever answers prompts. `together`: only when all processes of the run ask at once."""
+
+    together: bool
 
     def answers(self, asked: Sequence[tuple[int, Row]], most: int, temperature: float) -> Iterator[tuple[int, Answer]]:
         """The answer to each (number, row) as it comes, of at most `most` tokens; temperature 0 takes the likeliest."""
@@ -61,10 +63,20 @@ class LocalTeacher:
     """A model on this machine, loaded when it is first asked: a resumed run whose answers are all there may not ask."""
 
     def __init__(
-        self, load: Callable[[], Any], tokenizer: Any, reporter: Reporter, *, within: bool = False, seed: int = 0
+        self,
+        load: Callable[[], Any],
+        tokenizer: Any,
+        reporter: Reporter,
+        *,
+        within: bool = False,
+        together: bool = False,
+        seed: int = 0,
     ) -> None:
-        """`within`: it is the base of the adapter's model that `load` gives."""
-        self.load, self.tokenizer, self.reporter, self.within, self.seed = load, tokenizer, reporter, within, seed
+        """`within`: it is the base of the adapter's model that `load` gives. `together`: it is split among the processes of the
+        run, which all ask it at once.
+        """
+        self.load, self.tokenizer, self.reporter, self.seed = load, tokenizer, reporter, seed
+        self.within, self.together = within, together
 
     @cached_property
     def model(self) -> Any:
@@ -123,11 +135,12 @@ class LocalTeacher:
                 stopping_criteria=[self._stopped],
                 **({"do_sample": False} | drawn),
             )
-        self.reporter.heed_stop()  # and nothing half-written is kept
+        self.reporter.heed_stop(together=self.together)  # and nothing half-written is kept
         return made[:, longest:].tolist()
 
     def _stopped(self, ids: torch.Tensor, scores: Any) -> torch.Tensor:
-        return torch.full((len(ids),), self.reporter.run.stop_requested, device=ids.device)
+        stop = self.reporter.stop_asked() if self.together else self.reporter.run.stop_requested
+        return torch.full((len(ids),), stop, device=ids.device)
 
     @cached_property
     def _ends(self) -> list[int]:
@@ -149,11 +162,11 @@ def local_teacher(kit: Kit, reference: str | None, *, with_guesses: bool) -> Loc
         ModelError: it cannot be loaded, or its guesses are wanted and it writes with another vocabulary.
     """
     p, reporter = kit.params, kit.reporter
-    source = resolve(reference or p.model)
+    source, how = resolve(reference or p.model), {"together": p.fsdp, "seed": p.seed}
     if source.location == resolve(p.model).location:
         if p.peft or not with_guesses:  # what is trained later is still the base while it answers
-            return LocalTeacher(lambda: kit.model, kit.tokenizer, reporter, within=p.peft, seed=p.seed)
-        return LocalTeacher(lambda: load_frozen(source, p, fast=True), kit.tokenizer, reporter, seed=p.seed)
+            return LocalTeacher(lambda: kit.model, kit.tokenizer, reporter, within=p.peft, **how)
+        return LocalTeacher(lambda: load_frozen(source, p, fast=True), kit.tokenizer, reporter, **how)
     tokenizer = load_tokenizer(source)
     choose_template(tokenizer, "auto")
     if with_guesses:
@@ -163,7 +176,7 @@ def local_teacher(kit: Kit, reference: str | None, *, with_guesses: bool) -> Loc
         reporter.phase(State.PREPARING, "Loading the teacher")
         return load_frozen(source, p, fast=True)
 
-    return LocalTeacher(load, tokenizer, reporter, seed=p.seed)
+    return LocalTeacher(load, tokenizer, reporter, **how)
 
 
 def _check_vocabulary(source: ModelSource, tokenizer: Any, kit: Kit) -> None:

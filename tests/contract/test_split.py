@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,17 +15,17 @@ from engine.runs import launcher, queue
 from engine.runs.status import State
 from engine.spec import TrainerSpec
 from tests.contract.conftest import numbered
-from tests.contract.in_two import HALVES, WHOLE, Done, assert_same, trained
+from tests.contract.in_two import HALVES, STEPS, WHOLE, Done, assert_same, trained
 from tests.train.toys import series
 
 pytestmark = pytest.mark.slow
 
 # Of each way of asking the model one trainer at every change, the others on request.
-ALWAYS = {"sft", "dpo"}
+ALWAYS = {"sft", "dpo", "reward"}
 SPLITS = [
     pytest.param(spec, id=spec.id, marks=[] if spec.id in ALWAYS else [pytest.mark.long])
     for spec in specs().values()
-    if spec.splits
+    if spec.in_parallel
 ]
 SPLIT = {"fsdp": True, **HALVES}
 
@@ -89,3 +90,32 @@ def test_a_split_run_that_is_stopped_keeps_what_it_learned(trainings: Any, warm:
     wait_until(lambda: run.status().ended_state, 60)
     assert (run.status().state, run.status().cause) == (State.STOPPED, "stopped"), run.log_file.read_text()
     assert (run.model_dir / "model.safetensors").is_file() and run.status().resumable
+
+
+def test_in_half_precision_a_split_model_begins_as_its_reference(trainings: Any, done: Done) -> None:
+    spec = specs()["dpo"]
+    run = done(trainings.new(spec, "halves-in-half-precision", numbered(spec, 12), **{**SPLIT, "precision": "bf16"}))
+    loss = series(run, "loss")
+    assert loss[1] == pytest.approx(math.log(2), abs=1e-6) and loss[STEPS] < loss[1]
+
+
+@pytest.mark.long
+def test_a_split_teacher_that_is_stopped_while_it_answers_goes_on_where_it_was(
+    trainings: Any, warm: None, wait_until: Any, done: Done
+) -> None:
+    spec = specs()["distillation"]
+    slow = {"distill_max_teacher_length": 200, "teacher_temperature": 1.0}
+    run = trainings.new(spec, "teacher-stopped", numbered(spec, 200), **{**SPLIT, **slow, "max_steps": 1, "eval_steps": 1})
+    file = run.data_dir / "train.answers.jsonl"
+    launcher.start_worker(run)
+    wait_until(lambda: run.status().ended_state or file.is_file(), 120)
+    queue.stop(run)
+    wait_until(lambda: run.status().ended_state, 60)
+    told = run.log_file.read_text()
+    assert (run.status().state, run.status().cause) == (State.STOPPED, "stopped"), told
+    assert "Traceback" not in told
+    kept = file.read_text()
+    assert 0 < kept.count("\n") < run.data()["train_rows"]
+    queue.resume(run)
+    done(run)
+    assert file.read_text().startswith(kept) and file.read_text().count("\n") == run.data()["train_rows"]

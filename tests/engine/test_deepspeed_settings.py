@@ -86,6 +86,7 @@ def test_deepspeed_is_told_the_configuration_and_where_the_settings_go() -> None
 @pytest.mark.parametrize(
     ("values", "words"),
     [
+        ({"trainer": "grpo", "processes": 1, **specs()["grpo"].example_settings}, "trains in one process"),
         ({"processes": 1}, "among several processes, and one is set"),
         ({"fsdp": True}, "two ways to do the same"),
         ({"precision": "fp16"}, "this run would use fp16"),

@@ -28,10 +28,10 @@ def planned(trainer: str = "sft", device: Device = GPUS, model: Any = BILLIONS, 
     return plan(LLMTrainingParams(trainer=trainer, data_path="sample:neighbours", **asked), DATA, model, device)
 
 
-@pytest.mark.parametrize("trainer", [spec.id for spec in specs().values() if spec.in_parallel and not spec.splits])
+@pytest.mark.parametrize("trainer", [spec.id for spec in specs().values() if not spec.in_parallel])
 def test_a_trainer_that_cannot_split_names_those_that_can(trainer: str) -> None:
-    with pytest.raises(DeviceError, match=r"cannot split its model; .*Supervised Fine-Tuning.* can") as told:
-        planned(trainer)
+    with pytest.raises(DeviceError, match=r"in one process, .*; .*Supervised Fine-Tuning.* train in several") as told:
+        planned(trainer, processes=1)
     assert "Turn FSDP off" in told.value.hint
 
 
