@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import StageError
@@ -50,6 +51,8 @@ def add_commands(command: AddCommand) -> None:
     one.add_argument("--follow", action=argparse.BooleanOptionalAction, default=True, help=about)
     one.add_argument("--dry-run", "--dry_run", action="store_true", help="Check every stage and print the plan; start nothing.")
     one.add_argument("--yaml", action="store_true", help="Print the pipeline as a file to edit; start nothing.")
+    about = "Print one JSON object on standard output; everything else goes to standard error."
+    one.add_argument("--json", action="store_true", help=about)
 
     several = command("pipelines", "List the pipelines and where their stages stand.", _pipelines)
     several.add_argument("--json", action="store_true", help="Print a JSON list instead.")
@@ -64,23 +67,41 @@ def _pipeline(args: argparse.Namespace) -> int:
         print(pipeline.to_yaml(), end="")
         return 0
     if args.dry_run:
-        _print_plan(pipeline, drive.planned(pipeline, course))
+        show = _print_plan_json if args.json else _print_plan
+        show(pipeline, drive.planned(pipeline, course))
         return 0
     if not args.follow:
         detached.go_on(pipeline) if course else detached.start(pipeline)
-        print(f"{pipeline.name}: `aitraining pipelines` shows how far it is.")
+        if args.json:
+            _print_progress(Course.open(pipeline.name))
+        else:
+            print(f"{pipeline.name}: `aitraining pipelines` shows how far it is.")
         return 0
+    return _followed(pipeline, again=course is not None, as_json=args.json)
+
+
+def _followed(pipeline: Pipeline, *, again: bool, as_json: bool) -> int:
+    """Go through the pipeline, and return what the command ends with: 0 for done, 3 for stopped or cut off, 1 for failed."""
+    from engine.pipelines import drive
+    from engine.pipelines.course import Course
+
+    tell = partial(print, file=sys.stderr if as_json else sys.stdout, flush=True)
     try:
-        course = drive.resume(pipeline, _tell) if course else drive.begin(pipeline, _tell)
+        course = (drive.resume if again else drive.begin)(pipeline, tell)
     except KeyboardInterrupt:
-        again = f"aitraining pipeline {pipeline.name} --resume"
+        onward = f"aitraining pipeline {pipeline.name} --resume"
         begun = Course(pipeline.name).file.exists()
-        words = f"The stage that trains goes on; the next one is started by `{again}`." if begun else "Nothing was started."
+        words = f"The stage that trains goes on; the next one is started by `{onward}`." if begun else "Nothing was started."
         print(f"\n{words}", file=sys.stderr)
         return 130
     except StageError as error:
         print(f"{error.message}\n{error.hint}".strip(), file=sys.stderr)
+        if as_json:
+            _print_progress(Course.open(pipeline.name))
         return 3 if error.cause in ("stopped", "interrupted", "killed") else 1
+    if as_json:
+        _print_progress(course)
+        return 0
     last = course.progress().stages[-1]
     print(f"Done. The model is in {course.root / last.run / 'model'}")
     return 0
@@ -139,6 +160,24 @@ def _print_plan(pipeline: Pipeline, planned: Sequence[Step]) -> None:
             print(f"     go on only if: {step.stage.gate}")
 
 
+def _print_plan_json(pipeline: Pipeline, planned: Sequence[Step]) -> None:
+    stages = [
+        {
+            "stage": step.stage.name,
+            "move": step.move.value,
+            "run": step.run,
+            "gate": str(step.stage.gate) if step.stage.gate else None,
+            "settings": step.params.model_dump(mode="json", exclude_defaults=True),
+        }
+        for step in planned
+    ]
+    print(json.dumps({"name": pipeline.name, "stages": stages}, indent=1, ensure_ascii=False))
+
+
+def _print_progress(course: Course) -> None:
+    print(json.dumps(course.progress().to_dict(), indent=1, ensure_ascii=False))
+
+
 def _pipelines(args: argparse.Namespace) -> int:
     from engine.pipelines.course import progress_of_all
     from engine.runs.directory import runs_root
@@ -164,7 +203,3 @@ def _print_list(found: Sequence[Progress]) -> None:
             reached = "" if stage.reached is None else f", reached {stage.reached:.4g}"
             words += [f"gate {stage.gate}{reached}" if stage.gate else ""]
             print(f"  {stage.stage:<{wide}}  {'; '.join(filter(None, words))}")
-
-
-def _tell(words: str) -> None:
-    print(words, flush=True)

@@ -288,6 +288,26 @@ def test_a_stage_that_was_stopped_ends_with_3(capsys: pytest.CaptureFixture[str]
     assert code == 3 and "Stage first (pair-first): stopped." in err
 
 
+def test_for_scripts_there_is_one_object_whatever_comes(
+    capsys: pytest.CaptureFixture[str], workers: Workers, file: str
+) -> None:
+    code, out, _ = shown(capsys, "pipeline", file, "--dry-run", "--json")
+    plan = json.loads(out)
+    assert code == 0 and [(one["stage"], one["run"]) for one in plan["stages"]] == [
+        ("first", "pair-first"),
+        ("second", "pair-second"),
+    ]
+    assert all(one["settings"]["data_path"] and one["move"] for one in plan["stages"])
+    workers.ends = {"pair-second": State.FAILED}
+    code, out, err = shown(capsys, "pipeline", file, "--json")
+    assert code == 1 and "failed" in err
+    assert [one["state"] for one in json.loads(out)["stages"]] == ["done", "failed"]
+    workers.ends = {}
+    code, out, err = shown(capsys, "pipeline", "pair", "--resume", "--json")
+    assert code == 0 and [one["state"] for one in json.loads(out)["stages"]] == ["done", "done"] and "second" in err
+    assert "--json" not in err and json.loads(out)["name"] == "pair"
+
+
 def test_ctrl_c_says_how_it_goes_on(capsys: pytest.CaptureFixture[str], workers: Workers, file: str) -> None:
     def press(run: RunDirectory) -> None:
         raise KeyboardInterrupt
