@@ -1,6 +1,6 @@
 """(c) What twenty viewers of a long run cost: the training's steps per second, and the server's processor time.
 
-    python benchmarks/crowd.py [pairs of windows] [threads]
+    python benchmarks/crowd.py [pairs of windows] [threads] [seconds of a window]
 
 A real training whose history has 100,000 points; by turns nobody watches, and twenty pages that poll as assets/monitor.js
 does, the question what is wrong included, all opened at once. Reach: at most 3 % of the steps, at most half a core.
@@ -34,7 +34,6 @@ from random import Random
 from measure import answers, environment, free_port, use_of, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
-WINDOW_S = 30.0
 SETTLE_S = 2.0
 VIEWERS = 20
 POINTS = 100_000
@@ -87,7 +86,7 @@ def lengthen(file: Path) -> None:
 
 @dataclass(frozen=True)
 class Window:
-    """Half a minute, watched or not: when it began and ended, and the CPU seconds of server and training in it."""
+    """Some seconds, watched or not: when it began and ended, and the CPU seconds of server and training in it."""
 
     watched: bool
     began: float
@@ -103,7 +102,7 @@ class Window:
         return [moment for moment in done if self.began <= moment < self.ended]
 
 
-def by_turns(address: str, server: int, training: int, windows: int) -> tuple[list[Window], int, float]:
+def by_turns(address: str, server: int, training: int, windows: int, seconds: float) -> tuple[list[Window], int, float]:
     """The windows, how many answers the viewers got, and the seconds of a core that they took themselves."""
     watching = threading.Event()
     viewers = [Viewer(address, watching) for _ in range(VIEWERS)]
@@ -115,7 +114,7 @@ def by_turns(address: str, server: int, training: int, windows: int) -> tuple[li
         watching.set() if watched else watching.clear()
         time.sleep(0 if watched else SETTLE_S)  # that pages are opened belongs to watching
         began, used = time.time(), (cpu_s(server), cpu_s(training))
-        time.sleep(WINDOW_S)
+        time.sleep(seconds)
         marks.append(Window(watched, began, time.time(), cpu_s(server) - used[0], cpu_s(training) - used[1]))
     told = sum(viewer.answers for viewer in viewers)
     if not told:
@@ -147,6 +146,7 @@ def read_all(file: Path) -> list[dict]:
 def main() -> None:
     windows = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     threads = sys.argv[2] if len(sys.argv) > 2 else "1"
+    seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 30.0
     port = free_port()
     with tempfile.TemporaryDirectory() as home:
         os.environ.update(environment(AITRAINING_HOME=home, PORT=str(port), OMP_NUM_THREADS=threads))
@@ -166,7 +166,7 @@ def main() -> None:
             address = f"http://127.0.0.1:{port}/studio/runs/{name}"
             training = RunDirectory(api.runs_root() / name).started_pid
             assert training is not None, "a run at work has a process"
-            marks, told, own = by_turns(address, server.pid, training, windows)
+            marks, told, own = by_turns(address, server.pid, training, windows, seconds)
             api.stop(name)
             wait_for(lambda: api.run_status(name).ended_state, timeout_s=300)
             done = [e["t"] for e in read_all(file) if e["type"] == "metric" and "loss" in e["values"]]
@@ -174,7 +174,7 @@ def main() -> None:
             server.terminate()
             server.wait(60)
     report(marks, done)
-    print(f"{told:,} answers; those who watched took {own / (windows * WINDOW_S):.2f} cores themselves")
+    print(f"{told:,} answers; those who watched took {own / (windows * seconds):.2f} cores themselves")
 
 
 def report(windows: list[Window], done: list[float]) -> None:
@@ -192,7 +192,7 @@ def report(windows: list[Window], done: list[float]) -> None:
 def tell(what: str, ratios: list[float]) -> None:
     low, high = interval(ratios)
     middle = statistics.median(ratios)
-    print(f"{what:20} {middle:.3f}  ({low:.3f} to {high:.3f}, {len(ratios)} pairs of {WINDOW_S:.0f} s)")
+    print(f"{what:20} {middle:.3f}  ({low:.3f} to {high:.3f}, {len(ratios)} pairs of windows)")
 
 
 if __name__ == "__main__":

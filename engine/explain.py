@@ -42,7 +42,7 @@ def _sentence(cls: type[LLMTrainingParams], name: str, detail: ErrorDetails) -> 
     if kind == "string_pattern_mismatch":
         return f"{name} {given!r} does not fit. {field.description} ({flag(name)})"
     if kind == "dict_type":
-        return f"{name} must be JSON between braces, got {str(given)[:60]!r} ({flag(name)}). {field.description}"
+        return f"{name} must be JSON between braces, got {str(given)[:60]!r} ({flag(name)})."
     if kind.startswith("bool"):
         return f"{name} must be true or false, got {given!r} ({flag(name)} or --no-{flag(name)[2:]})."
     return f"{name}: {detail['msg'].removeprefix('Value error, ')} ({flag(name)})"

@@ -117,10 +117,13 @@ class SweepPanel:
     # ---- answers
 
     def open(self, kept: dict[str, Any] | None) -> list[Any]:
-        """The boxes as the browser kept them."""
+        """The boxes as the browser kept them. Where it kept nothing they are left alone: this comes late on a slow line, and
+        somebody may have begun to write.
+        """
         kept = kept or {}
-        lines = kept.get("lines", "")
-        return [lines, kept.get("kind", "grid"), kept.get("tries", "10"), gr.update(open=bool(lines))]
+        if not kept.get("lines"):
+            return [gr.skip()] * 4
+        return [kept["lines"], kept.get("kind", "grid"), kept.get("tries", "10"), gr.update(open=True)]
 
     def stepped(self, event: gr.SelectData, *given: Any) -> list[Any]:
         """The review shows what the settings of the other steps make of it."""

@@ -60,7 +60,7 @@ def test_two_with_parted_gradients_learn_what_one_learns(spec: TrainerSpec, trai
     assert_same(one, done(trainings.new(spec, f"two-of-{spec.id}", rows, **zero(2))))
 
 
-@pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
+@pytest.mark.parametrize("peft", [False, pytest.param(True, marks=pytest.mark.long)], ids=["full", "lora"])
 def test_in_half_precision_a_model_begins_as_its_reference(peft: bool, trainings: Any, done: Done) -> None:
     spec, name = specs()["dpo"], f"halved-{peft}"
     run = done(trainings.new(spec, name, numbered(spec, 12), **{**zero(2), "precision": "bf16", "peft": peft}))
