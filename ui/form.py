@@ -141,7 +141,7 @@ class SettingsForm:
         except ParamError as error:
             held = dict(zip(self.names, given, strict=True))
             # that nothing is chosen yet is said where it is chosen, not as a mistake
-            wrong = {p.field: p.message for p in error.problems if held.get(p.field) not in (None, "")}
+            wrong = {p.field: self.plain(p, held["trainer"]) for p in error.problems if held.get(p.field) not in (None, "")}
             return [gr.validate(name not in wrong, wrong.get(name, "")) for name in self.names]
         return [gr.validate(True, "")] * len(self.names)
 

@@ -25,7 +25,7 @@ def opened(page: Page, server: Server, step: str | None = None) -> None:
 def test_a_wrong_value_is_said_beside_its_box(page: Page, server: Server) -> None:
     opened(page, server, "3 · Settings")
     typed(page, "field-epochs", "many")
-    expect(page.locator("#field-epochs")).to_contain_text("must be a number")
+    expect(page.locator("#field-epochs")).to_contain_text("Passes over the data must be a number")
     typed(page, "field-epochs", "4")
     expect(page.locator("#field-epochs")).not_to_contain_text("must be a number")
     expect(page.locator("#command")).to_contain_text("--epochs 4")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -73,3 +74,14 @@ def test_every_pin_is_read() -> None:
         sys.path.pop(0)
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
     assert len(pins(ROOT / "constraints.txt")) == len(lines) > 60
+
+
+@pytest.mark.parametrize(("pins", "passes"), [("sound==2.0", True), ("torn==1.0", False), ("ours==9", True)])
+def test_the_tests_fail_for_a_known_hole_and_not_for_silence(index: str, tmp_path: Path, pins: str, passes: bool) -> None:
+    file = tmp_path / "pins"
+    file.write_text(pins + "\n")
+    argv = ["make", "-s", "holes", f"PINS={file}", f"PYTHON={sys.executable}"]
+    done = subprocess.run(argv, cwd=ROOT, env={**os.environ, "PYPI_JSON": index}, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) is passes, done.stdout + done.stderr
+    planned = subprocess.run(["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "scripts/audit.py" in planned
