@@ -17,6 +17,8 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 INDEX = os.environ.get("PYPI_JSON", "https://pypi.org/pypi")
+# An index that has none of so many releases has such answers for none.
+_PATIENCE = 10
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)", re.MULTILINE)
 
 
@@ -44,7 +46,7 @@ def holes(name: str, version: str) -> list[dict[str, Any]] | None:
 def main(file: Path) -> int:
     known, unknown = 0, []
     listed = pins(file)
-    for name, version in listed:
+    for number, (name, version) in enumerate(listed, 1):
         try:
             found = holes(name, version)
         except (OSError, HTTPException, ValueError, KeyError) as error:
@@ -52,14 +54,14 @@ def main(file: Path) -> int:
             return 2
         if found is None:
             unknown.append(f"{name} {version}")
+            if len(unknown) == number == min(_PATIENCE, len(listed)):
+                print("The package index knows none of these releases, so nothing is known of holes.", file=sys.stderr)
+                return 2
         for hole in found or []:
             known += 1
             mended = ", ".join(hole.get("fixed_in") or []) or "no release yet"
             names = ", ".join([hole["id"], *hole.get("aliases", [])])
             print(f"{name} {version}: {names}. Mended in {mended}. {hole.get('link') or ''}".rstrip())
-    if len(unknown) == len(listed):
-        print("The package index knows none of these releases, so nothing is known of holes.", file=sys.stderr)
-        return 2
     if unknown:
         print(f"Not in the index: {', '.join(unknown)}.")
     print(f"{len(listed)} pinned packages, {known} known holes.")

@@ -84,7 +84,7 @@ def settle(page: Page) -> None:
         expect(page.locator("#upload input[type=file]")).to_be_attached()
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("look", ["desktop, light", pytest.param("phone, dark", marks=pytest.mark.long)])
 def test_axe_finds_nothing_serious(page: Page, furnished: Server, look: str) -> None:
     server = furnished
     width, theme = LOOKS[look]

@@ -126,6 +126,7 @@ def test_a_long_list_is_shown_in_parts_and_searched(page: Page, server: Server) 
     expect(page.locator(".runs-list")).to_contain_text("No run has these words")
 
 
+@pytest.mark.long  # two tabs do it at every change
 @pytest.mark.slow
 def test_ten_tabs_of_one_form_that_all_press_start_are_one_run(page: Page, held: Server) -> None:
     """Tabs of one profile show one draft, which is one run; a form that is begun anew from another address is another."""

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 FOLDER = Path(__file__).resolve().parents[2] / ".venv" / "deepspeed"
 # Of each way of asking the model one trainer at every change, the others on request.
-ALWAYS = {"sft", "reward"}
+ALWAYS = {"sft"}
 SHARED = [
     pytest.param(spec, id=spec.id, marks=[] if spec.id in ALWAYS else [pytest.mark.long])
     for spec in specs().values()

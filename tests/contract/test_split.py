@@ -21,7 +21,7 @@ from tests.train.toys import series
 pytestmark = pytest.mark.slow
 
 # Of each way of asking the model one trainer at every change, the others on request.
-ALWAYS = {"sft", "dpo", "reward"}
+ALWAYS = {"sft", "reward"}
 SPLITS = [
     pytest.param(spec, id=spec.id, marks=[] if spec.id in ALWAYS else [pytest.mark.long])
     for spec in specs().values()

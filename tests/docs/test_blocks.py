@@ -53,10 +53,19 @@ def test_pages_with_tests_of_their_own_have_them() -> None:
         assert page in (ROOT / test).read_text(encoding="utf-8"), test
 
 
+# Eight runs of a minute in all; tests/train/test_sweeps.py makes their like.
+AT_TIMES = {"docs/sweeps.md"}
+
+
+def run_pages() -> list[Any]:
+    """The pages with blocks to run."""
+    found = {str(page.relative_to(ROOT)): page for page in HERE if any(block.kind in RUN for block in blocks(page))}
+    marks = {name: [pytest.mark.long] if name in AT_TIMES else [] for name in found}
+    return [pytest.param(page, id=name, marks=marks[name]) for name, page in found.items()]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "page", [page for page in HERE if any(b.kind in RUN for b in blocks(page))], ids=lambda page: str(page.relative_to(ROOT))
-)
+@pytest.mark.parametrize("page", run_pages())
 def test_a_page_runs_from_its_first_block_to_its_last(
     page: Path, world: Path, served: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

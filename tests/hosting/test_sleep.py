@@ -86,6 +86,7 @@ def space(tmp_path: Path) -> Iterator[Space]:
             made.process.wait()
 
 
+@pytest.mark.long  # tests/runs/test_cut_off.py asks it of any machine
 def test_a_run_outlives_the_sleep_of_its_space(space: Space, wait_until: Callable[..., None]) -> None:
     runs = space.storage / "runs"
     settings: dict[str, Any] = {"trainer": "sft", "data_path": "sample:neighbours", "model": "starter", "max_steps": 4000}

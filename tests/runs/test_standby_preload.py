@@ -25,6 +25,7 @@ print("imported", bitsandbytes.__version__)
 """
 
 
+@pytest.mark.long  # a cold process for each library
 @pytest.mark.slow
 def test_bitsandbytes_is_left_to_the_job_that_needs_it(tmp_path: Path) -> None:
     """On a machine with a GPU its import asks the card what it can do."""

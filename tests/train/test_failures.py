@@ -79,6 +79,7 @@ def test_data_without_a_token_to_train_fails_the_run(runs_root: Path, tiny_model
         api.resume("cut")
 
 
+@pytest.mark.long  # tests/contract/test_resume.py asks the same
 def test_a_stopped_run_goes_on_as_if_it_had_never_been_stopped(
     runs_root: Path, tiny_model: Path, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:

@@ -32,6 +32,7 @@ def test_every_size_makes_whole_groups(tmp_path: Path) -> None:
         assert args.per_device_eval_batch_size % args.num_generations_eval == 0
 
 
+@pytest.mark.long  # the contracts train it at every change
 @pytest.mark.slow
 def test_the_reward_rises(runs_root: Path) -> None:
     asked = {"rl_rewards": ["keyword: thank you"], "rl_max_new_tokens": 24, "max_steps": 24, "batch_size": 4, "eval_steps": 8}
@@ -102,6 +103,7 @@ def test_rewards_that_never_differ_are_named_as_the_cause(runs_root: Path, tiny_
     assert "part marks" in RunDirectory.open("flat", runs_root).status().hint
 
 
+@pytest.mark.long  # the contracts stop it at every change
 @pytest.mark.slow
 def test_a_stop_in_the_middle_of_a_measurement_ends_it(runs_root: Path, tiny_model: Path, tmp_path: Path) -> None:
     """The reward itself asks to stop, once, at its second batch of held-out prompts after the first step."""

@@ -148,6 +148,7 @@ def answer_log_prob(model: Any, tokenizer: Any, row: dict[str, Any]) -> float:
     return float(found[keep, targets[keep]].sum())
 
 
+@pytest.mark.long  # the contracts train it at every change
 @pytest.mark.slow
 def test_it_learns_manners_from_thumbs(runs_root: Path, tmp_path: Path) -> None:
     pairs = json.loads(MANNERS.read_text(encoding="utf-8"))

@@ -58,6 +58,7 @@ def worked(runs_root: Path, work: Callable[[RunDirectory], int], monkeypatch: py
     return names
 
 
+@pytest.mark.long  # tests/train/test_pipelines.py runs their like
 def test_its_commands_run_one_after_the_other(worked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     (file,) = blocks("yaml")
     # two steps are no measure of what the judge learns in three passes
