@@ -215,6 +215,7 @@ def test_what_is_wrong_is_said_beside_its_box(page: Page, server: Server) -> Non
     expect(page.locator('#chain [data-place="2"]')).to_contain_text("needs data")
 
 
+@pytest.mark.long  # tests/pipelines/test_detached.py kills one at every change
 def test_a_killed_driver_is_shown_as_such_with_a_way_on(page: Page, server: Server) -> None:
     course = begun(server, "orphan")
     page.goto(f"{server.url}/pipeline?id=orphan")

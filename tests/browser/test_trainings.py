@@ -81,6 +81,7 @@ def test_a_reward_model_scores_answers_in_the_playground(page: Page, server: Ser
     assert scores[0] > scores[1]
 
 
+@pytest.mark.long  # many clicks; tests/ui/test_form.py puts rules through the form
 def test_reward_functions_are_chosen_without_knowing_how_they_are_written(page: Page, server: Server, tmp_path) -> None:
     questions = tmp_path / "questions.csv"
     questions.write_text("prompt,fact\n" + "".join(f"What is {n} plus one?,{n + 1}\n" for n in range(30)))

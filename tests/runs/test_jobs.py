@@ -179,6 +179,7 @@ def test_a_refused_job_fails_in_words(hub: JobsHub, asked: Any, wait_until: Any,
     assert hub.deleted, "what was sent is deleted when nothing comes of it"
 
 
+@pytest.mark.long  # the way there, back and the stop run at every change
 @pytest.mark.slow
 def test_a_job_whose_time_is_over_and_one_that_breaks(hub: JobsHub, asked: Any, wait_until: Any) -> None:
     short = begun(asked(job_hours=2 / 3600))

@@ -51,8 +51,7 @@ def first_and_best(run: RunDirectory, key: str = "eval_reward") -> tuple[float, 
 
 
 @pytest.mark.slow
-@pytest.mark.long  # that it learns is asked below of a judge's scores, with an adapter
-@pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
+@pytest.mark.parametrize("peft", [pytest.param(False, marks=pytest.mark.long), True], ids=["full", "lora"])
 def test_the_samples_own_rules_are_learned_without_typing(new_run: Run, work: Work, peft: bool) -> None:
     """What the page starts when a person picks the sample and presses Start."""
     sample = next(one for one in samples() if one.trainer == "ppo")
@@ -70,6 +69,7 @@ def test_the_samples_own_rules_are_learned_without_typing(new_run: Run, work: Wo
     assert after >= 0.8 * highest, series(run, "eval_reward")
 
 
+@pytest.mark.long  # that it learns is asked above of rules; the chain's stages run in tests/train/test_pipelines.py
 @pytest.mark.slow
 def test_from_answers_to_a_judge_to_cheerful_answers(runs_root: Path) -> None:
     """SFT, a reward model, PPO: each names the run before it.

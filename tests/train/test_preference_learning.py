@@ -77,7 +77,8 @@ def test_orpo_learns_whole_sentences_in_one_go(new_run: Run, work: Work, peft: b
     assert answers(run, 0) != answers(run, run.status().step)
 
 
-@pytest.mark.parametrize("peft", [False, pytest.param(True, marks=pytest.mark.long)], ids=["full", "lora"])
+@pytest.mark.long  # that it learns is asked above at every change
+@pytest.mark.parametrize("peft", [False, True], ids=["full", "lora"])
 def test_orpo_turns_a_preference_round(new_run: Run, work: Work, tmp_path: Path, peft: bool) -> None:
     """The answer that is chosen was not the likelier one before."""
     asked = {"trainer": "orpo", "model": "starter-instructed", "epochs": 1, "precision": None}

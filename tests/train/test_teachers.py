@@ -316,6 +316,7 @@ def test_a_run_with_a_teacher_from_afar_keeps_its_key_to_itself(
     AutoModelForCausalLM.from_pretrained(str(made))
 
 
+@pytest.mark.long  # a kill in the middle of the answers runs at every change
 @pytest.mark.slow
 def test_a_run_whose_teacher_was_refused_goes_on_where_it_was(
     server: Server, asked: Callable[..., LLMTrainingParams], runs_root: Path, wait_until: Callable[..., None]
