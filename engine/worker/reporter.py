@@ -79,11 +79,11 @@ class Reporter:
             StopRequested: somebody did.
         """
         self.beat()
-        asked = self.stop_asked() if together else self.run.stop_requested
+        if not (self.stop_asked() if together else self.run.stop_requested):
+            return
         if self.run.shut_down:
             raise StopRequested(f"{SHUT_DOWN} before the first step.", hint="Start it again.", cause="shutdown")
-        if asked:
-            raise StopRequested("Stopped on request before the first step.", cause="stopped")
+        raise StopRequested("Stopped on request before the first step.", cause="stopped")
 
     def phase(self, state: State, phase: str, **detail: Any) -> None:
         """Begin a phase: a state for programs, words for people."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 
 import pytest
 
-from engine.runs import events, launcher
+from engine.runs import checkpoints, events, launcher, queue
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
 from tests.train.toys import series
@@ -25,6 +26,29 @@ def trained(run: RunDirectory, wait_until: Callable[..., None]) -> RunDirectory:
     wait_until(lambda: run.status().ended_state, 120)
     assert (run.status().state, run.status().reason) == (State.DONE, ""), run.log_file.read_text()
     return run
+
+
+def assert_goes_on(one: RunDirectory, two: RunDirectory, done: Done) -> None:
+    """Two, done as one is, is put back to its first checkpoint, resumed, and makes the same curves."""
+    shutil.rmtree(two.checkpoints_dir / "checkpoint-6")
+    shutil.rmtree(two.model_dir)
+    assert checkpoints.look(two).newest == two.checkpoints_dir / "checkpoint-3"
+    two.update_status(state=State.INTERRUPTED, resumable=True)
+    queue.resume(two)
+    done(two)
+    assert two.status().step == STEPS
+    for name in ("loss", "grad_norm", "eval_loss"):
+        assert series(two, name) == pytest.approx(series(one, name), rel=1e-6), name
+
+
+def assert_stop_keeps(run: RunDirectory, wait_until: Callable[..., None]) -> None:
+    """A run that is stopped in its midst saves what it has learned, and can go on."""
+    launcher.start_worker(run)
+    wait_until(lambda: run.status().ended_state or run.status().step >= 3, 120)
+    queue.stop(run)
+    wait_until(lambda: run.status().ended_state, 60)
+    assert (run.status().state, run.status().cause) == (State.STOPPED, "stopped"), run.log_file.read_text()
+    assert (run.model_dir / "model.safetensors").is_file() and run.status().resumable
 
 
 def samples(run: RunDirectory) -> list[tuple[int, str, str]]:

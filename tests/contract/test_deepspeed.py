@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,11 @@ from typing import Any
 import pytest
 
 from engine.registry import specs
-from engine.runs import checkpoints, launcher, queue, standby
+from engine.runs import standby
 from engine.runs.directory import RunDirectory
-from engine.runs.status import State
 from engine.spec import TrainerSpec
 from tests.contract.conftest import numbered
-from tests.contract.in_two import HALVES, STEPS, WHOLE, Done, assert_same, trained
+from tests.contract.in_two import HALVES, STEPS, WHOLE, Done, assert_goes_on, assert_same, assert_stop_keeps, trained
 from tests.train.toys import series
 
 pytestmark = pytest.mark.slow
@@ -81,24 +79,10 @@ def test_an_optimizer_that_is_parted_goes_on_from_its_checkpoint(further: Any, t
     settings = {**zero(1, **further), "gradient_accumulation": 2, "batch_size": 1}
     one = done(trainings.new(spec, f"{name}-in-one-go", rows, **settings))
     two = done(trainings.new(spec, f"{name}-in-two-goes", rows, **settings))
-    # as if it had been killed after its first checkpoint
-    shutil.rmtree(two.checkpoints_dir / "checkpoint-6")
-    shutil.rmtree(two.model_dir)
-    assert checkpoints.look(two).newest == two.checkpoints_dir / "checkpoint-3"
-    two.update_status(state=State.INTERRUPTED, resumable=True)
-    queue.resume(two)
-    done(two)
-    assert two.status().step == 6
-    for curve in ("loss", "grad_norm", "eval_loss"):
-        assert series(two, curve) == pytest.approx(series(one, curve), rel=1e-6), curve
+    assert_goes_on(one, two, done)
 
 
 def test_a_run_with_deepspeed_that_is_stopped_keeps_what_it_learned(trainings: Any, wait_until: Any) -> None:
     spec = specs()["sft"]
     run: RunDirectory = trainings.new(spec, "parted-stopped", numbered(spec, 12), **{**zero(2), "max_steps": 100_000})
-    launcher.start_worker(run)
-    wait_until(lambda: run.status().ended_state or run.status().step >= 3, 120)
-    queue.stop(run)
-    wait_until(lambda: run.status().ended_state, 60)
-    assert (run.status().state, run.status().cause) == (State.STOPPED, "stopped"), run.log_file.read_text()
-    assert (run.model_dir / "model.safetensors").is_file() and run.status().resumable
+    assert_stop_keeps(run, wait_until)

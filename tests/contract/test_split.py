@@ -15,7 +15,7 @@ from engine.runs import launcher, queue
 from engine.runs.status import State
 from engine.spec import TrainerSpec
 from tests.contract.conftest import numbered
-from tests.contract.in_two import HALVES, STEPS, WHOLE, Done, assert_same, trained
+from tests.contract.in_two import HALVES, STEPS, WHOLE, Done, assert_goes_on, assert_same, assert_stop_keeps, trained
 from tests.train.toys import series
 
 pytestmark = pytest.mark.slow
@@ -71,25 +71,12 @@ def test_a_split_run_goes_on_from_its_checkpoint_with_the_same_curve(trainings: 
     one = done(trainings.new(spec, "halves-in-one-go", rows, **SPLIT))
     two = trainings.new(spec, "halves-in-two-goes", rows, **SPLIT)
     done(two)
-    # as if it had been killed after its first checkpoint
-    shutil.rmtree(two.checkpoints_dir / "checkpoint-6")
-    shutil.rmtree(two.model_dir)
-    two.update_status(state=State.INTERRUPTED, resumable=True)
-    queue.resume(two)
-    done(two)
-    assert two.status().step == 6
-    for name in ("loss", "grad_norm", "eval_loss"):
-        assert series(two, name) == pytest.approx(series(one, name), rel=1e-6), name
+    assert_goes_on(one, two, done)
 
 
 def test_a_split_run_that_is_stopped_keeps_what_it_learned(trainings: Any, warm: None, wait_until: Any) -> None:
     run = trainings.new(specs()["sft"], "halves-stopped", numbered(specs()["sft"], 12), **{**SPLIT, "max_steps": 100_000})
-    launcher.start_worker(run)
-    wait_until(lambda: run.status().ended_state or run.status().step >= 3, 120)
-    queue.stop(run)
-    wait_until(lambda: run.status().ended_state, 60)
-    assert (run.status().state, run.status().cause) == (State.STOPPED, "stopped"), run.log_file.read_text()
-    assert (run.model_dir / "model.safetensors").is_file() and run.status().resumable
+    assert_stop_keeps(run, wait_until)
 
 
 def test_in_half_precision_a_split_model_begins_as_its_reference(trainings: Any, done: Done) -> None:
