@@ -31,7 +31,9 @@ class RowForm:
 
 
 _PROMPT = ("prompt", "question", "query", "instruction", "input", "user", "human", "problem", "ask", "request", "frage")
+_PROMPT += ("pregunta", "pergunta", "domanda")  # "question" is French as well
 _ANSWER = ("completion", "answer", "response", "output", "assistant", "reply", "solution", "target", "bot", "antwort")
+_ANSWER += ("réponse", "reponse", "respuesta", "resposta", "risposta")
 _SYSTEM = Role("system", "System prompt", False, ("system", "system_prompt"))
 _TOOLS = Role("tools", "Tools", False, ("tools", "functions"))
 

@@ -289,3 +289,18 @@ def test_columns_that_say_nothing(tmp_path: Path) -> None:
 def test_prompts_carry_the_other_columns_answers_too(tmp_path: Path) -> None:
     path = _file(tmp_path, {"question": "Why?", "answer": "So.", "level": 3, "text": "aside"})
     assert _rows(path, "prompts") == [{"prompt": "Why?", "answer": "So.", "level": 3, "text": "aside"}]
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        ("Question", "Réponse"),
+        ("Pregunta", "Respuesta"),
+        ("Pergunta", "Resposta"),
+        ("Domanda", "Risposta"),
+        ("Frage", "Antwort"),
+    ],
+)
+def test_headings_in_other_languages(asked: str, answered: str, tmp_path: Path) -> None:
+    path = _file(tmp_path, {asked: "Why?", answered: "So."})
+    assert engine.data.inspect(path).mapping == {"prompt": asked, "completion": answered}
