@@ -238,6 +238,8 @@ def speed_table(seconds: float, words: list[str], folder: Path) -> None:
         ("135M sft batch 32", RUN, {**equal, "batch_size": 32}, ""),
         ("135M sft batch 32, sdpa", RUN, {**equal, "batch_size": 32, "attention": "sdpa"}, ""),
         ("1.2B sft LoRA int4", RUN, {**big, "peft": True, "quantization": "int4"}, ""),
+        ("1.2B sft LoRA int8", RUN, {**big, "peft": True, "quantization": "int8"}, ""),
+        ("1.2B dpo LoRA int4", RUN, {**dpo, "quantization": "int4"}, ""),
         ("1.2B sft LoRA recomputed", RUN, {**big, "peft": True, "gradient_checkpointing": True}, ""),
         ("1.2B sft full recomputed", RUN, {**big, "gradient_checkpointing": True}, ""),
     ]

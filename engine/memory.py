@@ -17,6 +17,8 @@ BASE = {"cpu": 820 << 20, "mps": 900 << 20, "cuda": 820 << 20}
 # Bytes that an optimizer remembers for each weight.
 _MOMENTS = {"adamw_torch": 8, "adafactor": 0.1, "sgd": 0}
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+# Bytes of a weight that is held in few bits, with the scale of its block.
+_FEW_BITS = {"int8": 1.1, "int4": 0.6}
 # Numbers a layer keeps for its backward pass, for each token and hidden value, in bytes at two bytes a number.
 _KEPT = 34
 # Logits, their fp32 copy, its gradient and the softmax, in bytes for each entry of the vocabulary.
@@ -35,7 +37,7 @@ def held(params: LLMTrainingParams, model: ModelFacts, copies: Copies) -> list[t
     """What is held all the time: (what, bytes). `params` has its precision chosen."""
     fast = _BYTES[params.precision or "fp32"]
     trained = trained_weights(params, model)
-    weight = {"none": fast if params.peft else 4, "int8": 1.1, "int4": 0.6}[params.quantization]
+    weights = _weights(params, model)
     moments = _MOMENTS[params.optimizer]
     parts = params.processes if params.fsdp else 1
     frozen = copies.frozen + (copies.frozen_with_lora if params.peft else 0)
@@ -51,13 +53,22 @@ def held(params: LLMTrainingParams, model: ModelFacts, copies: Copies) -> list[t
             ("Optimizer", exact),
         ]
     return [
-        ("Weights", int(model.parameters * weight + (4 * trained if params.peft else 0)) // parts),
+        ("Weights", (weights + (4 * trained if params.peft else 0)) // parts),
         ("Other models, only asked", others // parts),
         ("Gradients", 4 * trained // parts),
         ("Optimizer", int(moments * trained) // parts),
         ("Copies in the fast number format", model.parameters * 2 if fast == 2 and not (params.peft or params.fsdp) else 0),
         ("Layers put together", _put_together(params, model)),
     ]
+
+
+def _weights(params: LLMTrainingParams, model: ModelFacts) -> int:
+    """Bytes of the model alone. Few bits are for its layers; embeddings and head stay in the training's format."""
+    fast = _BYTES[params.precision or "fp32"]
+    if params.quantization == "none":
+        return model.parameters * (fast if params.peft else 4)
+    whole = min(model.parameters, model.vocabulary * model.hidden * (1 if model.tied else 2))
+    return int(whole * fast + (model.parameters - whole) * _FEW_BITS[params.quantization])
 
 
 def _put_together(params: LLMTrainingParams, model: ModelFacts) -> int:

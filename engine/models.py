@@ -75,6 +75,7 @@ class ModelFacts:
     base_of_adapter: str = ""
     gated: bool = False
     to_fetch: int = 0  # bytes that are yet to be downloaded
+    tied: bool = True  # embeddings and head are one matrix
 
 
 def resolve(reference: str) -> ModelSource:
@@ -258,6 +259,7 @@ def _shaped(
         has_chat_template=template,
         sliding_window=text.get("sliding_window") if text.get("use_sliding_window", True) else None,
         licence=licence,
+        tied=bool(text.get("tie_word_embeddings", config.get("tie_word_embeddings", True))),
     )
 
 

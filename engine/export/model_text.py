@@ -80,10 +80,6 @@ def model(recipe: Recipe, base: Origin, p: Any, kind: str = WRITES) -> list[str]
         lines.append(_TRAINABLE.strip())
     if kind == SCORES:
         lines.append("model.config.pad_token_id = tokenizer.pad_token_id")
-    if p.quantization != "none":
-        recipe.needs("peft", "prepare_model_for_kbit_training")
-        checkpointing = bool(p.gradient_checkpointing)
-        lines.append(f"model = prepare_model_for_kbit_training(model, use_gradient_checkpointing={checkpointing})")
     return lines
 
 

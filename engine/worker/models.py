@@ -145,10 +145,10 @@ def _labels(source: ModelSource) -> dict[str, int]:
 
 def with_adapter(model: Any, params: LLMTrainingParams, task: str) -> Any:
     """The model with a fresh LoRA adapter (Hu et al. 2021) as its only trainable weights."""
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+    from peft import LoraConfig, get_peft_model
 
-    if params.quantization != "none":
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=bool(params.gradient_checkpointing))
+    # peft's preparation of bases of few bits is left out: it would hold embeddings and norms, and with them all that passes
+    # from layer to layer, in fp32, which took more memory than the few bits save
     named: Any = params.target_modules
     if named != "all-linear":
         named = [name.strip() for name in named.split(",") if name.strip()]

@@ -21,7 +21,7 @@ from engine.worker.flat import FlatTrainer, Scored, flatten, forward_inputs
 from engine.worker.models import loaded, with_adapter
 from engine.worker.pairs import flatten_pairs, one_by_one
 from engine.worker.preference import bradley_terry
-from engine.worker.splitting import is_split
+from engine.worker.splitting import fill, is_split
 
 
 def load_scorer(source: ModelSource, params: LLMTrainingParams, tokenizer: Any) -> Any:
@@ -32,6 +32,8 @@ def load_scorer(source: ModelSource, params: LLMTrainingParams, tokenizer: Any) 
             f"Models like {source.reference} ({type(model).__name__}) cannot be trained to score.",
             hint="Choose a Llama, Qwen, Mistral, Gemma or GPT-2 model, or one built like them.",
         )
+    if is_split(model) and not source.scores:
+        _draw_head(model, params.seed)
     if attention.supported(model, params.max_length or 0) and (params.attention or "documents") == "documents":
         model.set_attn_implementation(attention.NAME)
     model.config.pad_token_id = padding_token(tokenizer)
@@ -40,6 +42,13 @@ def load_scorer(source: ModelSource, params: LLMTrainingParams, tokenizer: Any) 
     if params.processes > 1:
         _score_when_called(model)
     return model
+
+
+def _draw_head(model: Any, seed: int) -> None:
+    """Draw a split model's fresh head as that of a whole one is drawn: each GPU would throw dice of its own for its part."""
+    for weight in model.score.parameters():
+        dice = torch.Generator().manual_seed(seed)
+        fill(weight, torch.empty(weight.shape).normal_(0, model.config.initializer_range, generator=dice))
 
 
 def padding_token(tokenizer: Any) -> int | None:

@@ -21,7 +21,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 from torch.distributed.fsdp import FSDPModule
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from engine.params import LLMTrainingParams
 
@@ -75,6 +75,13 @@ def part_again(model: Any) -> None:
 def whole(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor with the parts of all processes; as it is if it is not split."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def fill(split: torch.Tensor, values: torch.Tensor) -> None:
+    """Give a part, in each process, its share of the same `values`."""
+    values = values.to(split.device, split.dtype)
+    with torch.no_grad():
+        split.copy_(distribute_tensor(values, split.device_mesh, split.placements) if isinstance(split, DTensor) else values)
 
 
 def whole_weights(model: Any) -> dict[str, torch.Tensor]:

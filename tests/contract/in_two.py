@@ -15,7 +15,6 @@ from tests.train.toys import series
 STEPS = 6
 SETTINGS = {"epochs": 3, "max_steps": STEPS, "valid_fraction": 0.25, "eval_steps": 3, "save_steps": 3, "scheduler": "constant"}
 WHOLE, HALVES = {"batch_size": 4, **SETTINGS}, {"batch_size": 2, "processes": 2, **SETTINGS}
-_NEAR = {"rel": 1e-4, "abs": 1e-6}
 
 Done = Callable[[RunDirectory], RunDirectory]
 
@@ -56,15 +55,18 @@ def samples(run: RunDirectory) -> list[tuple[int, str, str]]:
     return [(one["step"], one["prompt"], one["answer"]) for one in told if one["type"] == "sample"]
 
 
-def assert_same(one: RunDirectory, other: RunDirectory) -> None:
-    """Both learned the same, step by step, said the same to the sample prompts and ended with the same weights."""
+def assert_same(one: RunDirectory, other: RunDirectory, near: float = 1e-4, apart: float = 2e-5) -> None:
+    """Both learned the same, step by step, said the same to the sample prompts and ended with the same weights.
+
+    `near` is relative and for the curves, `apart` the most by which a weight may differ.
+    """
     from safetensors.torch import load_file
 
     assert one.status().total_steps == other.status().total_steps == STEPS
     for name in ("loss", "grad_norm", "eval_loss", "tokens"):
-        assert series(other, name) == pytest.approx(series(one, name), **_NEAR), name
+        assert series(other, name) == pytest.approx(series(one, name), rel=near, abs=1e-6), name
     assert samples(other) == samples(one) != []
     ours, theirs = (load_file(run.model_dir / "model.safetensors") for run in (one, other))
     assert ours.keys() == theirs.keys()
     for name, weights in ours.items():
-        assert float((weights - theirs[name]).abs().max()) < 2e-5, name
+        assert float((weights - theirs[name]).abs().max()) < apart, name

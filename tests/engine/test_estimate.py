@@ -80,6 +80,15 @@ def test_fewer_bits_need_less() -> None:
     assert sizes[0] > sizes[1] > sizes[2]
 
 
+def test_embeddings_and_a_head_of_their_own_stay_in_half_precision() -> None:
+    """Few bits are for layers: 0.6 bytes a weight, with scales; embeddings, and a head that is not they, have two."""
+    adapter = item(work_out(peft=True, quantization="int4"), "Gradients")  # its weights, too, take four bytes each
+    for tied, matrices in ((True, 1), (False, 2)):
+        whole = matrices * MODEL.vocabulary * MODEL.hidden
+        expected = int(2 * whole + 0.6 * (MODEL.parameters - whole)) + adapter
+        assert item(work_out(replace(MODEL, tied=tied), peft=True, quantization="int4"), "Weights") == expected
+
+
 def test_checkpointing_trades_time_for_activations() -> None:
     kept, recomputed = work_out(gradient_checkpointing=False), work_out(gradient_checkpointing=True)
     assert item(recomputed, "Activations") < item(kept, "Activations") / 3

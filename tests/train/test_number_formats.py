@@ -14,7 +14,7 @@ from engine.models import resolve
 from engine.params import LLMTrainingParams
 from engine.worker.best import fingerprint
 from engine.worker.failures import explained
-from engine.worker.models import exact, load_tokenizer
+from engine.worker.models import exact, load_any, load_tokenizer, with_adapter
 from engine.worker.scoring import load_scorer, score_texts
 from engine.worker.train import _check_usable
 
@@ -35,6 +35,18 @@ def test_an_adapters_scoring_head_is_trained_in_fp32(tiny_model: Path, precision
     if precision == "bf16":  # a CPU may have no fp16 matrix product
         scores = score_texts(model, tokenizer, ["The harbour opens at six.", "No."])
         assert len(set(scores)) == 2
+
+
+def test_what_is_not_in_few_bits_stays_in_the_format_of_the_training(tiny_model: Path) -> None:
+    """In fp32 embeddings and norms, and with them all that passes between layers, took more than four bits save."""
+    source = resolve(str(tiny_model))
+    params: Any = LLMTrainingParams(
+        trainer="sft", model=str(tiny_model), data_path="x", peft=True, quantization="int4", precision="bf16", device="cpu"
+    )
+    model = with_adapter(load_any(source, dtype=torch.bfloat16), params, "CAUSAL_LM")
+    held = {weight.dtype for weight in model.parameters() if not weight.requires_grad}
+    assert held == {torch.bfloat16}
+    assert {weight.dtype for weight in model.parameters() if weight.requires_grad} == {torch.float32}
 
 
 def test_frozen_weights_stay_in_their_format() -> None:
