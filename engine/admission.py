@@ -40,7 +40,7 @@ def refuse_many(more: int = 1) -> None:
     if not logins():
         return
     text, now = os.environ.get("AITRAINING_RUNS_EACH") or str(_RUNS_EACH), len(unfinished(runs_root()))
-    if not text.isdigit():
+    if not text.isdecimal():
         raise RunError(
             f"AITRAINING_RUNS_EACH is {text!r}, which is not a number of runs.", hint="Whoever runs the studio sets it."
         )

@@ -111,6 +111,7 @@ class JobsHub(Hub):
         self.deleted: list[str] = []
         self.jobs: dict[str, Job] = {}
         self.refuse_jobs: tuple[int, str] | None = None
+        self.silent_after = sys.maxsize  # lines of a log that are told; then the service of logs is away
         super().__init__()
 
     @staticmethod
@@ -176,12 +177,12 @@ class _JobAnswers(_Answers):
         self.end_headers()
         said = 0
         while True:
-            over, lines = job.over, job.lines[said:]
+            over, lines = job.over, job.lines[said : self.hub.silent_after]
             for line in lines:
                 self.wfile.write(f"data: {json.dumps(line)}\n\n".encode())
             said += len(lines)
             self.wfile.flush()
-            if over and said == len(job.lines):
+            if over and said >= min(len(job.lines), self.hub.silent_after):
                 self.close_connection = True
                 return
             time.sleep(0.1)

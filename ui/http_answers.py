@@ -47,6 +47,12 @@ def created_in(request: Request) -> float | None:
         raise Refused(400, "`created` is a number: the one that the run's own answer has.") from None
 
 
+def offset_in(request: Request, name: str) -> int:
+    """The whole number that the address gives as `name`; 0 for none, or for what is no place in a file."""
+    text = request.query_params.get(name, "0")
+    return int(text) if text.isdecimal() and len(text) < 19 else 0
+
+
 async def answered_body(request: Request, work: Callable[[dict[str, Any]], Any], status: int = 200) -> Response:
     """What `work` makes of the JSON object in the request's body."""
     try:

@@ -25,6 +25,7 @@ from ui.http_answers import (
     answered_body,
     created_in,
     name_in,
+    offset_in,
     refuse_foreign_page,
     refuse_places,
     said,
@@ -137,8 +138,8 @@ async def delete(request: Request) -> Response:
 
 async def events(request: Request) -> Response:
     """What has happened since `?after=`, which is `next` of the last answer."""
-    text = request.query_params.get("after", "0")
-    return await answered(request, lambda: api.run_events(name_in(request), int(text) if text.isdigit() else 0))
+    after = offset_in(request, "after")
+    return await answered(request, lambda: api.run_events(name_in(request), after))
 
 
 async def stop(request: Request) -> Response:

@@ -106,16 +106,20 @@ def refuse_foreign(values: dict[str, Any]) -> None:
 
 
 def refuse_foreign_sweep(sweep: api.sweeps.Sweep) -> None:
-    """The same for everything that a sweep would try. Raises as `refuse_foreign`."""
+    """The same for everything that a sweep would try, as it was written and as its runs would have it. Raises as
+    `refuse_foreign`, and ParamError for combinations that cannot be used.
+    """
     refuse_foreign(sweep.settings)
     for name, axis in sweep.axes.items():
         for value in axis.plain() if isinstance(axis.plain(), list) else []:
-            refuse_foreign({name: [value] if name == "rl_rewards" and isinstance(value, str) else value})
+            refuse_foreign({name: value})
+    for one in api.sweeps.sketched(sweep):
+        refuse_foreign(one.params.model_dump())
 
 
 def _refuse_programs(values: dict[str, Any]) -> None:
     """A program is run for the command line and for Python; for a browser only if whoever started the app said so."""
-    if api.rewards.python_lines(values.get("rl_rewards") or []) and not programs_allowed():
+    if api.rewards.python_lines(values.get("rl_rewards")) and not programs_allowed():
         sentence = f"The page runs no Python file. Start the app with {_PYTHON_ALLOWED}=1, or train from the command line."
         raise ParamError([FieldProblem("rl_rewards", sentence)])
 

@@ -24,7 +24,7 @@ from starlette.routing import BaseRoute, Route
 from engine import api
 from engine.errors import RunNotFound, StudioError
 from ui.characters import WholeJSON
-from ui.http_answers import body_of
+from ui.http_answers import body_of, offset_in
 from ui.login.others import of_all
 from ui.reach import only_local, refuse_foreign
 
@@ -100,8 +100,8 @@ def overview(request: Request) -> Response:
     there are, and the queue with its lines."""
 
     def found() -> dict[str, Any]:
-        count = min(_offset(request, "count") or PAGE, 200)
-        runs, total, queue, waiting = api.queue.overview(_offset(request, "from"), count, request.query_params.get("find", ""))
+        count = min(offset_in(request, "count") or PAGE, 200)
+        runs, total, queue, waiting = api.queue.overview(offset_in(request, "from"), count, request.query_params.get("find", ""))
         part_of = _part_of()
         lines = [{**line, "data": api.own_name(line["data_path"]), **part_of(line["name"])} for line in waiting]
         shown = {**queue.to_dict(), "waiting": lines, "more": len(queue.waiting) - len(lines)}
@@ -125,7 +125,7 @@ def _listed(run: Any, part_of: Callable[[str], dict[str, str | None]]) -> dict[s
 
 def live(request: Request) -> Response:
     """What is new in a run since the byte offsets that the watcher has."""
-    return answered(lambda: api.live(request.path_params["name"], _offset(request, "events"), _offset(request, "log")))
+    return answered(lambda: api.live(request.path_params["name"], offset_in(request, "events"), offset_in(request, "log")))
 
 
 def findings(request: Request) -> Response:
@@ -239,8 +239,3 @@ def _upload(name: str, body: dict[str, Any]) -> None:
     refuse_foreign({"push_to_hub": True})
     to, private, adapter = str(body.get("to") or "").strip(), body.get("private") is not False, body.get("adapter") is True
     api.hub.begin_upload(name, to or None, private=private, adapter=adapter)
-
-
-def _offset(request: Request, name: str) -> int:
-    text = request.query_params.get(name, "0")
-    return int(text) if text.isdigit() else 0

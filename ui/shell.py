@@ -249,7 +249,7 @@ def _tell_where(address: str, way_in: WayIn | None) -> None:
 
 def _port() -> int:
     wanted = os.environ.get("PORT") or os.environ.get("GRADIO_SERVER_PORT") or str(DEFAULT_PORT)
-    if not wanted.isdigit() or not 0 < int(wanted) < 65536:
+    if not wanted.isdecimal() or not 0 < int(wanted) < 65536:
         raise SystemExit(f"PORT is {wanted!r}, which is not a port. Give a number from 1 to 65535.")
     return int(wanted)
 

@@ -249,6 +249,7 @@ def _number(text: str) -> int:
     Raises:
         ParamError: that is no number.
     """
-    if not str(text or "").strip().isdigit():
-        raise ParamError([FieldProblem("", f"How many runs must be a whole number, such as 10; got {str(text or '')!r}.")])
-    return int(text)
+    said = str(text or "").strip()
+    if not said.isdecimal() or len(said) > 6:
+        raise ParamError([FieldProblem("", f"How many runs must be a whole number, such as 10; got {said[:20]!r}.")])
+    return int(said)

@@ -153,7 +153,7 @@ class _Reader:
 
 
 def _is_count(value: Any) -> bool:
-    return str(value).isdigit()
+    return str(value).isdecimal()
 
 
 def _shown(values: Settings) -> str:

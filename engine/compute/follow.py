@@ -203,16 +203,24 @@ class Follower:
         self._take_lines(0.2)
         there, job = self.there, self.job
         assert job is not None
-        if self.sent and there is not None:
-            self._phase("Fetching the model", State.SAVING)
-            self._patiently(lambda: parcel.bring(self.run, job.repo))
-            self.run.log_event("saved", step=there.step, path="model")
-            self._clear(job)
-            done = {"state": State.DONE, "reason": there.reason, "hint": "", "cause": "", "phase": "", "step": there.step}
-            self.run.update_status(**done, ended=time.time())
+        if self.sent or stage == "COMPLETED":  # a job that ended well has sent it, whether or not the log came to say so
+            self._bring(job, there if self.sent else None)
             return
         self._clear(job)
         raise why_it_ended(stage, words, there, job, stopped=self.run.stop_requested)
+
+    def _bring(self, job: Rented, there: Status | None) -> None:
+        """Fetch the model; `there` is what the run said at its end, None if that was not heard."""
+        self._phase("Fetching the model", State.SAVING)
+        self._patiently(lambda: parcel.bring(self.run, job.repo))
+        step = there.step if there else self.run.status().step
+        if there is None:
+            told = "The end of the log did not arrive from Hugging Face, so the last points are missing here. The model is whole."
+            self.run.log_event("warning", message=told, hint=f"The job's own page has all of it: {job.url}")
+        self.run.log_event("saved", step=step, path="model")
+        self._clear(job)
+        done = {"state": State.DONE, "reason": there.reason if there else "", "hint": "", "cause": "", "phase": "", "step": step}
+        self.run.update_status(**done, ended=time.time())
 
     def _heard_all(self) -> bool:
         return self.sent or (self.there is not None and self.there.state in ENDED and self.there.state is not State.DONE)

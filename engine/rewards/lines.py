@@ -133,8 +133,12 @@ def _counts(weight: str) -> str:
     return f"{number:.4f}".rstrip("0").rstrip(".")
 
 
-def python_lines(lines: Sequence[str]) -> list[str]:
-    """Those of the lines that would run a person's Python file."""
+def python_lines(rewards: object) -> list[str]:
+    """Those lines that would run a person's Python file, of settings that nobody has judged yet: text of several lines, or a
+    list of such.
+    """
+    texts = rewards if isinstance(rewards, (list, tuple)) else [rewards]
+    lines = [line for text in texts if isinstance(text, str) for line in text.splitlines()]
     return [line for line in lines if (found := _LINE.fullmatch(line.strip())) and found["kind"] == _PYTHON]
 
 

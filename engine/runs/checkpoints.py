@@ -38,7 +38,7 @@ class Found(NamedTuple):
 def step_of(folder: Path) -> int:
     """The step of `checkpoint-123`; -1 for a folder that is none."""
     number = folder.name.removeprefix("checkpoint-")
-    return int(number) if number.isdigit() and number != folder.name else -1
+    return int(number) if number.isdecimal() and number != folder.name else -1
 
 
 def all_of(run: RunDirectory) -> list[Path]:

@@ -115,7 +115,7 @@ def _move(args: argparse.Namespace, root: Path) -> None:
     run = _named(args)
     if not args.to:
         raise _wrong("Say where to move it.", f"aitraining queue move {args.name} up")
-    queue.move(run, int(args.to) if args.to.lstrip("-").isdigit() else args.to)
+    queue.move(run, int(args.to) if args.to.lstrip("-").isdecimal() else args.to)
 
 
 _ACTIONS: dict[str, Callable[[argparse.Namespace, Path], None]] = {

@@ -45,6 +45,6 @@ def _wished() -> int:
     text = os.environ.get(WISH, "").strip()
     if not text:
         return 0
-    if not text.isdigit() or not 1 <= int(text) <= 64:
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
         raise DeviceError(f"{WISH} is {text!r}, which is no number of runs.", hint="Give one from 1 to 64, or take it away.")
     return int(text)

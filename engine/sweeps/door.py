@@ -15,6 +15,7 @@ from engine.sweeps.told import caution, measure, told
 
 if TYPE_CHECKING:
     from engine.sweeps.outlook import Outlook
+    from engine.sweeps.tries import Try
 
 __all__ = [
     "Progress",
@@ -33,6 +34,7 @@ __all__ = [
     "of_runs",
     "outlook",
     "progress",
+    "sketched",
     "start",
     "stop",
     "suggested",
@@ -65,6 +67,13 @@ def outlook(sweep: Sweep) -> Outlook:
     from engine.sweeps.outlook import outlook as foresee
 
     return foresee(sweep)
+
+
+def sketched(sweep: Sweep) -> list[Try]:
+    """Its runs as far as they can be told in advance; see engine/sweeps/tries.py."""
+    from engine.sweeps.tries import sketched as sketch
+
+    return sketch(sweep)
 
 
 def command(sweep: Sweep) -> str:

@@ -51,7 +51,7 @@ class Sweep:
     def seed(self) -> int:
         """What the draws begin with: the seed of the trainings, so that one number repeats all of it."""
         seed = self.settings.get("seed", LLMTrainingParams.model_fields["seed"].default)
-        return int(seed) if str(seed).isdigit() else 0
+        return int(seed) if str(seed).isdecimal() else 0
 
     @property
     def size(self) -> float:

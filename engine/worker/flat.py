@@ -218,8 +218,11 @@ class FlatTrainer(SplitCheckpoints, SafeCheckpoints, Trainer):
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:  # tokens are counted on from where the checkpoint was
-            counted = (entry["tokens"] for entry in reversed(self.state.log_history) if "tokens" in entry)
-            self._tally.tokens = int(next(counted, 0))
+            self._tally.tokens = int(self.state.num_input_tokens_seen)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self.state.num_input_tokens_seen = self._tally.in_all(self.ranks)  # written with the rest of the state
+        super()._save_checkpoint(model, trial)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
@@ -249,6 +252,10 @@ class _Tally:
     def pause(self, seconds: float) -> None:
         """Leave time that was not training out of the speed."""
         self._since += seconds
+
+    def in_all(self, ranks: Ranks = ALONE) -> int:
+        """Tokens until now, over all processes."""
+        return self.tokens - self._seen + int(ranks.total(torch.tensor(self._seen)))
 
     def take(self, ranks: Ranks = ALONE) -> dict[str, float]:
         """Averages and speed since the last call, and tokens in all, over all processes."""

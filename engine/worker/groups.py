@@ -6,6 +6,7 @@ section 4.1). Generation, advantages and the loss are TRL's; prompts, rewards, t
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -79,11 +80,15 @@ class GroupTrainer(SafeCheckpoints, GRPOTrainer):
             add_fused_lm_head(reference, temperature=self.temperature)
             self.ref_model = reference
         self._told_apart = False
+        self._measured: list[int] = []  # answers of each batch of the measurement at work
         self._since, self._tokens = time.monotonic(), 0
 
     def total(self, prompts: Sequence[str], completions: Sequence[str], log_metric: Any, **_: Any) -> list[float | None]:
         """The judge's scores of the answers, each part of them logged by itself; `prompts` are numbers of rows."""
         self.reporter.beat()
+        assert self.model is not None
+        if not self.model.training:
+            self._measured.append(len(prompts))
         asked = [self.rows[int(number)]["row"] for number in prompts]
         scores = self.judge(asked, [text.strip() for text in completions])
         for name, values in scores.parts.items():
@@ -109,6 +114,7 @@ class GroupTrainer(SafeCheckpoints, GRPOTrainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """The mean reward of answers to held-out prompts, drawn with the same dice at every measurement."""
         before, began = self.reporter.status, time.monotonic()
+        self._measured.clear()
         self.reporter.set(state=State.EVALUATING, phase="Measuring on held-out rows")
         try:
             with torch.random.fork_rng():
@@ -132,10 +138,12 @@ class GroupTrainer(SafeCheckpoints, GRPOTrainer):
         assert self.model is not None
         mode = "train" if self.model.training else "eval"
         found = self._metrics[mode]
-        self._told_apart |= mode == "train" and any(share < 1 for share in found["frac_reward_zero_std"])
+        self._told_apart |= mode == "train" and self._tells_apart()
         for key in list(found):
             if not _SHOWN[mode].fullmatch(key):
                 del found[key]
+            elif mode == "eval":  # the mean of all answers: of the batches' means, those of a short last one would count more
+                found[key] = [_mean(found[key], self._measured)]
         for key in _NOT_SHOWN:
             logs.pop(key, None)
         if "loss" in logs:
@@ -149,13 +157,21 @@ class GroupTrainer(SafeCheckpoints, GRPOTrainer):
         super()._save_optimizer_and_scheduler(output_dir)
         settings: Any = self.args
         ended = self._step % settings.steps_per_generation == 0
-        torch.save({"step": self._step, "answers": None if ended else self._buffered_inputs}, os.path.join(output_dir, _BESIDE))
+        apart = self._told_apart or self._tells_apart()
+        beside = {"step": self._step, "answers": None if ended else self._buffered_inputs, "told_apart": apart}
+        torch.save(beside, os.path.join(output_dir, _BESIDE))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             beside = torch.load(os.path.join(checkpoint, _BESIDE), map_location=self.args.device, weights_only=True)
             self._step, self._buffered_inputs = beside["step"], beside["answers"]
+            self._told_apart = beside["told_apart"]
+            self._since, self._tokens = time.monotonic(), int(self.state.num_input_tokens_seen)
+
+    def _tells_apart(self) -> bool:
+        """Whether answers to one prompt had different rewards in a step since the last log."""
+        return any(share < 1 for share in self._metrics["train"]["frac_reward_zero_std"])
 
     def _speed(self) -> dict[str, float]:
         """Tokens read and written a second since the last call, and in all."""
@@ -170,6 +186,13 @@ class GroupTrainer(SafeCheckpoints, GRPOTrainer):
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """A checkpoint needs no card; the finished model gets one of ours."""
+
+
+def _mean(values: Sequence[float], weights: Sequence[int]) -> float:
+    """Weighted; values that are none (NaN) are left out, and NaN is the mean of nothing."""
+    known = [(value, weight) for value, weight in zip(values, weights, strict=True) if not math.isnan(value)]
+    total = sum(weight for _, weight in known)
+    return sum(value * weight for value, weight in known) / total if total else math.nan
 
 
 def _numbers(start: int, end: int) -> Dataset:

@@ -63,7 +63,7 @@ class Trainings:
         """A run with held-out rows and checkpoints that is not started yet."""
         # what an adapter leaves out at random must be the same again after a stop
         dropout = {"lora_dropout": 0.1} if peft else {}
-        return self.new(spec, name, numbered(spec, 11), peft=peft, **dropout, **_WHOLE, **values)
+        return self.new(spec, name, numbered(spec, 11), peft=peft, **{**dropout, **_WHOLE, **values})
 
     def whole(self, spec: TrainerSpec, peft: bool, **values: Any) -> RunDirectory:
         """The same run, once it is done; `held` knows by its name what it held in memory."""

@@ -14,6 +14,7 @@ from engine.runs.live import live
 from engine.runs.status import State
 from engine.spec import TrainerSpec
 from tests.conftest import DEVICE
+from tests.train.toys import series
 
 pytestmark = pytest.mark.slow
 
@@ -56,6 +57,46 @@ def test_a_stop_and_a_kill_change_nothing(
     assert answers == {path.name: path.read_bytes() for path in run.data_dir.glob("*.answers.jsonl")}, "nobody was asked twice"
     _same_weights(run, whole)
     _same_curves(run, whole)
+
+
+@pytest.mark.parametrize("spec", [specs()["sft"], specs()["grpo"]], ids=lambda spec: spec.id)
+def test_tokens_are_counted_on_though_nothing_was_logged_before_the_checkpoint(
+    spec: TrainerSpec, trainings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seldom = {"logging_steps": KILLED_AT, "eval_steps": 100, "save_steps": KEPT_AT}
+    whole, run = (trainings.half(spec, False, f"{name}-{spec.id}", **seldom) for name in ("seldom", "seldom-killed"))
+    assert trainings.work(whole) == 0
+    kill_at(monkeypatch, KILLED_AT)
+    assert trainings.work(run) == 1
+    assert run.status().step == KILLED_AT
+    monkeypatch.undo()
+    queue.resume(run)
+    assert trainings.work(run) == 0, run.status()
+    assert series(run, "tokens") == series(whole, "tokens")
+    # a speed is that of the steps since the checkpoint, of which there was one
+    assert series(run, "tokens_per_second")[KILLED_AT] < 3 * max(series(whole, "tokens_per_second").values())
+
+
+def test_a_group_training_that_has_learned_may_find_nothing_more_after_a_resume(
+    trainings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the end of a task all answers are right; only where they never differed has nothing been learned."""
+    learned = tmp_path / "learned"
+    code = (
+        "from pathlib import Path\n"
+        "def score(prompts, completions, rows):\n"
+        f"    return [1.0 if Path({str(learned)!r}).exists() else float(n % 2) for n in range(len(completions))]\n"
+    )
+    (tmp_path / "score.py").write_text(code)
+    asked = {"rl_rewards": [f"python: {tmp_path / 'score.py'}:score"], "logging_steps": 100, "valid_fraction": 0}
+    run = trainings.half(specs()["grpo"], False, "learned", **asked)
+    stop_at(monkeypatch, run, STOPPED_AT)
+    assert trainings.work(run) == 0
+    monkeypatch.undo()
+    learned.touch()
+    queue.resume(run)
+    assert trainings.work(run) == 0, run.status()
+    assert (run.status().state, run.status().step) == (State.DONE, END)
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, run: RunDirectory, step: int) -> None:

@@ -34,6 +34,8 @@ def hub(tmp_path: Path, runs_root: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
     with JobsHub(tmp_path / "jobs") as server:
         monkeypatch.setattr(constants, "ENDPOINT", server.address)
+        files = server.address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         for name, value in {"HF_ENDPOINT": server.address, "HF_HUB_OFFLINE": "0", "HF_TOKEN": TOKEN}.items():
             monkeypatch.setenv(name, value)
@@ -164,6 +166,23 @@ def test_stop_cancels_the_job_even_after_nobody_followed_it(hub: JobsHub, asked:
     assert (run.status().state, run.status().cause) == (State.STOPPED, "stopped")
     assert next(iter(hub.jobs.values())).stage == "CANCELED"
     assert not queue.has_progress(run) and hub.deleted
+
+
+@pytest.mark.slow
+def test_a_model_comes_back_though_the_jobs_log_was_cut_off(hub: JobsHub, asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that ended well has sent its model; the repository that holds it is the only place where it is."""
+    from engine.compute import follow
+
+    hub.silent_after = 12
+    monkeypatch.setattr(follow, "_LAST_LINES_S", 0.5)
+    run = queue.enqueue(asked())
+    follow.Follower(run).go()
+    assert next(iter(hub.jobs.values())).stage == "COMPLETED"
+    assert (run.status().state, run.status().reason) == (State.DONE, "")
+    assert (run.model_dir / "model.safetensors").is_file()
+    assert hub.deleted and not hub.parcels
+    warned = [event["message"] for event in events.read(run.events_file)[0] if event["type"] == "warning"]
+    assert any("the log" in said and "missing" in said for said in warned)
 
 
 @pytest.mark.parametrize(

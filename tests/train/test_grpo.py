@@ -103,6 +103,28 @@ def test_rewards_that_never_differ_are_named_as_the_cause(runs_root: Path, tiny_
     assert "part marks" in RunDirectory.open("flat", runs_root).status().hint
 
 
+@pytest.mark.slow
+def test_every_held_out_prompt_counts_once(runs_root: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """Three prompts in batches of two: the reward is that of three, not the mean of two and of one."""
+    data = jsonl(tmp_path / "rows.jsonl", [{"prompt": f"When does gate {n} open?"} for n in range(8)])
+    held = jsonl(tmp_path / "held.jsonl", [{"prompt": f"When does door {n} open?"} for n in range(3)])
+    code = (
+        "def score(prompts, completions, rows):\n"
+        "    doors = [n % 2 if 'gate' in str(p) else 'door 0' in str(p) for n, p in enumerate(prompts)]\n"
+        "    return [float(one) for one in doors]\n"
+    )
+    (tmp_path / "score.py").write_text(code, encoding="utf-8")
+    asked = {"rl_rewards": [f"python: {tmp_path / 'score.py'}:score"], "rl_max_new_tokens": 8, "rl_num_generations": 2}
+    asked |= {"data_path": data, "valid_path": held, "batch_size": 2, "max_steps": 2, "eval_steps": 1, "sample_tokens": 0}
+    train(LLMTrainingParams(trainer="grpo", model=str(tiny_model), project_name="doors", **asked))
+    run = RunDirectory.open("doors", runs_root)
+    measured = {event["step"]: event["values"] for event in all_events(run, "metric") if "eval_reward" in event["values"]}
+    assert list(measured) == [0, 1, 2]
+    for values in measured.values():
+        rewards = [value for name, value in values.items() if name == "eval_reward" or name.startswith("eval_rewards/")]
+        assert rewards == pytest.approx([1 / 3, 1 / 3]), values
+
+
 @pytest.mark.long  # the contracts stop it at every change
 @pytest.mark.slow
 def test_a_stop_in_the_middle_of_a_measurement_ends_it(runs_root: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -124,6 +124,8 @@ def test_events_are_told_once_and_to_the_end(studio: httpx.Client) -> None:
     assert [event["type"] for event in later["events"]] == ["warning"]
     nonsense = studio.get(f"/runs/{name}/events", params={"after": "999999999"}).json()
     assert len(nonsense["events"]) == 3, "an offset that the file does not have begins again"
+    for odd in ("²", "9" * 5000, "-1", "x"):
+        assert len(studio.get(f"/runs/{name}/events", params={"after": odd}).json()["events"]) == 3, odd[:9]
 
 
 def test_the_model_is_fetched_file_by_file_and_nothing_else_is(studio: httpx.Client) -> None:
@@ -303,6 +305,16 @@ def test_a_sweep_that_cannot_be_used_queues_nothing(waiting: httpx.Client, monke
     monkeypatch.delenv("AITRAINING_HOST")
     program = {**SWEEP, "settings": {**RUN, "trainer": "grpo"}, "try": {"rl_rewards": [["python: x.py:f"], "python: x.py:f"]}}
     assert "runs no Python file" in waiting.post("/sweeps", json=program).text
+    grpo = {**RUN, "trainer": "grpo"}
+    for hidden in (
+        {"settings": {**grpo, "rl_rewards": "python: x.py:f"}, "try": {"seed": [1, 2]}},
+        {"settings": {**grpo, "rl_rewards": "length: 5\npython: x.py:f"}, "try": {"seed": [1, 2]}},
+        {"settings": {**grpo, "rl_rewards": ["length: 5"]}, "try": {"rl_rewards": ["length: 5\npython: x.py:f", "length: 6"]}},
+        {"settings": grpo, "try": {"rl_rewards": ["length: 5\u2028python: x.py:f", "length: 6"]}},
+    ):
+        refused = waiting.post("/sweeps", json={**SWEEP, **hidden})
+        assert refused.status_code == 422, hidden
+        assert "runs no Python file" in refused.text, hidden
     assert waiting.get("/runs").json() == []
 
 
