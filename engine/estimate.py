@@ -69,7 +69,7 @@ def estimate(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spe
     items = _memory(plan, data, model, device, spec)
     total = sum(size for _, size in items)
     seconds, how = _time(plan, data, model, device, spec)
-    disk, disk_free = _disk(plan, model), _disk_free()
+    disk, disk_free = _disk(plan, model, spec), _disk_free()
     fits = total <= device.memory_free and disk <= disk_free
     return Estimate(
         memory=items,
@@ -82,7 +82,7 @@ def estimate(plan: Plan, data: DataFacts, model: ModelFacts, device: Device, spe
         seconds_how=how,
         train_rows=plan.train_rows,
         valid_rows=plan.valid_rows,
-        tokens=int(plan.tokens_per_step * plan.total_steps),
+        tokens=int(plan.tokens_per_step * plan.total_steps * spec.copies_of(plan.params).sequences),
         steps=plan.total_steps,
         fits=fits,
         advice="" if fits else _advice(plan, disk, least_disk(plan.params, model), disk_free),
@@ -171,13 +171,13 @@ def _flops(weights: int, *, peft: bool) -> float:
     return 6 * weights * (_LORA_SHARE if peft else 1)
 
 
-def _disk(plan: Plan, model: ModelFacts) -> int:
+def _disk(plan: Plan, model: ModelFacts, spec: TrainerSpec) -> int:
     """Checkpoints (weights and optimizer), the best weights, and the finished model twice while it is checked."""
     p = plan.params
     trained = trained_weights(p, model)
     checkpoint = checkpoint_bytes(p, model) + (1 << 20)
     kept = min(p.save_total_limit + 1, plan.total_steps // max(p.save_steps or plan.total_steps, 1) + 1)
-    tokens = _TOKEN_BYTES * plan.tokens_per_step * plan.steps_per_epoch
+    tokens = _TOKEN_BYTES * plan.tokens_per_step * plan.steps_per_epoch * spec.copies_of(p).sequences
     return int(kept * checkpoint + 4 * trained + 2 * 2 * model.parameters + tokens)
 
 

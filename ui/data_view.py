@@ -155,7 +155,8 @@ def _histogram(preview: dict[str, Any]) -> str:
         for i, n in enumerate(bars)
         if n
     )
-    words = f"{count(len(lengths), kind)} looked at, {min(lengths)} to {top} tokens each."
+    span = f"{top} tokens" if min(lengths) == top else f"{min(lengths)} to {top} tokens"
+    words = f"{count(len(lengths), kind)} looked at, {span}{' each' if len(lengths) > 1 else ''}."
     line = ""
     if limit is not None:
         at = min(limit / (len(bars) * step), 1) * wide

@@ -116,7 +116,7 @@ class DataStep:
         if fresh:  # rows are never left out without having been asked
             drops, kept = not bad, {**kept, "looked": path}
         leave = gr.update(visible=bool(bad) and not drops, value=f"Leave {'this row' if bad == 1 else f'these {bad} rows'} out")
-        reading = gr.update(visible=True, open=not seen.form or bool(mapping))
+        reading = gr.update(visible=True, open=seen.kind is None or bool(mapping))
         split = gr.update(visible=True)
         preset = gr.update(choices=list(api.presets(trainer)))
         # only what changed: an answer that comes late must not undo what was chosen meanwhile

@@ -15,7 +15,7 @@ from engine.data.forms import FORMS, Role
 from engine.data.readers import parquet_rows, read
 from engine.data.records import Problem, Record
 from engine.data.source import Member
-from engine.data.stream import Layout, check_serves, converted, format_name, layout
+from engine.data.stream import Layout, check_serves, converted, format_name, lacking, layout
 from engine.spec import RowKind
 
 _SHOWN_CELL = 2000
@@ -92,7 +92,7 @@ def inspect(
     how = layout(path, form, mapping)
     raw, columns = _raw(how, limit)
     kinds = list(FORMS[how.form].kinds) if how.form else []
-    kind = kind or (kinds[0] if kinds else None)
+    kind = kind or (kinds[0] if kinds and not lacking(how) else None)
     checks = Checks(kind or "text")
     problems: list[Problem] = []
     counts: Counter[str] = Counter()
@@ -125,7 +125,7 @@ def inspect(
         columns=columns,
         form=how.form,
         form_label=FORMS[how.form].label if how.form else "rows of an unknown kind",
-        why=how.detection.why if how.detection else "No column has a name that says what it is; choose what each one holds.",
+        why=_why(how),
         mapping=how.mapping,
         roles=list(FORMS[how.form].roles) if how.form else [],
         kinds=kinds,
@@ -141,6 +141,14 @@ def inspect(
         held_out=_held_out(how, check_rows) if how.valid_files else None,
         liked=checks.liked_share,
     )
+
+
+def _why(how: Layout) -> str:
+    if missing := lacking(how):
+        return f"No column is chosen for: {', '.join(missing)}."
+    if how.detection:
+        return how.detection.why
+    return "No column has a name that says what it is; choose what each one holds."
 
 
 def characters(row: dict[str, Any]) -> int:

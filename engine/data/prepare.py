@@ -245,7 +245,8 @@ def _write(target: Path, rows: Iterable[dict[str, Any]]) -> int:
 
 def _dropped_words(dropped: int, counts: Counter[str]) -> str:
     rules = ", ".join(f"{count} × {rule}" for rule, count in counts.most_common(4))
-    return f"{dropped} rows with problems were left out ({rules})."
+    what = "1 row with problems was" if dropped == 1 else f"{dropped} rows with problems were"
+    return f"{what} left out ({rules})."
 
 
 def _digest(path: str | Path, files: list[Member]) -> str:

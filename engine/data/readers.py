@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from engine.data.json_stream import LARGEST_VALUE, BrokenJson, JsonStream, parse
 from engine.data.records import Problem, Record
 from engine.data.source import Member, text_of
+from engine.data.turns import begins_a_talk
 from engine.errors import DataError
 
 Rows = Iterator[Record | Problem]
@@ -37,6 +38,8 @@ ROW_LISTS = frozenset(
         "functions",
     ]
 )
+# What only a turn of a conversation has.
+_OF_A_TURN = frozenset(["role", "from", "sender", "speaker", "author", "content", "value"])
 # Paragraphs of a plain text are joined into documents of about this many characters.
 _DOCUMENT = 2000
 _LARGEST_COLUMNS_FILE = 512 << 20
@@ -112,12 +115,32 @@ def _json_object(stream: JsonStream, member: Member) -> Rows:
         elif stream.peek() != "}":
             stream.take("}")
     stream.take("}")
+    if (inner := _wrapped(values)) is not None:
+        yield from (_record(number, row) for number, row in enumerate(inner, 1))
+        return
     columns = [v for v in values.values() if isinstance(v, list)]
     if columns and len(columns) == len(values) and len({len(c) for c in columns}) == 1 and not set(values) <= ROW_LISTS:
         for number, row in enumerate(zip(*columns, strict=True), 1):
             yield Record(number, dict(zip(values, row, strict=True)))
     else:
         yield Record(1, values)
+
+
+def _wrapped(values: dict[str, Any]) -> list[Any] | None:
+    """The rows of an export that calls its list of conversations what a row calls its one: each item holds turns itself."""
+    for name, found in values.items():
+        if name.lower() in ROW_LISTS and isinstance(found, list) and found and all(map(_holds_turns, found)):
+            return found
+    return None
+
+
+def _holds_turns(item: Any) -> bool:
+    if isinstance(item, list):
+        return bool(item) and all(isinstance(turn, dict) for turn in item)
+    if not isinstance(item, dict) or _OF_A_TURN & {name.lower() for name in item}:
+        return False
+    lists = [value for name, value in item.items() if name.lower() in ROW_LISTS and isinstance(value, list)]
+    return any(value and isinstance(value[0], dict) for value in lists)
 
 
 def _listed(stream: JsonStream, member: Member) -> Any:
@@ -149,19 +172,20 @@ def _csv(member: Member) -> Rows:
             raise DataError(f"The header line of {member.name} cannot be read: {error}.", hint=_HEADER) from None
         if len(header) == 1 and not header[0].strip():
             raise DataError(f"{member.name} has no header line.", hint=_HEADER)
+        number = 1  # as a spreadsheet counts: a row may run over several lines, and the header is the first
         while True:
-            number = reader.line_num + 1
+            number += 1
             try:
                 cells = next(reader, None)
             except csv.Error as error:
-                yield Problem(number, "", "bad table row", f"Line {number} cannot be read: {error}.")
+                yield Problem(number, "", "bad table row", f"Row {number} cannot be read: {error}.")
                 continue
             if cells is None:
                 return
             if not any(cell.strip() for cell in cells):
                 continue
             if len(cells) != len(header):
-                message = f"Line {number} has {len(cells)} cells, the header names {len(header)} columns."
+                message = f"Row {number} has {len(cells)} cells, the header names {len(header)} columns."
                 yield Problem(number, "", "ragged row", message)
             else:
                 yield Record(number, dict(zip(header, cells, strict=True)))
@@ -224,30 +248,39 @@ def parquet_rows(member: Member) -> int:
 
 
 def _text(member: Member) -> Rows:
-    """Paragraphs (blocks between blank lines), joined into documents of about 2000 characters."""
+    """Paragraphs (blocks between blank lines), joined into documents of about 2000 characters; a question with its answer in one
+    block is a row by itself. Each has the number of its first line.
+    """
+    held: list[str] = []
+    start = 1
     with text_of(member) as file:
-        paragraphs: list[str] = []
-        start, size, lines = 1, 0, []
-
-        def document() -> Record:
-            return Record(start, {"text": "\n\n".join(paragraphs)})
-
-        for number, line in _lines(file):
-            if line.strip():
-                if not paragraphs and not lines:
-                    start = number
-                lines.append(line.rstrip("\r\n"))
+        for number, paragraph in _paragraphs(file):
+            alone = begins_a_talk(paragraph)
+            if held and (alone or sum(map(len, held)) >= _DOCUMENT):
+                yield Record(start, {"text": "\n\n".join(held)})
+                held = []
+            if alone:
+                yield Record(number, {"text": paragraph})
                 continue
-            if lines:
-                paragraphs.append("\n".join(lines))
-                size, lines = size + len(paragraphs[-1]), []
-            if size >= _DOCUMENT:
-                yield document()
-                paragraphs, size = [], 0
-        if lines:
-            paragraphs.append("\n".join(lines))
-        if paragraphs:
-            yield document()
+            start = start if held else number
+            held.append(paragraph)
+    if held:
+        yield Record(start, {"text": "\n\n".join(held)})
+
+
+def _paragraphs(file: TextIO) -> Iterator[tuple[int, str]]:
+    """Each with the number of its first line."""
+    lines: list[str] = []
+    start = 1
+    for number, line in _lines(file):
+        if line.strip():
+            start = start if lines else number
+            lines.append(line.rstrip("\r\n"))
+        elif lines:
+            yield start, "\n".join(lines)
+            lines = []
+    if lines:
+        yield start, "\n".join(lines)
 
 
 def _lines(file: TextIO) -> Iterator[tuple[int, str]]:

@@ -100,8 +100,8 @@ def check_serves(how: Layout, kind: RowKind) -> None:
     """Raise a DataError when rows of this form cannot be turned into `kind`, or a role has no column."""
     if not how.form:
         raise DataError(
-            f"The columns {', '.join(how.columns[:12])} do not say what they are.",
-            hint=f"Expected {KIND_WORDS[kind]}. Say which column is which.",
+            f"The columns {_listed(how.columns)} do not say what they are.",
+            hint=f"Expected {KIND_WORDS[kind]}. Say what the rows are, and then which column is which.",
         )
     form = FORMS[how.form]
     if kind not in form.kinds:
@@ -109,11 +109,21 @@ def check_serves(how: Layout, kind: RowKind) -> None:
             f"This file holds {form.label}; this trainer needs {KIND_WORDS[kind]}.",
             hint=f"{_readers_of(form.kinds)} Else choose another file, or correct the format and its columns.",
         )
-    missing = [role.label for role in form.roles if role.required and role.name not in how.mapping]
-    if missing:
+    if missing := lacking(how):
         raise DataError(
             f"No column is chosen for: {', '.join(missing)}.", hint=f"The columns are: {', '.join(how.columns[:20])}."
         )
+
+
+def _listed(columns: list[str], most: int = 12) -> str:
+    more = len(columns) - most
+    return ", ".join(columns[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def lacking(how: Layout) -> list[str]:
+    """What a row of the form must have and no column is known for, by its label."""
+    roles = FORMS[how.form].roles if how.form else ()
+    return [role.label for role in roles if role.required and role.name not in how.mapping]
 
 
 def _readers_of(kinds: tuple[RowKind, ...]) -> str:

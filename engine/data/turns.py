@@ -68,6 +68,12 @@ def transcript(value: str) -> list[Turn]:
     ]
 
 
+def begins_a_talk(value: str) -> bool:
+    """Whether a text is a question of somebody with an answer to it, and perhaps more turns."""
+    found = transcript(value)
+    return len(found) > 1 and [turn["role"] for turn in found[:2]] == ["user", "assistant"] and all(t["content"] for t in found)
+
+
 def tools(value: Any) -> list[Any]:
     """Tool definitions as a list, also from a JSON string.
 

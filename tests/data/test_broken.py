@@ -157,11 +157,11 @@ def test_a_table_of_200_columns(tmp_path: Path) -> None:
 
 
 def test_a_ragged_table(tmp_path: Path) -> None:
-    """Rows with too few or too many cells are told by their line; the others are used."""
+    """Rows with too few or too many cells are told by their number in a spreadsheet; the others are used."""
     path = _file(tmp_path, "a.csv", b'question,answer\nA?,"x\ny"\nB?\nC?,c\nD?,d,too much\n,,,\n\nE?,e\n')
     numbered = list(engine.data.rows(path, "chat"))
     bad = [(number, row.rule) for number, row in numbered if isinstance(row, Problem)]
-    assert bad == [(4, "ragged row"), (6, "ragged row")]
+    assert bad == [(3, "ragged row"), (5, "ragged row")]
     assert [row["prompt"] for _, row in numbered if isinstance(row, dict)] == ["A?", "C?", "E?"]
 
 

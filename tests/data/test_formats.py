@@ -188,6 +188,34 @@ def test_a_long_text_becomes_several_documents(tmp_path: Path) -> None:
     assert [part.strip() for part in joined.split("\n\n")] == [part.strip() for part in paragraphs]
 
 
+def test_questions_with_answers_in_a_plain_text_are_a_row_each(tmp_path: Path) -> None:
+    """As a FAQ is written down; prose around them stays prose."""
+    blocks = [f"Q: When does gate {i} open?\nA: It opens at {i}.\nEvery day." for i in range(40)]
+    path = _plain(tmp_path / "faq.txt", "\n\n".join(blocks).encode())
+    looked = engine.data.inspect(path)
+    assert (looked.form, looked.rows) == ("transcript", 40)
+    rows = [row for _, row in engine.data.rows(path, "chat") if not isinstance(row, Problem)]
+    assert [len(row["messages"]) for row in rows] == [2] * 40
+    assert rows[7]["messages"][1]["content"] == "It opens at 7.\nEvery day."
+    prose = _plain(tmp_path / "book.txt", b"The sea is wide.\n\nQ: Who keeps the lamp?\nA: Sam.\n\nThe end.\n\nIt is late.")
+    texts = [row["text"] for _, row in engine.data.rows(prose, "text")]
+    assert texts == ["The sea is wide.", "Q: Who keeps the lamp?\nA: Sam.", "The end.\n\nIt is late."]
+
+
+def test_an_export_that_wraps_its_conversations(tmp_path: Path) -> None:
+    """What an object calls `conversations` is its one conversation, or a list of them."""
+    turns = [{"role": "user", "content": "Open?"}, {"role": "assistant", "content": "At six."}]
+    for wrapped in ([{"id": 1, "messages": turns}] * 3, [turns] * 3):
+        path = tmp_path / "export.json"
+        path.write_text(json.dumps({"export_date": "2026-01-01", "conversations": wrapped}))
+        assert [row["messages"] for _, row in engine.data.rows(path, "chat")] == [turns] * 3
+    path.write_text(json.dumps({"id": 1, "conversations": turns}))
+    assert [row["messages"] for _, row in engine.data.rows(path, "chat")] == [turns]
+    pair = {"prompt": "Open?", "chosen": turns[1:], "rejected": [{"role": "assistant", "content": "No."}]}
+    path.write_text(json.dumps(pair))
+    assert engine.data.inspect(path).rows == 1
+
+
 def test_a_folder_of_parts_with_its_own_held_out_file(tmp_path: Path) -> None:
     """As data sets lie on the hub: several training files, a validation file, a test file that is left alone."""
     for name in ("train-00000.jsonl", "train-00001.jsonl", "validation.jsonl", "test.jsonl"):

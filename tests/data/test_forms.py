@@ -37,6 +37,18 @@ def test_content_as_a_list_of_parts(key: str, tmp_path: Path) -> None:
     assert _rows(_file(tmp_path, {"messages": turns}), "chat") == [{"messages": [USER, ANSWER]}]
 
 
+def test_what_is_not_mapped_yet_can_still_be_looked_at(tmp_path: Path) -> None:
+    """Headings that say nothing: the person names the form first, and must then be offered the columns."""
+    path = _file(tmp_path, *({"Nr": n, "Betreff": f"Gate {n}?", "Loesweg": f"At {n}."} for n in range(5)))
+    looked = engine.data.inspect(path, form="qa")
+    assert looked.kind is None and {role.name for role in looked.roles} >= {"prompt", "completion"}
+    assert "No column is chosen for" in looked.why and [column.name for column in looked.columns] == ["Nr", "Betreff", "Loesweg"]
+    with pytest.raises(DataError, match="No column is chosen for"):
+        engine.data.inspect(path, "chat", form="qa")
+    mapped = engine.data.inspect(path, form="qa", mapping={"prompt": "Betreff", "completion": "Loesweg"})
+    assert (mapped.kind, mapped.usable) == ("chat", 5)
+
+
 def test_a_picture_in_the_content_is_refused(tmp_path: Path) -> None:
     """A conversation about a picture makes no sense without it, so the row is told and not mended."""
     picture = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}

@@ -193,12 +193,12 @@ def test_rows_with_problems_are_left_out_and_told(tmp_path: Path) -> None:
     assert (seen.problems, seen.problem_counts) == (made.problems, made.problem_counts)
 
 
-def test_row_numbers_of_a_table_are_lines(tmp_path: Path) -> None:
-    """The header is line 1, and a cell may go over several lines."""
+def test_row_numbers_of_a_table_are_those_of_a_spreadsheet(tmp_path: Path) -> None:
+    """The header is row 1; a cell may go over several lines of the file."""
     path = tmp_path / "a.csv"
     path.write_text('question,answer\n"A\nand more?",a\nB?,\nC?,c\n')
-    assert [number for number, _ in engine.data.rows(path, "chat")] == [2, 4, 5]
-    assert engine.data.inspect(path).problems[0].row == 4
+    assert [number for number, _ in engine.data.rows(path, "chat")] == [2, 3, 4]
+    assert engine.data.inspect(path).problems[0].row == 3
 
 
 def test_rows_with_problems_can_be_refused(tmp_path: Path) -> None:

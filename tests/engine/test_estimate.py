@@ -89,6 +89,11 @@ def test_embeddings_and_a_head_of_their_own_stay_in_half_precision() -> None:
         assert item(work_out(replace(MODEL, tied=tied), peft=True, quantization="int4"), "Weights") == expected
 
 
+def test_both_answers_of_a_pair_are_read() -> None:
+    one, two = work_out(), work_out(trainer="dpo")
+    assert two.tokens / two.steps == pytest.approx(2 * one.tokens / one.steps, rel=0.01)
+
+
 def test_checkpointing_trades_time_for_activations() -> None:
     kept, recomputed = work_out(gradient_checkpointing=False), work_out(gradient_checkpointing=True)
     assert item(recomputed, "Activations") < item(kept, "Activations") / 3
