@@ -45,6 +45,7 @@ class DataFacts:
     trained_mean: float = 64.0
     exact: bool = False
     liked: float | None = None  # share of the answers with a thumbs up; None: nobody gave thumbs, or not known yet
+    unusable: int = 0  # rows among those looked at that cannot be used
     read_mean: float = 0.0  # what others than the trained model read of a row (a teacher its longer prompt)
 
 

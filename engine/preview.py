@@ -147,8 +147,8 @@ def _facts(key: str) -> DataFacts:
     share = seen.usable / max(seen.looked_at, 1)
     own = inspect(data_file(params.valid_path), kind, form=form, mapping=mapping).usable if params.valid_path else seen.held_out
     counted = _inspector.ask(params, 0)["facts"]
-    rows = max(1, round(seen.rows * share))
-    return DataFacts(rows=rows, valid_rows=own, exact=seen.rows_exact, liked=seen.liked, **counted)
+    rows, bad = max(1, round(seen.rows * share)), sum(seen.problem_counts.values())
+    return DataFacts(rows=rows, valid_rows=own, exact=seen.rows_exact, liked=seen.liked, unusable=bad, **counted)
 
 
 def _stamp(path: str) -> float:

@@ -282,8 +282,8 @@ class PipelineHandlers(Handlers):
             made = pipeline_draft.pipeline_of(draft, self.form)
             for stage in made.stages:
                 params = api.validate(stage.settings)
-                if not params.drop_bad_rows:
-                    self._refuse_problems(params)
+                if why := self._unusable(params):
+                    raise why
             if draft.get("again"):
                 api.pipelines.go_on(made.name, made)
             else:

@@ -98,7 +98,7 @@ class Events(Handlers):
         )  # fmt: skip
         for button, step in ways:
             there = GO_TO_OPEN if button in (p.choose, p.choose_now) else GO_TO_TOP
-            button.click(
+            stepped = button.click(
                 lambda step=step: (gr.Tabs(selected=step), step),
                 None,
                 [p.steps, p.stores.step],
@@ -106,6 +106,8 @@ class Events(Handlers):
                 js=there,
                 **PRIVATE,
             )
+            if step == REVIEW:  # Gradio tells of a step only when its tab was clicked
+                stepped.then(self.review, self.asked, self._seen, **PRIVATE)
         shown = [p.stores.step, *self._seen]
         p.steps.select(self.stepped, self.asked, shown, **PRIVATE)
 

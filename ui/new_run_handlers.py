@@ -139,6 +139,8 @@ class Handlers:
             plan = self._plan_of(params)
             found = api.estimate(plan, api.data_facts(params))
             review, room = review_view.review_html(plan, found), found.disk_least <= found.disk_free
+            if why := self._unusable(params):
+                review, room = data_view.failure_html(why) + review, False
         except StudioError as error:
             held = dict(zip(self.form.names, given, strict=True))
             review = self._trouble(error, held, missing)
@@ -197,7 +199,11 @@ class Handlers:
         """
         if event.index != draft.REVIEW:
             return [event.index, *[gr.skip()] * len(self._seen)]
-        return [event.index, *self._reviewed(given)[1]]
+        return [event.index, *self.review(*given)]
+
+    def review(self, *given: Any) -> list[Any]:
+        """The values of `_seen` for whoever comes to the last step."""
+        return self._reviewed(given)[1]
 
     # ---- start
 
@@ -205,21 +211,30 @@ class Handlers:
         """Queue the run. The same ticket with the same settings is the same run, however often and where it is asked."""
         try:
             params = self.form.params(given)
-            if not params.drop_bad_rows:
-                self._refuse_problems(params)
+            if why := self._unusable(params):
+                raise why
             digest = hashlib.sha256(params.model_dump_json().encode()).hexdigest()
             name = api.start(params, request_id=f"{(ticket or {}).get('id', '')}:{digest}")
         except StudioError as error:
-            raise gr.Error(str(error), title="The run was not started", duration=None) from None
+            said = str(self._in_words(error, given)).replace("\n", " ")
+            raise gr.Error(said, title="The run was not started", duration=None) from None
         return [{**(ticket or {}), "started": name}, name]
 
-    def _refuse_problems(self, params: Any) -> None:
-        seen = api.inspect_data(
-            params.data_path, params.trainer, form=params.data_format, mapping=params.column_mapping or None
+    def _in_words(self, error: StudioError, given: tuple[Any, ...]) -> StudioError:
+        """What is wrong with settings, by the names that they have on the page."""
+        if not isinstance(error, ParamError):
+            return error
+        trainer = self.form.values(given)["trainer"]
+        return StudioError("\n".join(self.form.plain(p, trainer) for p in error.problems), hint=error.hint)
+
+    def _unusable(self, params: Any) -> StudioError | None:
+        """Why the rows are not started with: some cannot be used, and nobody has said that they are to be left out."""
+        if params.drop_bad_rows:
+            return None
+        bad = api.data_facts(params).unusable
+        if not bad:
+            return None
+        left_out = "Leave this row out" if bad == 1 else f"Leave these {bad} rows out"
+        return StudioError(
+            f"{count(bad, 'row')} cannot be used.", hint=f"Press “{left_out}” in step 1, Data, or correct the file."
         )
-        bad = sum(seen.problem_counts.values())
-        if bad:
-            raise StudioError(
-                f"{count(bad, 'row')} cannot be used.",
-                hint="Press “Leave these rows out” in step 1, Data, or correct the file.",
-            )

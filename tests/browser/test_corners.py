@@ -77,9 +77,29 @@ def test_the_review_says_what_is_wrong_and_start_waits(page: Page, server: Serve
     expect(page.locator("#start")).to_be_enabled()
     page.get_by_role("tab", name="3 · Settings").click()
     typed(page, "field-epochs", "many")
-    page.get_by_role("tab", name="4 · Review and start").click()
-    expect(page.locator("#review-view [role=alert]")).to_contain_text("must be a number")
+    page.get_by_role("button", name="Next: review").click()
+    expect(page.locator("#review-view [role=alert]")).to_contain_text("Passes over the data must be a number")
     expect(page.locator("#start")).to_be_disabled()
+    page.get_by_role("tab", name="3 · Settings").click()
+    typed(page, "field-epochs", "2")
+    page.get_by_role("tab", name="4 · Review and start").click()
+    expect(page.locator("#start")).to_be_enabled()
+
+
+def test_the_review_says_that_rows_cannot_be_used_before_start_does(page: Page, server: Server, tmp_path: Path) -> None:
+    rows = tmp_path / "pairs.csv"
+    rows.write_text("question,answer\n" + "".join(f"Gate {n}?,At {n}.\n" for n in range(20)) + "Gate 21?,\n")
+    page.goto(f"{server.url}/new?trainer=sft")
+    page.set_input_files("#upload input[type=file]", str(rows))
+    expect(page.locator("#problems")).to_contain_text("1 row cannot be used")
+    page.get_by_role("button", name="All the rest as recommended: review").click()
+    expect(page.locator("#review-view [role=alert]")).to_contain_text("Press “Leave this row out”")
+    expect(page.locator("#start")).to_be_disabled()
+    page.get_by_role("tab", name="1 · Data").click()
+    page.get_by_role("button", name="Leave this row out").click()
+    page.get_by_role("tab", name="4 · Review and start").click()
+    expect(page.locator("#start")).to_be_enabled()
+    expect(page.locator("#review-view [role=alert]")).to_have_count(0)
 
 
 def test_halves_of_characters_are_shown_as_question_marks(page: Page, server: Server, tmp_path: Path) -> None:

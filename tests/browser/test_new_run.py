@@ -136,6 +136,19 @@ def test_columns_that_say_nothing_can_be_mapped(page: Page, server: Server, tmp_
     expect(page.locator("#command")).to_contain_text("--column-mapping")
 
 
+def test_columns_can_be_chosen_where_none_is_known(page: Page, server: Server, tmp_path: Path) -> None:
+    odd = tmp_path / "tickets.csv"
+    odd.write_text("Kunde;Betreff;Loesweg\n" + "".join(f"Kundin {n};Frage nach Tor {n};Es geht um {n} auf.\n" for n in range(25)))
+    page.goto(f"{server.url}/new?trainer=sft")
+    page.set_input_files("#upload input[type=file]", str(odd))
+    choose(page, "field-data_format", "questions and answers")
+    expect(page.locator("#file-view [role=alert]")).to_contain_text("No column is chosen for: Question, Answer")
+    choose(page, "role-0", "Betreff")
+    expect(page.locator("#file-view [role=alert]")).to_contain_text("No column is chosen for: Answer")
+    choose(page, "role-1", "Loesweg")
+    expect(page.locator("#token-view mark.trained").nth(1)).to_contain_text("Es geht um 0 auf.")
+
+
 def choose(page: Page, field: str, option: str) -> None:
     page.locator(f"#{field} input").click()
     page.locator(f"#{field} [role=option]", has_text=option).first.click()
