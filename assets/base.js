@@ -77,9 +77,11 @@
   const pill = (state) => el("span", { class: "st-pill", "data-state": state }, state);
   const note = (error) =>
     el("div", { class: "st-note error", role: "alert" }, el("strong", {}, error.message), error.hint ? [" ", linked(error.hint)] : "");
-  /** Ask before something is done; resolves to what was typed (true without a field), or null. */
-  const ask = (title, text, action, field = null) =>
+  /** Ask before something is done; resolves to what was typed (true without a field), or null. With `attempt` it is tried while
+   * the dialog is open: what is refused is said there, beside what was typed. */
+  const ask = (title, text, action, field = null, attempt = null) =>
     new Promise((resolve) => {
+      const refused = el("div", {});
       const input = field == null ? null : el("input", { type: "text", value: field, "aria-label": title });
       const cancel = el("button", { type: "button", class: "st-button", onclick: () => dialog.close("") }, "Cancel");
       const dialog = el(
@@ -91,12 +93,24 @@
           el("h2", {}, title),
           el("p", {}, text),
           input,
+          refused,
           el("div", { class: "st-actions" }, cancel, el("button", { class: "st-button main", value: "yes" }, action)),
         ),
       );
       dialog.addEventListener("close", () => {
         resolve(dialog.returnValue === "yes" ? (input ? input.value.trim() : true) : null);
         dialog.remove();
+      });
+      dialog.querySelector("form").addEventListener("submit", async (event) => {
+        if (!attempt) return;
+        event.preventDefault();
+        try {
+          await attempt(input ? input.value.trim() : true);
+          dialog.close("yes");
+        } catch (error) {
+          refused.replaceChildren(note(error));
+          input?.focus();
+        }
       });
       document.body.append(dialog);
       dialog.showModal();

@@ -70,7 +70,7 @@
         samples: el("div", { class: "answers" }),
         log: el("pre", { class: "log", role: "region", tabindex: "0", "aria-label": "Training log" }),
         actions: el("div", { class: "st-actions" }),
-        warnings: el("div", {}),
+        warnings: el("div", { class: "warnings" }),
         command: el("div", {}),
         space: el("p", { class: "room-line" }),
       };

@@ -191,13 +191,15 @@
       return el("small", { class: "of-pipeline" }, "in sweep ", link);
     }
     async rename(r) {
-      const to = await ask(
+      const address = `/studio/runs/${encodeURIComponent(r.name)}/rename`;
+      await ask(
         `Rename ${r.name}`,
         "Letters, digits, dots, dashes and underscores; it begins with a letter or a digit.",
         "Rename",
         r.name,
+        async (to) => to && to !== r.name && (await post(address, { to, created: r.created })),
       );
-      if (to && to !== r.name) this.act(r, "rename", { to });
+      this.soon();
     }
     async remove(r) {
       if (

@@ -129,6 +129,7 @@ class SettingsForm:
             return problem.message
         label = self.fields[problem.field].label(trainer)
         said = problem.message.replace(f" ({api.flag(problem.field)})", "")
+        said = said.removesuffix(f" {self.fields[problem.field].sentence(trainer)}")  # which stands beside the field already
         return f"{label}{said.removeprefix(problem.field)}" if said.startswith(problem.field) else said
 
     def _may_be_empty(self, name: str) -> bool:

@@ -123,6 +123,16 @@ def test_enter_renames_and_escape_does_not(page: Page, server: Server) -> None:
     page.keyboard.press("Enter")
     expect(page.locator('[data-run="by-enter"]')).to_be_visible()
     assert not (server.home / "never").exists()
+    finished(server, "taken")
+    page.get_by_role("button", name="Rename by-enter").click()
+    page.locator("dialog input").fill("taken")
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog [role=alert]")).to_contain_text("taken")
+    expect(page.locator("dialog input")).to_have_value("taken")
+    page.locator("dialog input").fill("free-again")
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog")).to_have_count(0)
+    expect(page.locator('[data-run="free-again"]')).to_be_visible()
 
 
 def test_the_list_keeps_the_keyboard_where_it_is(page: Page, server: Server) -> None:
