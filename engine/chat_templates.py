@@ -14,6 +14,9 @@ CHATML = (
     "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"
 )
 
+# Before either, for a model whose every text begins with a token of its own, which its tokenizer else writes by itself.
+BEGIN = "{{- bos_token -}}"
+
 # Plain lines for base models that never saw a chat token; the model's own end-of-text token ends an answer.
 PLAIN = (
     "{%- for message in messages -%}"

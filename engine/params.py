@@ -72,7 +72,7 @@ class LLMTrainingParams(BaseModel):
         3, gt=0, le=1000, description="How often every row is seen. 1 to 5 is usual; more on very small data."
     )
     max_steps: Annotated[int | None, Form("Training", label="Steps at most", advanced=True)] = Field(
-        None, ge=1, description="Stop after this many optimizer steps, whatever the passes say."
+        None, ge=1, description="Stop after this many optimizer steps; the passes may be over sooner."
     )
     batch_size: Annotated[int | None, Form("Training", label="Rows per step", auto=True)] = Field(
         None, ge=1, le=4096, description="Rows that are averaged in one forward pass on one device. 4 to 16 is usual."

@@ -109,7 +109,7 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     every = max(1, total // _LOG_POINTS)
     choose("logging_steps", every, f"A point every {_steps(every)}: {total} steps in all.")
     each = max(1, math.ceil(total / _EVALUATIONS))
-    choose("eval_steps", each, f"Held-out rows every {_steps(each)}: about {math.ceil(total / each)} measurements.")
+    choose("eval_steps", each, _looks(each, total, valid))
     evaluated = params.eval_steps or each
     saved = evaluated if valid else each
     choose("save_steps", saved, f"A checkpoint every {_steps(saved)}" + (", at each measurement." if valid else "."))
@@ -304,6 +304,12 @@ def _checkpointing(params: LLMTrainingParams, device: Device, model: ModelFacts)
     short = sum(size for _, size in held(params, model, spec_for(params.trainer).copies_of(params))) > device.memory_free / 2
     why = "Memory is short for this model" if short else "Memory suffices, so nothing is computed twice"
     return short, why + "."
+
+
+def _looks(each: int, total: int, valid: int) -> str:
+    """What happens every `each` steps."""
+    often = f"every {_steps(each)}: about {math.ceil(total / each)}"
+    return f"Held-out rows {often} measurements." if valid else f"Nothing is held out; prompts are answered {often} times."
 
 
 def _steps(count: int) -> str:

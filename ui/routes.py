@@ -101,7 +101,9 @@ def overview(request: Request) -> Response:
 
     def found() -> dict[str, Any]:
         count = min(offset_in(request, "count") or PAGE, 200)
-        runs, total, queue, waiting = api.queue.overview(offset_in(request, "from"), count, request.query_params.get("find", ""))
+        runs, total, queue, waiting = api.queue.overview(
+            offset_in(request, "from"), count, request.query_params.get("find", "")
+        )
         part_of = _part_of()
         lines = [{**line, "data": api.own_name(line["data_path"]), **part_of(line["name"])} for line in waiting]
         shown = {**queue.to_dict(), "waiting": lines, "more": len(queue.waiting) - len(lines)}

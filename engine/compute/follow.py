@@ -215,11 +215,20 @@ class Follower:
         self._patiently(lambda: parcel.bring(self.run, job.repo))
         step = there.step if there else self.run.status().step
         if there is None:
-            told = "The end of the log did not arrive from Hugging Face, so the last points are missing here. The model is whole."
+            told = (
+                "The end of the log did not arrive from Hugging Face, so the last points are missing here. The model is whole."
+            )
             self.run.log_event("warning", message=told, hint=f"The job's own page has all of it: {job.url}")
         self.run.log_event("saved", step=step, path="model")
         self._clear(job)
-        done = {"state": State.DONE, "reason": there.reason if there else "", "hint": "", "cause": "", "phase": "", "step": step}
+        done = {
+            "state": State.DONE,
+            "reason": there.reason if there else "",
+            "hint": "",
+            "cause": "",
+            "phase": "",
+            "step": step,
+        }
         self.run.update_status(**done, ended=time.time())
 
     def _heard_all(self) -> bool:

@@ -134,7 +134,8 @@ def _refuse(how: Layout, usable: int, dropped: int, problems: list[Problem], dro
         raise DataError(f"No row of {how.files[0].name} can be used. The first problem: {first}", hint="Check the columns.")
     if dropped and not drop_bad_rows:
         named = " ".join(problem.message for problem in problems[:3])
-        raise DataError(f"{dropped} rows have problems. {named}", hint="Mend them, or leave rows with problems out.")
+        what = "1 row has" if dropped == 1 else f"{dropped} rows have"
+        raise DataError(f"{what} problems. {named}", hint="Mend them, or leave rows with problems out.")
 
 
 def _looked_at(file: Path, kind: RowKind, seed: int) -> tuple[list[int], list[bool]]:

@@ -248,8 +248,8 @@ def parquet_rows(member: Member) -> int:
 
 
 def _text(member: Member) -> Rows:
-    """Paragraphs (blocks between blank lines), joined into documents of about 2000 characters; a question with its answer in one
-    block is a row by itself. Each has the number of its first line.
+    """Paragraphs (blocks between blank lines), joined into documents of about 2000 characters; a question with its answer in
+    one block is a row by itself. Each has the number of its first line.
     """
     held: list[str] = []
     start = 1

@@ -15,6 +15,7 @@ from typing import Any
 
 from engine import rewards
 from engine.chat_templates import PLAIN
+from engine.export.model_text import begun_by
 from engine.export.origin import origin
 from engine.export.recipe import Code, Recipe, Setting, value
 
@@ -51,7 +52,8 @@ judge = AutoModelForSequenceClassification.from_pretrained(REWARD_MODEL, dtype=t
 {merged}judge = judge.eval().requires_grad_(False).to("cpu" if {on_cpu} else torch.accelerator.current_accelerator())
 judge_tokenizer = AutoTokenizer.from_pretrained(REWARD_TOKENIZER)
 if judge_tokenizer.chat_template is None:
-    judge_tokenizer.chat_template = {plain}
+    BEGIN = {begin}
+    judge_tokenizer.chat_template = BEGIN + {plain}
 
 
 def reward_model(asked, answers, rows):
@@ -127,6 +129,7 @@ def _reward_model(recipe: Recipe, p: Any) -> str:
         labels=", num_labels=1" if base.adapters else "",
         merged=_JUDGE_MERGED if base.adapters else "",
         on_cpu=on_cpu.text,
+        begin=begun_by("judge_tokenizer"),
         plain=value(PLAIN),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.chat_templates import CHATML, PLAIN
+from engine.chat_templates import BEGIN, CHATML, PLAIN
 from engine.export.origin import Origin
 from engine.export.recipe import Code, Recipe, Setting, value
 from engine.export.rows_text import TEMPLATES
@@ -49,13 +49,20 @@ def tokenizer(base: Origin, wish: str, *, talks: bool, scores: bool) -> str:
         lines.append(_SPARE_PADDING.strip())
     else:
         lines += ["if tokenizer.pad_token is None:", "    tokenizer.pad_token = tokenizer.eos_token"]
+    if talks and (wish != "auto" or not base.template):
+        lines.append(f"BEGIN = {begun_by('tokenizer')}")
     if talks and wish == "chatml":
         lines.append(TEMPLATES.format(chatml=value(CHATML)).strip())
     elif talks and wish == "plain":
-        lines.append(f"tokenizer.chat_template = {value(PLAIN)}")
+        lines.append(f"tokenizer.chat_template = BEGIN + {value(PLAIN)}")
     elif talks and not base.template:
-        lines += ["if tokenizer.chat_template is None:", f"    tokenizer.chat_template = {value(PLAIN)}"]
+        lines += ["if tokenizer.chat_template is None:", f"    tokenizer.chat_template = BEGIN + {value(PLAIN)}"]
     return "\n".join(lines)
+
+
+def begun_by(tokenizer: str) -> str:
+    """What a template of ours begins with: for a tokenizer that begins every text with a token, that token."""
+    return f"""{value(BEGIN)} if {tokenizer}("")["input_ids"][:1] == [{tokenizer}.bos_token_id] else \"\""""
 
 
 def model(recipe: Recipe, base: Origin, p: Any, kind: str = WRITES) -> list[str]:

@@ -136,5 +136,6 @@ def joined(rows, window=1000):
 TEMPLATES = """
 CHATML = {chatml}
 # without <|im_end|> in the vocabulary, the token that ends a text ends a turn
-tokenizer.chat_template = CHATML if "<|im_end|>" in tokenizer.get_vocab() else CHATML.replace("'<|im_end|>'", "eos_token")
+END = "'<|im_end|>'" if "<|im_end|>" in tokenizer.get_vocab() else "eos_token"
+tokenizer.chat_template = BEGIN + CHATML.replace("'<|im_end|>'", END)
 """

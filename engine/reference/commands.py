@@ -121,7 +121,7 @@ def _words(action: argparse.Action) -> str:
         return f"`{action.metavar or action.dest.upper()}`"
     # --snake_case is said once for all
     named = [flag for flag in action.option_strings if flag.startswith("--") and "_" not in flag] or action.option_strings
-    value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
+    value = "" if action.nargs in (0, "?") else f" {action.metavar or action.dest.upper()}"
     return ", ".join(f"`{flag}{value}`" for flag in named)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.linalg import vector_norm
 
@@ -19,7 +20,16 @@ class BestWeights:
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def keep(self, model: Any, *, write: bool = True) -> None:
+    @property
+    def step(self) -> int | None:
+        """The step after which the kept weights were so; None while none are kept."""
+        try:
+            with safe_open(str(self.file), "pt") as kept:
+                return int((kept.metadata() or {}).get("step", 0))
+        except FileNotFoundError:
+            return None
+
+    def keep(self, model: Any, step: int, *, write: bool = True) -> None:
         """Write the trainable weights, replacing the file in one step. All processes ask that hold a part of the model, and
         one of them writes.
         """
@@ -30,7 +40,7 @@ class BestWeights:
                 weights[name] = found.cpu().contiguous()
         if write:
             part = self.file.with_suffix(".part")
-            save_file(weights, part)
+            save_file(weights, part, {"step": str(step)})
             os.replace(part, self.file)
 
     def restore(self, model: Any) -> None:

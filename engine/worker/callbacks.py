@@ -39,6 +39,7 @@ class RunCallback(TrainerCallback):
         self.spec = spec_for(params.trainer)
         self.logged_points = 0
         self.without_gain = 0
+        self.kept: float | None = None  # what was measured of the weights that are kept
         self.stopped = False
         self.stopped_early = False
         self.resumed_at = 0
@@ -87,10 +88,14 @@ class RunCallback(TrainerCallback):
         if measured:
             best = (max if self.spec.higher_is_better else min)(measured)
             self.without_gain = len(measured) - 1 - measured.index(best)
+        kept = self.best.step
+        if kept is not None and kept > state.global_step:
+            self.best.forget()
+        self.kept = by_step.get(kept)
         if (self.reporter.status.best_step or 0) > state.global_step or not state.global_step:
             self.reporter.set(best_step=None, best_value=None)
             self.best.forget()
-            self.without_gain = 0
+            self.without_gain, self.kept = 0, None
 
     def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.reporter.beat()
@@ -144,11 +149,16 @@ class RunCallback(TrainerCallback):
             self.without_gain = 0
             self.reporter.set(best_value=measured, best_step=state.global_step)
             self.reporter.run.log_event("best", step=state.global_step, value=measured)
-            first = self.reporter.ranks.first
-            if self.params.keep_best and state.global_step and (first or is_split(model)):
-                self.best.keep(model, write=first)
         elif state.global_step:
             self.without_gain += 1
             patience = self.params.early_stopping_patience
             if patience and self.without_gain >= patience:
                 self.stopped_early = control.should_training_stop = True
+        if self.params.keep_best and state.global_step and (self.kept is None or self.spec.better(measured, self.kept)):
+            self._keep(measured, state.global_step, model)
+
+    def _keep(self, measured: float, step: int, model: Any) -> None:
+        """Keep the best of what was trained, which need not be better than what it began with."""
+        self.kept, first = measured, self.reporter.ranks.first
+        if first or is_split(model):
+            self.best.keep(model, step, write=first)

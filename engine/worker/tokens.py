@@ -45,7 +45,7 @@ def text_tokens(row: dict[str, Any], tokenizer: Any) -> Tokens:
 
 
 def opening(tokenizer: Any) -> list[int]:
-    """The token that every text begins with for this model, or nothing; chat templates write it themselves."""
+    """The token that every text begins with for this model, or nothing. A chat template writes it itself."""
     return [token for token in tokenizer("")["input_ids"][:1] if token == tokenizer.bos_token_id]
 
 

@@ -148,7 +148,8 @@ class _Work:
         if note:
             self.reporter.warn(note)
         # said by name: what PyTorch would take by itself need not be what was looked at and planned for
-        params = self.params.model_copy(update={"device": found.kind})
+        said = found.kind if self.params.device == "auto" else self.params.device
+        params = self.params.model_copy(update={"device": said})
         # torchrun may have started us on several machines
         here = replace(found, count=ranks.size) if ranks.size > 1 and ranks.meeting is None else found
         chosen = plan(params, self._count(tokenizer), known, here)
@@ -156,6 +157,9 @@ class _Work:
         write_json(self.run.plan_file, {**chosen.to_dict(), **of_model})
         if why := chosen.reasons.get("merge_adapter"):
             self.reporter.warn(why)
+        if chosen.params.early_stopping_patience and not chosen.valid_rows:
+            hint = "Hold out a part of the rows (--valid-fraction 0.1)."
+            self.reporter.warn("Nothing is held out to measure with, so this run cannot stop early.", hint)
         ranks.join(found.kind)
         ranks.handed_on(chosen)
         torch.manual_seed(chosen.params.seed)
@@ -220,9 +224,9 @@ class _Work:
         self._check_learned(job, callback, changed=not torch.equal(before, after))
         model = job.model if weights is None else put_together(job.model, weights, resolve(self.params.model), chosen.params)
         saved_step = job.state.global_step
-        if chosen.params.keep_best and best.file.is_file() and self.reporter.status.best_step != saved_step:
+        if chosen.params.keep_best and (kept := best.step) is not None and kept != saved_step:
             best.restore(model)
-            saved_step = self.reporter.status.best_step or 0
+            saved_step = kept
         self.reporter.phase(State.SAVING, "Saving the model")
         card = partial(model_card, self.run, self.spec, self.params, chosen, self.reporter.status, known, saved_step)
         cards, stacked = Cards(card(adapter=False), card(adapter=True)), bool(known.base_of_adapter)
@@ -291,6 +295,10 @@ class _Work:
         if callback.stopped_early:
             best = self.reporter.status.best_step
             reason = f"Stopped early at step {steps}: the {self.spec.best_words} at step {best}. {_saved(saved_step)}"
+        if self.reporter.status.best_step == 0:
+            was = f"The {self.spec.best_words} before the training ({self.reporter.status.best_value:.4g})"
+            hint = "Try a smaller step size (--lr), more rows, or rows that are nearer to what it is to do."
+            self.reporter.warn(f"{was}: by that measure the model has not got better. {_saved(saved_step)}", hint)
         if address:
             reason = f"{reason} The model is at {address}.".strip()
         self.reporter.set(state=State.DONE, reason=reason, ended=time.time(), phase="", step=steps, resumable=False)

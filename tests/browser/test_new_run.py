@@ -138,7 +138,9 @@ def test_columns_that_say_nothing_can_be_mapped(page: Page, server: Server, tmp_
 
 def test_columns_can_be_chosen_where_none_is_known(page: Page, server: Server, tmp_path: Path) -> None:
     odd = tmp_path / "tickets.csv"
-    odd.write_text("Kunde;Betreff;Loesweg\n" + "".join(f"Kundin {n};Frage nach Tor {n};Es geht um {n} auf.\n" for n in range(25)))
+    odd.write_text(
+        "Kunde;Betreff;Loesweg\n" + "".join(f"Kundin {n};Frage nach Tor {n};Es geht um {n} auf.\n" for n in range(25))
+    )
     page.goto(f"{server.url}/new?trainer=sft")
     page.set_input_files("#upload input[type=file]", str(odd))
     choose(page, "field-data_format", "questions and answers")

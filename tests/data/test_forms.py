@@ -42,7 +42,11 @@ def test_what_is_not_mapped_yet_can_still_be_looked_at(tmp_path: Path) -> None:
     path = _file(tmp_path, *(dict.fromkeys(["Kunde", "Betreff", "Loesweg"], f"Words about gate {n}.") for n in range(5)))
     looked = engine.data.inspect(path, form="qa")
     assert looked.kind is None and {role.name for role in looked.roles} >= {"prompt", "completion"}
-    assert "No column is chosen for" in looked.why and [column.name for column in looked.columns] == ["Kunde", "Betreff", "Loesweg"]
+    assert "No column is chosen for" in looked.why and [column.name for column in looked.columns] == [
+        "Kunde",
+        "Betreff",
+        "Loesweg",
+    ]
     with pytest.raises(DataError, match="No column is chosen for"):
         engine.data.inspect(path, "chat", form="qa")
     mapped = engine.data.inspect(path, form="qa", mapping={"prompt": "Betreff", "completion": "Loesweg"})

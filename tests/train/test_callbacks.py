@@ -16,7 +16,7 @@ from engine.worker.answers import SampleAnswers
 from engine.worker.best import BestWeights
 from engine.worker.callbacks import RunCallback
 from engine.worker.reporter import Reporter
-from tests.train.toys import all_events
+from tests.train.toys import all_events, jsonl, qa, series
 
 EACH = 10
 
@@ -147,6 +147,39 @@ def test_a_run_that_begins_is_judged_at_its_first_step(tmp_path: Path) -> None:
     training.measure(3.0, 0)
     assert training.seen == (0, 3.0)
     assert not training.best.file.exists()  # those are the weights that it began with
+
+
+def test_the_best_of_what_was_trained_is_kept_though_the_start_was_better(tmp_path: Path) -> None:
+    training = Training(tmp_path).begin()
+    for step, loss, kept in ((0, 3.0, None), (10, 4.0, 10), (20, 5.0, 10), (30, 3.5, 30), (40, 6.0, 30)):
+        training.measure(loss, step)
+        assert training.best.step == kept
+    assert training.seen == (0, 3.0)
+    resumed = Training(tmp_path).begin(40, 4.0, 5.0, 3.5, 6.0)
+    assert resumed.callback.kept == 3.5
+    resumed.measure(3.6, 50)
+    assert resumed.best.step == 30
+    resumed.measure(3.4, 60)
+    assert resumed.best.step == 60
+
+
+def test_a_training_that_made_the_model_worse_says_so_and_saves_the_least_bad(new_run: Any, work: Any, tmp_path: Path) -> None:
+    rough = {"lr": 0.9, "optimizer": "sgd", "max_grad_norm": 0.0, "scheduler": "constant", "max_steps": 4, "eval_steps": 1}
+    run = new_run(jsonl(tmp_path / "rows.jsonl", qa(24)), "worse", valid_fraction=0.25, model="starter", **rough)
+    assert work(run) == 0, run.status()
+    measured = series(run, "eval_loss")
+    trained = {step: loss for step, loss in measured.items() if step}
+    assert measured[0] < min(trained.values()), "the test needs a training that makes it worse"
+    least = min(trained, key=lambda step: trained[step])
+    said = [event["message"] for event in all_events(run, "warning")]
+    assert any(f"The model as it was at step {least} is saved." in one and "before the training" in one for one in said), said
+
+
+def test_patience_without_anything_to_measure_with_is_told(new_run: Any, work: Any, tmp_path: Path) -> None:
+    run = new_run(jsonl(tmp_path / "rows.jsonl", qa(8)), valid_fraction=0, early_stopping_patience=1, max_steps=1)
+    assert work(run) == 0
+    assert any("cannot stop early" in event["message"] for event in all_events(run, "warning"))
+    assert "Nothing is held out" in run.plan()["reasons"]["eval_steps"]
 
 
 def test_a_step_that_was_measured_twice_counts_once(tmp_path: Path) -> None:

@@ -81,6 +81,27 @@ def test_a_document_begins_as_the_model_was_taught(with_bos: Any) -> None:
     assert made.input_ids[:-1] == with_bos("It is foggy.")["input_ids"]  # as the model itself reads it
 
 
+@pytest.mark.parametrize("wish", ["auto", "plain", "chatml"])
+def test_a_talk_in_a_template_of_ours_begins_so_as_well(with_bos: Any, wish: str) -> None:
+    """Else a base model of Llama's kind would be trained, and asked, outside of what it was taught on."""
+    if wish == "auto":
+        with_bos.chat_template = None
+    choose_template(with_bos, wish)
+    talk = [{"role": "user", "content": "When?"}, {"role": "assistant", "content": "At six."}]
+    made = chat_tokens({"messages": talk}, with_bos)
+    begin = with_bos.bos_token_id
+    assert made.input_ids[0] == begin and begin not in made.input_ids[1:-1]
+    assert made.labels[0] == IGNORED and made.trained > 0
+    asked = with_bos.apply_chat_template(talk[:1], add_generation_prompt=True, return_dict=True)["input_ids"]
+    assert made.input_ids[: len(asked)] == asked
+
+
+def test_a_template_of_ours_begins_with_nothing_where_texts_do(tokenizer: Any) -> None:
+    choose_template(tokenizer, "plain")
+    made = chat_tokens({"messages": [{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}]}, tokenizer)
+    assert tokenizer.decode(made.input_ids).startswith("User:")
+
+
 def test_a_question_and_answer_that_are_simply_joined_begin_so_too(with_bos: Any) -> None:
     with_bos.chat_template = None
     made = chat_tokens({"prompt": "Say six:", "completion": " six"}, with_bos)

@@ -17,6 +17,7 @@ from engine.worker.failures import explained
 from engine.worker.models import exact, load_any, load_tokenizer, with_adapter
 from engine.worker.scoring import load_scorer, score_texts
 from engine.worker.train import _check_usable
+from tests.train.toys import jsonl, qa
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -47,6 +48,13 @@ def test_what_is_not_in_few_bits_stays_in_the_format_of_the_training(tiny_model:
     held = {weight.dtype for weight in model.parameters() if not weight.requires_grad}
     assert held == {torch.bfloat16}
     assert {weight.dtype for weight in model.parameters() if weight.requires_grad} == {torch.float32}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_a_device_that_is_not_here_is_not_replaced_by_another(new_run: Any, work: Any, tmp_path: Path) -> None:
+    run = new_run(jsonl(tmp_path / "rows.jsonl", qa(4)), device="cuda")
+    assert work(run) == 1
+    assert run.status().reason.startswith("There is no cuda device here")
 
 
 def test_frozen_weights_stay_in_their_format() -> None:

@@ -72,7 +72,11 @@ def test_a_browser_names_no_program_unless_the_app_was_started_so(monkeypatch: p
     with pytest.raises(ParamError, match="AITRAINING_ALLOW_PYTHON_REWARDS=1") as caught:
         refuse_foreign({"rl_rewards": ["json", " 2 * python: x.py:f"]})
     assert caught.value.problems[0].field == "rl_rewards"
-    for text in ("python: x.py:f", "json\n2 * python: x.py:f", ["json\n python: x.py:f"]):  # a setting is lines, however it comes
+    for text in (
+        "python: x.py:f",
+        "json\n2 * python: x.py:f",
+        ["json\n python: x.py:f"],
+    ):  # a setting is lines, however it comes
         with pytest.raises(ParamError, match="runs no Python file"):
             refuse_foreign({"rl_rewards": text})
     monkeypatch.setenv("AITRAINING_ALLOW_PYTHON_REWARDS", "1")
