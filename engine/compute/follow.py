@@ -95,7 +95,7 @@ class Follower:
             try:
                 begun = asked(self.hub.run_job, **errand(parse(self.run.params()), job, get_token() or ""))
             except DeviceError:
-                self._clear(note(self.run, job, ended=time.time()))
+                parcel.clear(self.run, note(self.run, job, ended=time.time()).repo)
                 raise
         return note(self.run, job, id=begun.id, url=begun.url)
 
@@ -206,7 +206,7 @@ class Follower:
         if self.sent or stage == "COMPLETED":  # a job that ended well has sent it, whether or not the log came to say so
             self._bring(job, there if self.sent else None)
             return
-        self._clear(job)
+        parcel.clear(self.run, job.repo)
         raise why_it_ended(stage, words, there, job, stopped=self.run.stop_requested)
 
     def _bring(self, job: Rented, there: Status | None) -> None:
@@ -220,7 +220,7 @@ class Follower:
             )
             self.run.log_event("warning", message=told, hint=f"The job's own page has all of it: {job.url}")
         self.run.log_event("saved", step=step, path="model")
-        self._clear(job)
+        parcel.clear(self.run, job.repo)
         done = {
             "state": State.DONE,
             "reason": there.reason if there else "",
@@ -259,13 +259,6 @@ class Follower:
 
     def _begun(self, job: Rented) -> list[Any]:
         return asked(lambda: list(self.hub.list_jobs(labels={LABEL: job.key}, namespace=job.namespace)))
-
-    def _clear(self, job: Rented) -> None:
-        try:
-            parcel.forget(job.repo)
-        except StudioError as error:
-            where = f"https://huggingface.co/datasets/{job.repo}"
-            self.run.log_event("warning", message=f"What was sent to Hugging Face lies there still: {where}", hint=str(error))
 
     def _tell_silence(self, error: StudioError) -> None:
         if not self._told_silence:

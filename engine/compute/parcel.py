@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.compute.hub_answers import asked
 from engine.data.run_rows import prepare_for
-from engine.errors import DeviceError
+from engine.errors import DeviceError, StudioError
 from engine.models import resolve
 from engine.params import LLMTrainingParams, form_of
 from engine.registry import parse
@@ -109,6 +109,15 @@ def forget(repo: str) -> None:
     from huggingface_hub import HfApi
 
     asked(HfApi().delete_repo, repo, repo_type="dataset", missing_ok=True)
+
+
+def clear(run: RunDirectory, repo: str) -> None:
+    """Delete the repository of `run`; where that fails, its log says where it lies."""
+    try:
+        forget(repo)
+    except StudioError as error:
+        where = f"https://huggingface.co/datasets/{repo}"
+        run.log_event("warning", message=f"What was sent to Hugging Face lies there still: {where}", hint=str(error))
 
 
 def packed() -> bytes:

@@ -296,7 +296,10 @@ class ScriptKit:
         if valid and (p.keep_best or p.early_stopping_patience):
             made["metric_for_best_model"] = Setting(self.found.spec.judged_by)
             made["greater_is_better"] = Setting(self.found.spec.higher_is_better)
-        if valid and p.keep_best and self.found.gained:
+        if valid and p.keep_best:
+            if not self.found.gained:
+                why = "By what is held out the model was best before: the best of the training is kept all the same."
+                made["eval_on_start"] = Setting(False, why)
             if (p.save_steps or 1) % (p.eval_steps or 1):
                 made["save_steps"] = Setting(p.eval_steps, "The best of what is measured must have been saved.")
             made["load_best_model_at_end"] = Setting(True, "The model as it was at its best measurement is kept.")

@@ -28,7 +28,7 @@ class Settled:
     guesses unless `chosen`. `rows` and `valid` count its prepared rows; 0 and 0 before they were prepared.
 
     `planned` are the optimizer steps that were planned, `steps` those that the training itself counted (0: none began).
-    `gained` is false where no measurement beat the one before the training, so that the last weights were kept.
+    `gained` is false where no measurement beat the one before the training.
     `note` says how the run ended, where that matters to whoever runs the export.
     """
 

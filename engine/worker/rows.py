@@ -105,13 +105,15 @@ def tokenised(
     """
     reporter.phase(State.PREPARING, "Tokenising")
     one = _File(run, reporter, tokenizer, make, max_length, whole, source)
-    train = one.tokenise("train")
+    train, refused = one.tokenise("train")
+    if not len(train) and refused:
+        raise DataError(f"No row can be shown to the model. The first of them: {refused[0]}")
     if not len(train):
         raise DataError(
             "No row has a token to train on.",
             hint="The answers may be empty, or cut away: choose a greater longest length.",
         )
-    valid = one.tokenise("valid")
+    valid, _ = one.tokenise("valid")
     return Rows(train, valid if len(valid) else None)
 
 
@@ -136,7 +138,8 @@ class _File(NamedTuple):
     whole: bool
     source: Source
 
-    def tokenise(self, part: str) -> TokenRows:
+    def tokenise(self, part: str) -> tuple[TokenRows, list[str]]:
+        """The rows, and why others were refused."""
         writer = RowWriter(_place(self.run, part))
         seen = _Seen("held-out" if part == "valid" else "training", self.max_length, self.whole)
         for row in self.source(self.run.data_dir / f"{part}.jsonl"):
@@ -158,7 +161,7 @@ class _File(NamedTuple):
             for tokens in cut:
                 writer.add(tokens, float(row.get("label", row.get("margin")) or 0.0))
         seen.tell(self.reporter)
-        return writer.close()
+        return writer.close(), seen.refused
 
 
 @dataclass

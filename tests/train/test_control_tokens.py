@@ -248,6 +248,19 @@ def test_a_prompt_that_the_template_refuses_is_left_out_and_told(
     assert any("forbidden" in event["message"] and "not that" in event["message"] for event in all_events(run, "warning"))
 
 
+@pytest.mark.slow
+def test_a_run_that_no_row_of_can_be_shown_says_what_the_template_said(
+    new_run: Callable[..., RunDirectory], work: Callable[..., int], tiny_model: Path, tmp_path: Path
+) -> None:
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(tiny_model), AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.chat_template = "{{ raise_exception('no talks here') }}"
+    for part in (model, tokenizer):
+        part.save_pretrained(tmp_path / "prim")
+    run = new_run(jsonl(tmp_path / "qa.jsonl", qa(4)), model=str(tmp_path / "prim"), valid_fraction=0.0)
+    assert work(run) == 1
+    assert "no talks here" in run.status().reason
+
+
 # ---- what a trained model says about its end -------------------------------------------------------------------------
 
 

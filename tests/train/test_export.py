@@ -105,6 +105,23 @@ def test_the_program_makes_the_losses_of_the_run(
         assert torch.allclose(made[name].to(weight.dtype), weight, rtol=1e-3, atol=1e-4), name
 
 
+def test_a_training_that_made_it_worse_keeps_the_same_weights(
+    new_run: Callable[..., RunDirectory], work: Callable[[RunDirectory], int], tmp_path: Path
+) -> None:
+    rough = {"lr": 0.9, "optimizer": "sgd", "max_grad_norm": 0.0, "scheduler": "constant", "max_steps": 4}
+    data = jsonl(tmp_path / "rows.jsonl", uneven(spec_for("sft")))
+    every = {"eval_steps": 1, "save_steps": 1, "warmup_ratio": 0.0}
+    run = new_run(data, **{**SHORT, **rough, **every}, trainer="sft", model="starter")
+    assert work(run) == 0 and run.status().best_step == 0
+    measured = series(run, "eval_loss")
+    assert min(list(measured.values())[1:]) < measured[4], "the last must not be the best, or this shows nothing"
+    program = export(run).write(tmp_path / "taken along")
+    runpy.run_path(str(program), run_name="__main__")
+    made, kept = (load_file(folder / "model" / "model.safetensors") for folder in (program.parent / "output", run.path))
+    for name, weight in kept.items():
+        assert torch.allclose(made[name].to(weight.dtype), weight, rtol=1e-2, atol=4e-3), name
+
+
 def test_it_begins_with_what_the_run_began_with(
     new_run: Callable[..., RunDirectory], work: Callable[[RunDirectory], int], tiny_model: Path, tmp_path: Path
 ) -> None:
