@@ -105,9 +105,10 @@ def _prompts(cells: _Cells) -> Row:
 
 
 def _feedback(cells: _Cells) -> Row:
-    label = truth_of(cells.raw("label"))
+    label, column = truth_of(cells.raw("label")), cells.column("label")
     if label is None:
-        raise Refused("no label", f"{cells.column('label')} says neither good nor bad.", cells.column("label"))
+        held = str(cells.raw("label"))[:40]
+        raise Refused("no label", f"{column} says neither good nor bad (yes or no, 1 or 0), but {held!r}.", column)
     said = {role: cells.raw(role) for role in ("prompt", "completion")}
     if not any(isinstance(value, (list, dict)) for value in said.values()):
         return {**_pair(cells.needed("prompt"), cells.needed("completion"), cells), "label": label}

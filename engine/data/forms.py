@@ -199,6 +199,7 @@ def detect_mapped(rows: list[dict[str, Any]], mapping: dict[str, str], likely: D
     of these it holds.
     """
     columns = list(dict.fromkeys(name for row in rows for name in row))
+    meant: Detection | None = None  # named so, though the cells are not: then these are what is wrong
     first = [likely.form] if likely and likely.form in FORMS and "text" not in mapping else []
     for form in dict.fromkeys([*first, *FORMS]):
         found = likely.mapping if likely and form == likely.form else {}
@@ -208,10 +209,15 @@ def detect_mapped(rows: list[dict[str, Any]], mapping: dict[str, str], likely: D
         whole = {**found, **guess_mapping(form, left), **given}
         whole = {role: column for role, column in whole.items() if column}
         complete = given.keys() <= roles.keys() and all(role in whole for role, needed in roles.items() if needed)
-        if complete and _fits(form, whole, rows):
-            said = ", ".join(f"{column} as {role}" for role, column in given.items() if column)
-            return Detection(form, whole, f"You chose {said}: {FORMS[form].label}.")
-    return None
+        if not complete:
+            continue
+        said = ", ".join(f"{column} as {role}" for role, column in given.items() if column)
+        made = Detection(form, whole, f"You chose {said}: {FORMS[form].label}.")
+        if _fits(form, whole, rows):
+            return made
+        meant = meant or made
+    known = {role.name for role in FORMS[likely.form].roles} if likely and likely.form in FORMS else set()
+    return None if mapping.keys() <= known else meant
 
 
 def guess_mapping(form: str, columns: list[str]) -> dict[str, str]:
@@ -266,13 +272,16 @@ def _is_transcript(value: str) -> bool:
     return asks is not None and _ANSWERS.search(value, asks.end()) is not None
 
 
+# Yes and no in the languages whose headings are known, too.
+_TRUTHS: dict[str, bool] = dict.fromkeys(("true", "1", "yes", "y", "good", "up", "👍", "ja", "oui", "si", "sí", "sim"), True)
+_TRUTHS |= dict.fromkeys(("false", "0", "-1", "no", "n", "bad", "down", "👎", "nein", "non", "não", "nao"), False)
+
+
 def truth_of(value: Any) -> bool | None:
     """A thumbs up or down, however it is written; None when it is neither."""
     if isinstance(value, bool):
         return value
-    known = {"true": True, "1": True, "yes": True, "good": True, "up": True, "👍": True}
-    known |= {"false": False, "0": False, "no": False, "bad": False, "down": False, "👎": False, "-1": False}
-    return known.get(str(value).strip().lower().removesuffix(".0"))
+    return _TRUTHS.get(str(value).strip().lower().removesuffix(".0"))
 
 
 def _by_content(columns: list[str], rows: list[dict[str, Any]]) -> Detection | None:

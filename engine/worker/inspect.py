@@ -75,31 +75,34 @@ def preview(params: LLMTrainingParams, limit: int, tokenizers: dict[str, Any]) -
     try:
         make = parts_of(spec, params, tokenizer)
         source = rows(data_file(params.data_path), spec.rows, form=params.data_format, mapping=params.column_mapping or None)
-        examples, seen = _look(source, make, tokenizer, limit, params.max_length)
+        examples, seen, problem = _look(source, make, tokenizer, limit, params.max_length)
     finally:
         tokenizer.chat_template = own
     if not seen:
-        raise DataError("No row of this file can be used.", hint="The problems listed beside it say why.")
+        raise DataError("No row of this file can be used.", hint=f"The first of them: {problem}")
     return {"examples": examples, "note": note, "learns": spec.learns, **_lengths(seen, params.max_length)}
 
 
 def _look(
     source: Iterable[tuple[int, Any]], make: Any, tokenizer: Any, limit: int, max_length: int | None
-) -> tuple[list[dict[str, Any]], list[Part]]:
-    """Examples, and every text of the rows looked at."""
+) -> tuple[list[dict[str, Any]], list[Part], str]:
+    """Examples, every text of the rows looked at, and what is wrong with the first that cannot be used."""
     examples: list[dict[str, Any]] = []
     made: list[Part] = []
+    first = ""
     for number, row in itertools.islice(source, _ROWS):
         if isinstance(row, Problem):
+            first = first or row.message
             continue
         try:
             parts, problem = make(row), ""
         except DataError as error:
             parts, problem = [], str(error)
         made += parts
+        first = first or problem
         if len(examples) < limit:
             examples.append(_example(number, parts, tokenizer, max_length, problem))
-    return examples, made
+    return examples, made, first
 
 
 def _example(number: int, parts: list[Part], tokenizer: Any, max_length: int | None, problem: str) -> dict[str, Any]:

@@ -53,6 +53,17 @@ def test_what_is_not_mapped_yet_can_still_be_looked_at(tmp_path: Path) -> None:
     assert (mapped.kind, mapped.usable) == ("chat", 5)
 
 
+def test_thumbs_in_other_languages_and_thumbs_that_are_none(tmp_path: Path) -> None:
+    mapping = {"prompt": "Frage", "completion": "Antwort", "label": "Urteil"}
+    rows = [{"Frage": f"Tor {n}?", "Antwort": f"Um {n}.", "Urteil": ("ja", "nein")[n % 2]} for n in range(4)]
+    read = _rows(_file(tmp_path, *rows), "feedback", mapping=mapping)
+    assert [row["label"] for row in read] == [True, False, True, False]
+    path = _file(tmp_path, *({**row, "Urteil": "vielleicht"} for row in rows))
+    looked = engine.data.inspect(path, "feedback", mapping=mapping)
+    assert (looked.form, looked.usable) == ("feedback", 0)
+    assert "vielleicht" in looked.problems[0].message
+
+
 def test_a_picture_in_the_content_is_refused(tmp_path: Path) -> None:
     """A conversation about a picture makes no sense without it, so the row is told and not mended."""
     picture = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}

@@ -153,4 +153,4 @@ def test_a_template_that_refuses_every_row_leaves_none_to_show(refusing: Path, t
     asked = api.LLMTrainingParams(trainer="sft", data_path=str(data), model=str(refusing))
     with pytest.raises(DataError, match="No row of this file can be used") as caught:
         api.token_preview(asked, 2)
-    assert caught.value.hint
+    assert "only about the weather, please" in caught.value.hint

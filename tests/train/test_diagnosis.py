@@ -146,7 +146,7 @@ def test_a_run_that_diverges_is_recognised_and_gets_a_usual_rate(
     runs_root: Path, new_run: Callable[..., RunDirectory], work: Work, tmp_path: Path
 ) -> None:
     data = jsonl(tmp_path / "qa.jsonl", qa(40))
-    assert work(new_run(data, lr=0.9, max_steps=30, epochs=20, batch_size=4)) == 0
+    assert work(new_run(data, lr=0.9, max_steps=14, epochs=20, batch_size=4)) == 0
     found = only("run")
     assert found.kind == "diverging" and "0.9" in found.why
     assert found.settings == {"lr": 1e-3}
