@@ -31,8 +31,9 @@ MODEL = ModelFacts("m", "hub", "LlamaForCausalLM", 1_100_000_000, 2048, 22, 32, 
 
 
 @pytest.fixture(autouse=True)
-def _own_runs(runs_root: Path) -> None:
-    """Each test has its own runs, since the speed of finished ones is used."""
+def _own_runs(runs_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has its own runs, since the speed of finished ones is used, and a disk with room: that is told first."""
+    monkeypatch.setattr(module, "_disk_free", lambda: 500 * GIB)
 
 
 def work_out(model: ModelFacts = MODEL, device: Device = GPU, data: DataFacts = DATA, **values: Any) -> Estimate:
