@@ -87,7 +87,7 @@ def _raw(seen: Any) -> str:
 
 
 def _role(role: str | None) -> str:
-    return f'<span class="tree-ours">{escape(role)}</span>' if role else ""
+    return f'<span class="role-mark">{escape(role)}</span>' if role else ""
 
 
 def _cell(value: Any) -> str:

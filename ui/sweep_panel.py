@@ -169,7 +169,7 @@ class SweepPanel:
         except StudioError as error:
             return [self._trouble(error, held), gr.update(value="Start the runs", interactive=False), *fixed]
         start = gr.update(value=f"Start {count(seen.runs, 'run')}", interactive=True)
-        return [outlook_html(sweep, seen), start, *fixed]
+        return [outlook_html(sweep, seen, self._labelled(sweep)), start, *fixed]
 
     def begin(self, ticket: dict[str, Any], lines: str, kind: str, tries: str, *given: Any) -> list[Any]:
         """Queue the runs. The same ticket with the same lines and settings is the same sweep, however often it is asked."""
@@ -193,6 +193,10 @@ class SweepPanel:
             error = StudioError("\n".join(self.form.plain(p, held["trainer"]) for p in error.problems), hint=error.hint)
         return data_view.failure_html(error)
 
+    def _labelled(self, sweep: api.sweeps.Sweep) -> str:
+        fields, trainer = self.form.fields, sweep.spec.id
+        return "; ".join(f"{fields[name].label(trainer)}: {axis}" for name, axis in sweep.axes.items())
+
     def _choices(self, trainer: str) -> list[tuple[str, str]]:
         """The settings of a trainer that are worth trying, those shown without "all settings" first."""
         found = [
@@ -204,14 +208,13 @@ class SweepPanel:
         return [(self.form.fields[name].label(trainer), name) for name, _ in found]
 
 
-def outlook_html(sweep: api.sweeps.Sweep, seen: Any) -> str:
+def outlook_html(sweep: api.sweeps.Sweep, seen: Any, axes: str) -> str:
     """How many runs, how long all of them take, and what does not fit."""
-    axes = "; ".join(f"{escape(name)}: {escape(str(axis))}" for name, axis in sweep.axes.items())
     most = "at most " if seen.sampled else ""
     said = (
         f"<strong>{most}{count(seen.runs, 'run')}</strong>, about {duration(seen.seconds)} and {size(seen.disk)} on disk in all"
     )
-    parts = [f'<p class="st-note">{said}, one after the other. <span class="st-soft">{axes}</span></p>']
+    parts = [f'<p class="st-note">{said}, one after the other. <span class="st-soft">{escape(axes)}</span></p>']
     if seen.disk > seen.disk_free:
         free = f"<strong>That is more disk than is free ({size(seen.disk_free)}).</strong>"
         parts.append(f'<div class="st-note error" role="alert">{free} Try fewer values.</div>')

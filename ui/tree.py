@@ -22,11 +22,10 @@ def tree_html() -> str:
 
 
 def _question(node: Any, path: tuple[tuple[str, str], ...]) -> str:
-    ours = '<span class="tree-ours" title="Not in the original documentation">added</span>' if node.ours else ""
     branches = "".join(_branch(node, answer, word, following, path) for answer, word, following in node.answers)
     return (
         f'<div class="tree-node" data-question="{node.id}" data-path="{_path(path)}">'
-        f'<p class="tree-question" id="q-{node.id}">{escape(node.text)}{ours}</p>'
+        f'<p class="tree-question" id="q-{node.id}">{escape(node.text)}</p>'
         f'<p class="tree-help">{escape(node.explanation)}</p><ul>{branches}</ul></div>'
     )
 
@@ -36,8 +35,7 @@ def _branch(node: Any, answer: str, word: str, following: Any, path: tuple[tuple
     link = f'href="?{_path(here)}" data-path="{_path(here)}"'
     button = f'<a class="tree-answer" {link} aria-describedby="q-{node.id}">{escape(word)}</a>'
     if hasattr(following, "advice"):
-        ours = '<span class="tree-ours">added</span>' if following.advice.ours else ""
-        leaf = f'<a class="tree-leaf" {link}>{escape(following.advice.words)}{ours}</a>'
+        leaf = f'<a class="tree-leaf" {link}>{escape(following.advice.words)}</a>'
         return f'<li data-path="{_path(here)}">{button}<span class="tree-arrow" aria-hidden="true">→</span>{leaf}</li>'
     return f'<li data-path="{_path(here)}">{button}{_question(following, here)}</li>'
 
@@ -120,10 +118,9 @@ def pipelines_html() -> str:
 
 def _chain_card(pipeline: Any) -> str:
     stages = "".join(f"<li{' class=runs' if stage.trainer else ''}>{escape(stage.label)}</li>" for stage in pipeline.stages)
-    ours = '<span class="tree-ours">added</span>' if pipeline.ours else ""
     link = f"/new-pipeline?chain={pipeline.id}"
     return (
-        f'<section class="st-card chain-card" aria-label="{escape(pipeline.title)}"><h3>{escape(pipeline.title)}{ours}</h3>'
+        f'<section class="st-card chain-card" aria-label="{escape(pipeline.title)}"><h3>{escape(pipeline.title)}</h3>'
         f'<ol class="pipe">{stages}</ol><p class="advice-go"><a class="st-button" href="{link}">Set it up</a>'
         f'<a class="st-button" href="{link}&amp;samples=1">Try it on samples</a></p></section>'
     )

@@ -83,7 +83,7 @@ def _messages(cells: _Cells) -> Row:
 def _transcript(cells: _Cells) -> Row:
     found = transcript(cells.needed("text"))
     if not found:
-        raise Refused("no conversation", "The text has no Human: and Assistant: lines.", cells.column("text"))
+        raise Refused("no conversation", "No lines begin with Human: and Assistant:, or with Q: and A:.", cells.column("text"))
     return _conversation(_with_system(found, cells))
 
 

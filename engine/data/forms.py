@@ -151,7 +151,7 @@ FORMS = {
         ),
         RowForm(
             "transcript",
-            "conversations written as Human: … Assistant: …",
+            "text with a name before each turn, as in Human: … Assistant: … or Q: … A: …",
             (Role("text", "Transcript", True, ("text", "transcript", "dialogue", "content")), _SYSTEM),
             ("chat", "prompts", "text"),
         ),

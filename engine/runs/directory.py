@@ -212,10 +212,11 @@ class RunDirectory:
     def last_sign_of_life(self) -> float:
         """When the worker last wrote anything (seconds since 1970); between its writes it touches its lock file."""
         times = []
-        for path in self.path.rglob("*"):
-            with contextlib.suppress(FileNotFoundError):  # checkpoints come and go while we look
-                if path != self.stop_file:
-                    times.append(path.stat().st_mtime)
+        for folder, _, files in os.walk(self.path):  # passes over folders that go while we look, as checkpoints do
+            for path in (Path(folder), *(Path(folder, file) for file in files)):
+                with contextlib.suppress(FileNotFoundError):
+                    if path not in (self.path, self.stop_file):
+                        times.append(path.stat().st_mtime)
         return max(times, default=0.0)
 
     def write_status(self, status: Status) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from engine import keys
+from engine.errors import RunNotFound
 from engine.people import environment
 from engine.runs import process, standby
 from engine.runs.channel import Channel
@@ -211,9 +212,16 @@ def _family(run: RunDirectory) -> Family | None:
     return None if pid is None else Family.of(pid, status.pid_started)
 
 
+def _ended(run: RunDirectory) -> bool:
+    try:
+        return bool(run.status().ended_state)
+    except RunNotFound:
+        return True  # deleted or renamed the moment it had ended
+
+
 def _gone(run: RunDirectory, timeout_s: float) -> bool:
     deadline = time.monotonic() + timeout_s
-    while not run.status().ended_state:
+    while not _ended(run):
         if time.monotonic() >= deadline:
             return False
         time.sleep(0.05)

@@ -194,6 +194,7 @@ def test_questions_with_answers_in_a_plain_text_are_a_row_each(tmp_path: Path) -
     path = _plain(tmp_path / "faq.txt", "\n\n".join(blocks).encode())
     looked = engine.data.inspect(path)
     assert (looked.form, looked.rows) == ("transcript", 40)
+    assert "Q: … A: …" in looked.why, "it is called what it is in the file"
     rows = [row for _, row in engine.data.rows(path, "chat") if not isinstance(row, Problem)]
     assert [len(row["messages"]) for row in rows] == [2] * 40
     assert rows[7]["messages"][1]["content"] == "It opens at 7.\nEvery day."

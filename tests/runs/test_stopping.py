@@ -5,6 +5,7 @@ The workers are small scripts in processes of their own that hold the run's lock
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -89,3 +90,10 @@ def test_a_worker_that_is_silent_is_ended(work: Callable[[str], Status]) -> None
     status = work("none")
     assert status.state is State.STOPPED
     assert "ended by force" in status.reason
+
+
+def test_a_run_that_is_deleted_the_moment_it_has_ended_is_gone(runs_root: Path) -> None:
+    run = RunDirectory.create({"trainer": "sft"}, "deleted", runs_root)
+    run.update_status(state=State.TRAINING, launched=1.0, started=1.0)
+    shutil.rmtree(run.path)
+    launcher._end_later(run, None)

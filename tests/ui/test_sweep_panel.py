@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
 
+from engine import api
+from ui.fields import to_widget
 from ui.form import SettingsForm
 from ui.sweep_panel import SweepPanel
 
@@ -16,6 +19,8 @@ def panel() -> SweepPanel:
     with gr.Blocks():
         form = SettingsForm()
         form.put_groups()
+        for elsewhere in form.fields.keys() - form.widgets.keys():
+            form.put(elsewhere)
         return SweepPanel(form)
 
 
@@ -27,3 +32,10 @@ def test_where_the_browser_kept_nothing_the_boxes_are_left_alone(panel: SweepPan
 def test_lines_that_the_browser_kept_come_back(panel: SweepPanel) -> None:
     lines, kind, tries, box = panel.open({"lines": "lr = 1e-5, 1e-4", "kind": "random", "tries": "5"})
     assert (lines, kind, tries) == ("lr = 1e-5, 1e-4", "random", "5") and box["open"]
+
+
+def test_the_review_calls_settings_by_their_names_on_the_page(panel: SweepPanel, runs_root: Path) -> None:
+    given = {name: to_widget(panel.form.fields[name], panel.form.fields[name].default) for name in panel.form.names}
+    given |= {"trainer": "sft", "data_path": f"{api.SAMPLE_PREFIX}good-cheer"}
+    said, start, *_ = panel.outlook("lr = 1e-5, 1e-4", "grid", "10", *given.values())
+    assert "Learning rate: 1e-05, 0.0001" in said and start["value"] == "Start 2 runs"

@@ -108,3 +108,8 @@ def test_the_comparison_has_the_documented_cells() -> None:
     for spec in api.specs().values():
         assert spec.comparison.stability in shown
         assert spec.comparison.use_case in shown
+
+
+def test_nothing_on_the_page_speaks_of_documentation_that_its_reader_has_not_seen() -> None:
+    page = tree_html() + pipelines_html() + recommendations_html()
+    assert "original" not in page and ">added<" not in page
