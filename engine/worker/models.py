@@ -131,7 +131,28 @@ def _merged(source: ModelSource, base: Any) -> Any:
     config = PeftConfig.from_pretrained(source.location)
     if not base.can_generate() and not source.scores:
         config.task_type = None  # an adapter of a model that writes, under the head of one that scores
-    return PeftModel.from_pretrained(base, source.location, config=config).merge_and_unload()
+    return add_up(PeftModel.from_pretrained(base, source.location, config=config))
+
+
+def add_up(model: Any) -> Any:
+    """The model with its adapter's weights in its own. Embeddings and head that are one matrix become two if the adapter is on
+    one of them: added to both, it would say something else.
+    """
+    _part_ends(model.get_base_model())
+    return model.merge_and_unload()
+
+
+def _part_ends(inner: Any) -> None:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    body, head = inner.get_input_embeddings(), inner.get_output_embeddings()
+    if body is None or head is None or not any(isinstance(end, BaseTunerLayer) for end in (body, head)):
+        return
+    below, above = (end.get_base_layer() if isinstance(end, BaseTunerLayer) else end for end in (body, head))
+    if below.weight is above.weight:
+        above.weight = torch.nn.Parameter(above.weight.detach().clone(), requires_grad=False)
+        inner.config.get_text_config().tie_word_embeddings = False
+        inner.config.tie_word_embeddings = False
 
 
 def _labels(source: ModelSource) -> dict[str, int]:

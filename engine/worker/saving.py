@@ -10,9 +10,11 @@ import torch
 from safetensors import SafetensorError
 
 from engine.errors import TrainingError
+from engine.models import resolve
 from engine.params import LLMTrainingParams
 from engine.runs.directory import RunDirectory
 from engine.worker.checkpointing import require_room
+from engine.worker.merging import merge
 from engine.worker.placing import put
 
 # Safetensors' names of the formats that a base model may have on disk; the trained one is saved in the same.
@@ -53,8 +55,8 @@ def save_model(
         _write(model, tokenizer, adapter, cards.adapter)
         _check_saved(adapter, model, is_adapter=True)
     if merged:
-        model = model.merge_and_unload()
-    if merged or not params.peft:
+        model = merge(model, resolve(params.model), _DTYPES.get(dtype, torch.float32))
+    elif not params.peft:
         model = model.to(_DTYPES.get(dtype, torch.float32))
     alone = apart and not merged
     _write(model, tokenizer, part, cards.adapter if alone else cards.model)
