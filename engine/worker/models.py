@@ -148,7 +148,8 @@ def _part_ends(inner: Any) -> None:
     body, head = inner.get_input_embeddings(), inner.get_output_embeddings()
     if body is None or head is None or not any(isinstance(end, BaseTunerLayer) for end in (body, head)):
         return
-    below, above = (end.get_base_layer() if isinstance(end, BaseTunerLayer) else end for end in (body, head))
+    plain: list[Any] = [end.get_base_layer() if isinstance(end, BaseTunerLayer) else end for end in (body, head)]
+    below, above = plain
     if below.weight is above.weight:
         above.weight = torch.nn.Parameter(above.weight.detach().clone(), requires_grad=False)
         inner.config.get_text_config().tie_word_embeddings = False
