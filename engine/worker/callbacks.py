@@ -96,6 +96,8 @@ class RunCallback(TrainerCallback):
             self.reporter.set(best_step=None, best_value=None)
             self.best.forget()
             self.without_gain, self.kept = 0, None
+        if self.kept is None:
+            self.reporter.set(kept_step=None, kept_value=None)
 
     def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.reporter.beat()
@@ -162,3 +164,4 @@ class RunCallback(TrainerCallback):
         self.kept, first = measured, self.reporter.ranks.first
         if first or is_split(model):
             self.best.keep(model, step, write=first)
+        self.reporter.set(kept_step=step, kept_value=measured)
