@@ -126,7 +126,8 @@ class DataStep:
 
     def _trainer_for(self, seen: Any, kept: dict[str, Any], trainer: str) -> tuple[str, str]:
         """The training, and a note when the file chose it or speaks against it."""
-        found = api.recommend({}, seen.kinds) if seen.kinds else None
+        kinds = seen.kinds[1:] if seen.liked == 1.0 else seen.kinds  # only thumbs up say no more than answers do
+        found = api.recommend({}, kinds) if kinds else None
         fits = api.spec_for(trainer).rows in seen.kinds
         auto = kept.get("auto")
         if found is None or found.start is None:

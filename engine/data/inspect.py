@@ -15,7 +15,7 @@ from engine.data.forms import FORMS, Role
 from engine.data.readers import parquet_rows, read
 from engine.data.records import Problem, Record
 from engine.data.source import Member
-from engine.data.stream import Layout, check_serves, converted, format_name, lacking, layout
+from engine.data.stream import Layout, check_serves, every, format_name, lacking, layout
 from engine.spec import RowKind
 
 _SHOWN_CELL = 2000
@@ -101,8 +101,10 @@ def inspect(
     looked_at = 0
     if kind is not None:
         check_serves(how, kind)
-        for number, row in itertools.islice(converted(how.files, how, kind), check_rows):
-            looked_at += 1
+        for number, row in itertools.islice(every(how.files, how, kind), check_rows):
+            looked_at += 1  # the file's own rows, whatever is made of them
+            if row is None:
+                continue
             if isinstance(row, Problem):
                 counts[row.rule] += 1
                 problems.append(row)

@@ -80,6 +80,11 @@ def _refuse_unknown(mapping: dict[str, str], columns: list[str]) -> None:
 
 def converted(files: list[Member], how: Layout, kind: RowKind) -> Iterator[tuple[int, dict[str, Any] | Problem]]:
     """Every row of `files` as a canonical row of `kind`, or as a problem. Row numbers run on from file to file."""
+    return ((number, row) for number, row in every(files, how, kind) if row is not None)
+
+
+def every(files: list[Member], how: Layout, kind: RowKind) -> Iterator[tuple[int, dict[str, Any] | Problem | None]]:
+    """As `converted`, with None for a row that is left out on purpose: a disliked answer, for who learns from liked ones."""
     check_serves(how, kind)
     before = 0
     for file in files:
@@ -90,9 +95,7 @@ def converted(files: list[Member], how: Layout, kind: RowKind) -> Iterator[tuple
                 yield record.row + before, record
                 continue
             last = record.number
-            made = _one(record, how, kind, before)
-            if made is not None:
-                yield record.number + before, made
+            yield record.number + before, _one(record, how, kind, before)
         before += last if len(files) > 1 else 0
 
 
