@@ -5,8 +5,11 @@ from __future__ import annotations
 from engine.data.hub import on_hub
 from engine.errors import ModelError
 from engine.hub.fetch import fetched
-from engine.models import ModelSource, base_of, resolve
+from engine.models import ModelSource, base_of, hub_error, resolve
 from engine.params import LLMTrainingParams, form_of
+
+# How long the Hub may take to say whether it has a model: somebody waits for it.
+_WAIT_S = 10
 
 
 def hub_models(params: LLMTrainingParams) -> list[ModelSource]:
@@ -29,6 +32,24 @@ def hub_data(params: LLMTrainingParams) -> list[str]:
 def lacks(reference: str, file: str = "config.json") -> bool:
     """Whether a model, or the base of an adapter, has to be fetched before it can be used."""
     return any(not fetched(source.reference, file) for source in _on_hub(reference))
+
+
+def refuse_unknown(reference: str, file: str = "config.json") -> None:
+    """Ask the Hub once whether it has what is to be fetched. Its client asks for files again and again, for most of a minute.
+
+    Raises:
+        ModelError: it has not, or gives no answer.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError
+
+    for source in _on_hub(reference):
+        if fetched(source.reference, file):
+            continue
+        try:
+            HfApi().model_info(source.reference, timeout=_WAIT_S)
+        except (HTTPError, OSError) as error:  # an answer that says no, or no answer at all
+            raise hub_error(source.reference, error) from None
 
 
 def _on_hub(reference: str) -> list[ModelSource]:
