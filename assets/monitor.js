@@ -316,7 +316,7 @@
         ["Best", s.best_step == null ? "–" : `${number(s.best_value)} at ${s.best_step}`],
         ["Tokens/s", number(this.board.last("tokens_per_second"))],
         ["Memory", bytes(this.board.last("memory_bytes"))],
-        ["Time", duration(s.started ? Math.max(0, (s.ended ?? s.now) - s.started) : null)],
+        ["Time", duration(s.worked)],
         ["Left", this.ended ? "–" : duration(left)],
       ];
       if (this.parts.kpis.children.length !== rows.length)
@@ -328,7 +328,7 @@
     }
     actions(s) {
       const waits = s.waiting_behind != null,
-        key = [s.state, waits, s.stop_asked, s.discarded, s.resumable, s.has_model, this.sending].join();
+        key = [s.state, waits, s.stop_asked, s.discarded, s.resumable, s.checkpoints_removed, s.has_model, this.sending].join();
       if (key === this.offered) return;
       this.offered = key;
       const button = (words, main, onclick, id) =>
@@ -344,7 +344,8 @@
         );
       if (!s.ended_state && !s.discarded)
         made.push(button(waits ? "Delete" : "Stop and discard", false, () => this.discard(waits), "discard"));
-      const resumes = ["stopped", "interrupted"].includes(s.state) || (s.state === "failed" && s.resumable);
+      const cutOff = ["stopped", "interrupted"].includes(s.state) && !s.checkpoints_removed;
+      const resumes = s.ended_state && s.state !== "done" && (cutOff || s.resumable);
       if (resumes)
         made.push(button("Resume", true, () => this.act("resume"), "resume"));
       const mine = encodeURIComponent(this.name);
