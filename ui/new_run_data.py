@@ -111,7 +111,7 @@ class DataStep:
         except StudioError as error:
             view = data_view.failure_html(error) + view
         bad = sum(seen.problem_counts.values())
-        fresh = kept.get("looked") != path
+        fresh = seen.kind is not None and kept.get("looked") != path  # nothing is known of rows that cannot be read yet
         drops = bool(held.get("drop_bad_rows"))
         if fresh:  # rows are never left out without having been asked
             drops, kept = not bad, {**kept, "looked": path}

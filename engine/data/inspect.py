@@ -148,8 +148,12 @@ def inspect(
 def _why(how: Layout) -> str:
     if missing := lacking(how):
         return f"No column is chosen for: {', '.join(missing)}."
-    if how.detection:
+    if how.detection and how.detection.mapping == how.mapping:
         return how.detection.why
+    if how.form and how.mapping:
+        labels = {role.name: role.label for role in FORMS[how.form].roles}
+        read = ", ".join(f"{column} as “{labels[role]}”" for role, column in how.mapping.items())
+        return f"As it is set below: {read}."
     return "No column has a name that says what it is; choose what each one holds."
 
 

@@ -52,6 +52,10 @@ def test_what_is_not_mapped_yet_can_still_be_looked_at(tmp_path: Path) -> None:
         engine.data.inspect(path, "chat", form="qa")
     mapped = engine.data.inspect(path, form="qa", mapping={"prompt": "Betreff", "completion": "Loesweg"})
     assert (mapped.kind, mapped.usable) == ("chat", 5)
+    assert mapped.why == "As it is set below: Betreff as “Question”, Loesweg as “Answer”."
+    with pytest.raises(DataError, match="do not say what they are") as unknown:
+        engine.data.inspect(path, "text")
+    assert all(words in unknown.value.hint for words in ("plain text", "questions with answers", "a better and a worse"))
 
 
 def test_thumbs_in_other_languages_and_thumbs_that_are_none(tmp_path: Path) -> None:
