@@ -59,7 +59,8 @@ class PipelineHandlers(Handlers):
         """What is filled when another stage is shown."""
         p = self.pipeline_page
         stores = [p.stores.draft, p.stores.place, p.stores.seen, p.stores.step]
-        return [*stores, p.steps, p.chain, p.sample, *p.gate, p.preset, p.to_review, p.remove, *self.form.components]
+        shown = [p.steps, p.chain, p.sample, p.gate_box, *p.gate, p.preset, p.to_review, p.remove]
+        return [*stores, *shown, *self.form.components]
 
     @property
     def _opened(self) -> list[Any]:
@@ -95,7 +96,7 @@ class PipelineHandlers(Handlers):
         return [
             draft, place, {**seen, "looked": stage["looked"], "seen": path, "auto": False}, step, gr.Tabs(selected=step),
             pipeline_review.chain_html(draft, place, {}), sample_of(path),
-            gr.update(choices=metrics, value=metric), sign, bound,
+            gr.update(visible=not last or bool(metric)), gr.update(choices=metrics, value=metric), sign, bound,
             gr.update(choices=list(api.presets(trainer)), value=None), gr.update(value=onward),
             gr.update(visible=removable, value=f"Remove stage {stage['name']}"),
             *self._filled(stage["values"], earlier),

@@ -173,3 +173,16 @@ def test_a_later_stages_unusable_row_is_refused_by_the_stages_name_and_not_by_th
     review, _, _, start, *_ = handlers.review(*given({**dpo, "drop_bad_rows": True}))
     assert "It fits on this machine" in review
     assert start["interactive"] is True
+
+
+def test_the_last_stage_is_not_asked_for_a_gate(page: Page, runs_root: Path) -> None:
+    handlers = PipelineHandlers(page)
+    draft = draft_of(CHAIN, page.form)
+
+    def shown(place: int) -> bool:
+        told = handlers._shown(draft, place, {}, 0)
+        return told[handlers._turned.index(page.gate_box)]["visible"]
+
+    assert [shown(place) for place in range(3)] == [True, True, False]
+    draft["stages"][2]["gate"] = ["eval_reward", ">=", "0.5"]
+    assert shown(2), "one that is there can be taken away"
