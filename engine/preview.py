@@ -21,8 +21,6 @@ from engine.uploads import own_name
 
 _IDLE_S = 300.0
 _ANSWER_S = 120.0
-# What of a model is needed to show tokens.
-_FIRST = "tokenizer_config.json"
 
 
 class Inspector:
@@ -44,7 +42,7 @@ class Inspector:
         from engine.hub.needs import refuse_unknown
 
         request = {"params": params.model_dump(mode="json"), "limit": limit}
-        refuse_unknown(params.model, _FIRST)  # before the others' questions have to wait for it
+        refuse_unknown(params.model)  # before the others' questions have to wait for it
         with self._lock:
             if _needs_hub(params) and not self._hub:
                 self._drop()
@@ -102,7 +100,7 @@ def _needs_hub(params: LLMTrainingParams) -> bool:
     """Whether rows cannot be shown as tokens with what is on this machine."""
     from engine.hub.needs import hub_data, lacks
 
-    return lacks(params.model, _FIRST) or bool(hub_data(params))
+    return lacks(params.model, "tokenizer_config.json") or bool(hub_data(params))
 
 
 _inspector = Inspector()

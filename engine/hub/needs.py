@@ -10,6 +10,8 @@ from engine.params import LLMTrainingParams, form_of
 
 # How long the Hub may take to say whether it has a model: somebody waits for it.
 _WAIT_S = 10
+# Any of them in the cache means that a tokenizer was fetched before: older models have not all of them.
+_TOKENIZER = ("tokenizer_config.json", "tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 def hub_models(params: LLMTrainingParams) -> list[ModelSource]:
@@ -34,8 +36,9 @@ def lacks(reference: str, file: str = "config.json") -> bool:
     return any(not fetched(source.reference, file) for source in _on_hub(reference))
 
 
-def refuse_unknown(reference: str, file: str = "config.json") -> None:
-    """Ask the Hub once whether it has what is to be fetched. Its client asks for files again and again, for most of a minute.
+def refuse_unknown(reference: str) -> None:
+    """Ask the Hub once whether it has the model whose tokenizer is to be fetched. Its client asks for each file again and
+    again, for most of a minute.
 
     Raises:
         ModelError: it has not, or gives no answer.
@@ -43,8 +46,11 @@ def refuse_unknown(reference: str, file: str = "config.json") -> None:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HTTPError
 
+    named = resolve(reference)
+    if named.path is not None and (named.path / _TOKENIZER[0]).is_file():
+        return  # an adapter brings its own, whatever it was made for
     for source in _on_hub(reference):
-        if fetched(source.reference, file):
+        if any(fetched(source.reference, file) for file in _TOKENIZER):
             continue
         try:
             HfApi().model_info(source.reference, timeout=_WAIT_S)

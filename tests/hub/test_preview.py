@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, hf_hub_download
 
 from engine import api
 from engine.errors import ModelError, ModelOffline
@@ -47,3 +49,17 @@ def test_a_model_that_cannot_be_had_is_refused_at_once(hub: Hub, model: str) -> 
     with pytest.raises(ModelError, match=f"{model} is no folder and no finished run"):
         _facts(model)
     assert time.monotonic() - before < 8
+
+
+def test_what_was_fetched_before_needs_no_hub(on_hub: Hub, tmp_path: Path) -> None:
+    hf_hub_download("club/tiny", "tokenizer.json")
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "club/nowhere"}))
+    (adapter / "tokenizer_config.json").write_text("{}")
+    on_hub.close()
+    needs.refuse_unknown("club/tiny")
+    needs.refuse_unknown(str(adapter))
+    (adapter / "tokenizer_config.json").unlink()
+    with pytest.raises(ModelOffline, match="club/nowhere"):
+        needs.refuse_unknown(str(adapter))
