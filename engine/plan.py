@@ -6,6 +6,7 @@ The page shows these choices before Start; the worker makes them again once it h
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,6 +48,12 @@ class DataFacts:
     liked: float | None = None  # share of the answers with a thumbs up; None: nobody gave thumbs, or not known yet
     unusable: int = 0  # rows among those looked at that cannot be used
     read_mean: float = 0.0  # what others than the trained model read of a row (a teacher its longer prompt)
+    spread: Sequence[float] = ()  # lengths of rows from the shortest to the longest, at even shares of all of them
+
+    def mean_within(self, length: int) -> float:
+        """Tokens of a row on average once longer ones are cut at `length`."""
+        cut = sum(min(each, length) for each in self.spread) / len(self.spread) if self.spread else self.tokens_mean
+        return min(self.tokens_mean, cut, length)
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     choose("attention", *_attention(params.model_copy(update=values), device, model))
     choose("gradient_checkpointing", *_checkpointing(params.model_copy(update=values), device, model))
     # The default trainer's rows are documents, which are cut into blocks: its batch counts blocks.
-    places = _places(params, data, train, length)
+    places, each_place = _places(params, data, train, length)
     room = _room(params.model_copy(update=values), data, model, device, length)
     batch = choose("batch_size", *_batch_size(params, places, room))
     step = batch * params.gradient_accumulation * params.processes
@@ -118,8 +125,7 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     filled = params.model_copy(update=values)
     _check_together(filled, model)
     written = spec_for(params.trainer).copies_of(filled).written
-    tokens = step * (min(train * data.tokens_mean / places, length) + written)
-    return Plan(filled, reasons, train, valid, per_epoch, total, tokens)
+    return Plan(filled, reasons, train, valid, per_epoch, total, step * (each_place + written))
 
 
 def with_answers(params: LLMTrainingParams, data: DataFacts) -> DataFacts:
@@ -237,11 +243,15 @@ def _max_length(data: DataFacts, model: ModelFacts, written: int) -> tuple[int, 
     return length, f"The longest row has {data.tokens_max} tokens; {length} is {limit}, so longer rows are cut."
 
 
-def _places(params: LLMTrainingParams, data: DataFacts, rows: int, length: int) -> int:
+def _places(params: LLMTrainingParams, data: DataFacts, rows: int, length: int) -> tuple[int, float]:
+    """What a batch counts (rows, or blocks of joined ones), and the tokens in one of them."""
+    mean, filled = data.mean_within(length), _FILLED
     if not joins_rows(params):
-        return rows
-    filled = 1.0 if spec_for(params.trainer).rows == "text" else _FILLED  # blocks are cut to be full
-    return max(1, math.ceil(rows * data.tokens_mean / (length * filled)))
+        return rows, mean
+    if spec_for(params.trainer).rows == "text":  # longer texts go on in the next block, and blocks are cut to be full
+        mean, filled = data.tokens_mean, 1.0
+    places = max(1, math.ceil(rows * mean / (length * filled)))
+    return places, min(rows * mean / places, length)
 
 
 def _room(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: Device, length: int) -> int:
@@ -256,7 +266,7 @@ def _room(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device:
 
 def _batch_size(params: LLMTrainingParams, places: int, room: int) -> tuple[int, str]:
     def steps(batch: int) -> int:
-        return math.ceil(places * params.epochs / (batch * params.gradient_accumulation * params.processes))
+        return math.ceil(math.ceil(places / (batch * params.gradient_accumulation * params.processes)) * params.epochs)
 
     passes = "one pass" if params.epochs == 1 else f"{params.epochs:g} passes"
     least = min(spec_for(params.trainer).least_batch, max(_BATCHES))
