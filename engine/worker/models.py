@@ -9,8 +9,9 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, GenerationConfig
 
+from engine.bases import base_of
 from engine.errors import ModelError
-from engine.models import ModelSource, base_of
+from engine.models import ModelSource
 from engine.params import LLMTrainingParams
 from engine.worker import attention
 from engine.worker.splitting import is_split, load_options, tie

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from engine.bases import made_at
 from engine.device import Device
-from engine.errors import DeviceError
-from engine.models import ModelFacts
+from engine.errors import DeviceError, ModelError
+from engine.models import ModelFacts, ModelSource
 from engine.params import LLMTrainingParams
 from engine.plan import DataFacts, Plan, plan
 from engine.registry import parse
 from engine.runs.directory import RunDirectory
 from engine.worker.reporter import Reporter
+
+
+def remember_base(run: RunDirectory, reporter: Reporter, base: ModelSource) -> None:
+    """Write down whose model a run begins with; one that goes on must find that model, and not another of the same name.
+
+    Raises:
+        ModelError: it is another.
+    """
+    began_with, now = run.status().base_created, made_at(base)
+    if began_with not in (None, now) and any(run.checkpoints_dir.glob("checkpoint-*")):
+        raise ModelError(
+            f"{base.reference} is not the model that this run began with: that run was deleted, and another has its name.",
+            hint="Start a new run; its checkpoints are of no use on another model.",
+        )
+    reporter.set(base_created=now)
 
 
 def planned(

@@ -41,7 +41,7 @@ from engine.worker.lengths import figures
 from engine.worker.lifecycle import settle, take, tell_failure
 from engine.worker.models import load_tokenizer, put_together
 from engine.worker.placing import put_back
-from engine.worker.planning import planned
+from engine.worker.planning import planned, remember_base
 from engine.worker.ranks import ALONE, Ranks
 from engine.worker.reporter import SHUT_DOWN, Onlooker, Reporter, StopRequested
 from engine.worker.rows import parts_of, read_rows
@@ -141,6 +141,7 @@ class _Work:
         self._prepare_data()
         fetch_models(self.params, self.reporter)
         known = facts(self.params.model)
+        remember_base(self.run, self.reporter, resolve(self.params.model))
         leave_hub(self.params)
         self.reporter.heed_stop()
         self.reporter.phase(State.PREPARING, "Counting tokens")
