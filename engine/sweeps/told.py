@@ -56,8 +56,8 @@ def caution(sweep: Sweep) -> str:
         return f"{', '.join(own)} can change what the loss counts, so a lower one need not be better. Talk to the results, too."
     if scored:
         return (
-            f"{', '.join(scored)} can change how answers are written or what a score means, so a higher one need not be better. "
-            "Talk to the results, too."
+            f"{', '.join(scored)} can change how answers are written or what a score means, so a higher one need not be "
+            "better. Talk to the results, too."
         )
     return ""
 
