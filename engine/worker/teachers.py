@@ -16,7 +16,7 @@ import torch
 from engine.errors import ModelError
 from engine.models import ModelSource, resolve
 from engine.runs.status import State
-from engine.worker.answers import generating, stop_tokens
+from engine.worker.answers import context_of, generating, stop_tokens
 from engine.worker.flat import logits_at
 from engine.worker.isolation import in_half, keeps_apart
 from engine.worker.models import load_frozen, load_tokenizer
@@ -105,7 +105,7 @@ class LocalTeacher:
         return found
 
     def answers(self, asked: Sequence[tuple[int, Row]], most: int, temperature: float) -> Iterator[tuple[int, Answer]]:
-        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
+        context = context_of(self.model)
         given = [(number, prompt_tokens(row, self.tokenizer).input_ids) for number, row in asked]
         for number, ids in given:
             if len(ids) >= context:
