@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from engine.bases import base_of
 from engine.errors import ModelError
-from engine.models import ModelSource
+from engine.models import ModelSource, resolve
 from engine.params import LLMTrainingParams
 from engine.worker import attention
 from engine.worker.splitting import is_split, load_options, tie
@@ -87,6 +87,27 @@ def load_frozen(source: ModelSource, params: LLMTrainingParams, *, fast: bool = 
     plain = params.model_copy(update={"peft": False, "quantization": "none"})
     further = {"dtype": _DTYPES[params.precision or "fp32"]} if fast else {}
     return load_causal(source, plain, **further).eval().requires_grad_(False)
+
+
+def load_reference(source: ModelSource, params: LLMTrainingParams, tokenizer: Any) -> Any:
+    """`load_frozen` for a model that is asked how likely the tokens of `tokenizer` are.
+
+    Raises:
+        ModelError: it cannot be loaded, or the same numbers are other words to it.
+    """
+    another = source.location != resolve(params.model).location
+    if another and not same_vocabulary(load_tokenizer(source), tokenizer):
+        raise ModelError(
+            f"The reference {source.reference} and the model {params.model} write with different vocabularies, so how likely "
+            "they find an answer cannot be compared.",
+            hint="Leave the reference empty (no --model-ref), or choose one of the same family.",
+        )
+    return load_frozen(source, params)
+
+
+def same_vocabulary(tokenizer: Any, other: Any) -> bool:
+    """Whether both have the same number for each word, as models need that are compared token by token."""
+    return tokenizer.get_vocab() == other.get_vocab()
 
 
 def put_together(split: Any, weights: dict[str, torch.Tensor], source: ModelSource, params: LLMTrainingParams) -> Any:

@@ -19,7 +19,7 @@ from engine.runs.status import State
 from engine.worker.answers import context_of, generating, stop_tokens
 from engine.worker.flat import logits_at
 from engine.worker.isolation import in_half, keeps_apart
-from engine.worker.models import load_frozen, load_tokenizer
+from engine.worker.models import load_frozen, load_tokenizer, same_vocabulary
 from engine.worker.reporter import Reporter
 from engine.worker.rows import Row
 from engine.worker.templates import choose_template
@@ -180,7 +180,7 @@ def local_teacher(kit: Kit, reference: str | None, *, with_guesses: bool) -> Loc
 
 
 def _check_vocabulary(source: ModelSource, tokenizer: Any, kit: Kit) -> None:
-    if tokenizer.get_vocab() != kit.tokenizer.get_vocab():
+    if not same_vocabulary(tokenizer, kit.tokenizer):
         raise ModelError(
             f"The teacher {source.reference} and the model {kit.params.model} write with different vocabularies, so their "
             "guesses cannot be compared token by token.",
