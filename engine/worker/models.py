@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,24 @@ def load_tokenizer(source: ModelSource) -> Any:
         raise ModelError(f"The tokenizer of {source.reference} has no end-of-text token.", hint="Choose another model.")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    _count_spaces(tokenizer)
     return tokenizer
+
+
+def _count_spaces(tokenizer: Any) -> None:
+    """Let each token's place in the text begin with the space before its word, which is a part of it. Many files of byte-level
+    tokenizers (GPT-2, Qwen2, RoBERTa) leave it out, and which tokens are trained is decided by their places.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or backend.post_processor is None:
+        return
+    last = backend.post_processor
+    kept = json.loads(last.__getstate__())
+    for step in (kept, *kept.get("processors", ())):
+        if "trim_offsets" in step:
+            step["trim_offsets"] = False
+    last.__setstate__(json.dumps(kept).encode())
+    backend.post_processor = last
 
 
 def load_causal(source: ModelSource, params: LLMTrainingParams, **further: Any) -> Any:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
 from engine.chat_templates import CHATML, PLAIN
 from engine.errors import DataError
@@ -124,6 +127,44 @@ def test_answers_are_found_where_the_template_does_not_mark_them(tokenizer: Any,
     assert "generation %}" not in tokenizer.chat_template.replace("add_generation_prompt", "")
     assert [chat_tokens(row, tokenizer) for row in rows] == marked
     assert all(made.trained for made in marked)
+
+
+TRIMMING = {
+    "byte-level": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+    "roberta": {
+        "type": "RobertaProcessing",
+        "sep": ["<|im_end|>", 2],
+        "cls": ["<|endoftext|>", 0],
+        "trim_offsets": True,
+        "add_prefix_space": False,
+    },
+}
+
+
+def trimming(kind: str, model: Path, folder: Path) -> Path:
+    """A copy of the tokenizer that says of each word where it begins without the space before it, as GPT-2's file does."""
+    shutil.copytree(model, folder)
+    held = json.loads((folder / "tokenizer.json").read_text())
+    one, other = TRIMMING["byte-level"], TRIMMING["roberta"]
+    made = {"type": "Sequence", "processors": [one, other]} if kind == "both" else TRIMMING[kind]
+    (folder / "tokenizer.json").write_text(json.dumps({**held, "post_processor": made}))
+    return folder
+
+
+@pytest.mark.parametrize("kind", [*TRIMMING, "both"])
+@pytest.mark.parametrize("template", [CHATML, unmarked(CHATML), PLAIN, unmarked(PLAIN)])
+def test_a_tokenizer_that_passes_over_spaces_trains_them_all_the_same(
+    kind: str, template: str, tokenizer: Any, tiny_model: Path, tmp_path: Path
+) -> None:
+    other = load_tokenizer(resolve(str(trimming(kind, tiny_model, tmp_path / "trimming"))))
+    tokenizer.chat_template = other.chat_template = template
+    for row in [{"messages": MULTI}, *({"prompt": "Is it?", "completion": odd} for odd in [*ODD_ANSWERS, "a  b\n    c"])]:
+        assert chat_tokens(row, other) == chat_tokens(row, tokenizer)
+    plain = AutoTokenizer.from_pretrained(tmp_path / "trimming")
+    other.save_pretrained(tmp_path / "saved")
+    again = AutoTokenizer.from_pretrained(tmp_path / "saved")
+    for text in (" Two  words\n", "\tand 漢字  ", ""):
+        assert again(text)["input_ids"] == other(text)["input_ids"] == plain(text)["input_ids"]
 
 
 def test_a_template_that_hides_the_answer_is_refused(tokenizer: Any) -> None:
