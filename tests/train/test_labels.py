@@ -170,8 +170,57 @@ def test_a_tokenizer_that_passes_over_spaces_trains_them_all_the_same(
 def test_a_template_that_hides_the_answer_is_refused(tokenizer: Any) -> None:
     # such a template shows how many turns there are first, so that no shorter rendering is a beginning of a longer one
     tokenizer.chat_template = "{{ messages | length }} turns: " + unmarked(CHATML)
-    with pytest.raises(DataError, match="rewrites earlier turns"):
+    with pytest.raises(DataError, match="rewrites earlier turns") as caught:
         chat_tokens({"messages": MULTI}, tokenizer)
+    assert "learn the questions too" in caught.value.hint
+    made = chat_tokens({"messages": MULTI}, tokenizer, train_on_prompt=True)  # and so it can be
+    assert tokenizer.decode(made.input_ids).startswith("5 turns:<|im_start|>system")
+    assert made.labels == made.input_ids
+
+
+def content_only(end: str) -> str:
+    """ChatML that marks what the assistant says without the token that ends its turn, as some models' templates do."""
+    says = "{% generation %}{{ m.content }}{% endgeneration %}"
+    said = "{% if m.role == 'assistant' %}" + says + "{% else %}{{ m.content }}{% endif %}"
+    begin = "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    return begin + said + end + "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+
+
+def test_the_end_of_a_turn_is_trained_though_the_template_marks_only_what_is_said(tokenizer: Any) -> None:
+    rows: list[dict[str, Any]] = [{"messages": MULTI}, {"prompt": MULTI[:4], "completion": MULTI[4:]}]
+    rows += [{"messages": [*MULTI, MULTI[1]]}, {"prompt": "Is it?", "completion": ""}]
+    tokenizer.chat_template = unmarked(content_only("<|im_end|>\n"))
+    found = [chat_tokens(row, tokenizer) for row in rows]
+    tokenizer.chat_template = content_only("<|im_end|>\n")
+    assert [chat_tokens(row, tokenizer) for row in rows] == found
+
+
+def test_the_beginning_of_the_next_turn_is_no_end_of_one(tokenizer: Any) -> None:
+    tokenizer.chat_template = content_only("")
+    trained = [label for label in chat_tokens({"messages": MULTI}, tokenizer).labels if label != IGNORED]
+    assert tokenizer.decode(trained) == "Hello.Yes, very."
+    says_the_end = content_only("").replace("{{ m.content }}{% endg", "{{ m.content }}<|im_end|>{% endg")
+    tokenizer.chat_template = says_the_end + "{{ '<|endoftext|>' }}"
+    trained = [label for label in chat_tokens({"messages": MULTI}, tokenizer).labels if label != IGNORED]
+    assert tokenizer.decode(trained) == "Hello.<|im_end|>Yes, very.<|im_end|>"
+
+
+def test_a_word_that_begins_before_its_mark_is_trained(tokenizer: Any) -> None:
+    marks = "{% generation %}{{ m.content }}{{ eos_token }}{% endgeneration %}"
+    said = "{% if m.role == 'assistant' %}A: " + marks + "{% else %}Q: {{ m.content }}\n{% endif %}"
+    tokenizer.chat_template = "{% for m in messages %}" + said + "{% endfor %}"
+    assert "Ġopens" in tokenizer.get_vocab()
+    made = chat_tokens({"prompt": "Is it?", "completion": "opens"}, tokenizer)
+    assert tokenizer.decode([label for label in made.labels if label != IGNORED]) == " opens" + tokenizer.eos_token
+
+
+def test_an_empty_answer_in_the_prompt_is_an_answer(tokenizer: Any) -> None:
+    empty = [*MULTI[:2], {"role": "assistant", "content": ""}, MULTI[3]]
+    for end in ("<|im_end|>\n", "\n"):
+        tokenizer.chat_template = content_only(end)
+        made = chat_tokens({"prompt": empty, "completion": MULTI[4:]}, tokenizer)
+        trained = tokenizer.decode([label for label in made.labels if label != IGNORED])
+        assert trained == "Yes, very." + end.strip()
 
 
 def test_a_template_that_raises_is_told_as_a_fault_of_the_row(tokenizer: Any) -> None:
