@@ -182,7 +182,7 @@ def _check_base(params: LLMTrainingParams, model: ModelFacts) -> None:
     """
     if params.quantization != "none" and not params.peft:
         raise ModelError(
-            f"quantization={params.quantization} is for a base that stays as it is, and this run would train all weights of it.",
+            f"quantization={params.quantization} is for a base that stays as it is, and this run would train all its weights.",
             hint="Train a LoRA adapter (--peft), or set quantization to none (--quantization none).",
         )
     if params.quantization != "none" and model.base_of_adapter:

@@ -214,6 +214,7 @@ def with_adapter(model: Any, params: LLMTrainingParams, task: str) -> Any:
     named: Any = params.target_modules
     if named != "all-linear":
         named = [name.strip() for name in named.split(",") if name.strip()]
+        _check_named(named, model, params.model)
     config = LoraConfig(
         r=params.lora_r,
         lora_alpha=params.lora_alpha,
@@ -228,6 +229,27 @@ def with_adapter(model: Any, params: LLMTrainingParams, task: str) -> Any:
         if named != "all-linear":
             hint = "Use all-linear (--target-modules all-linear), which finds the layers by itself."
         raise ModelError(f"The adapter cannot be put on this model: {error}", hint=hint) from error
+
+
+def _check_named(named: list[str], model: Any, called: str) -> None:
+    """
+    Raises:
+        ModelError: a layer is named that is not there; peft is content with one that is.
+    """
+    layers = [f".{name}" for name, _ in model.named_modules()]
+    missing = sorted(name for name in named if not any(layer.endswith(f".{name}") for layer in layers))
+    if missing:
+        matrices = (
+            name
+            for name, weight in model.named_parameters(remove_duplicate=False)
+            if weight.ndim > 1 and name.endswith(".weight")
+        )
+        there = sorted({name.split(".")[-2] for name in matrices})
+        raise ModelError(
+            f"{called} has no layers called {', '.join(missing)}.",
+            hint=f"Its layers are called {', '.join(there)}. Or use all-linear (--target-modules all-linear), which finds them "
+            "by itself.",
+        )
 
 
 def exact(model: Any) -> Any:
