@@ -178,8 +178,13 @@ def _check_device(params: LLMTrainingParams, device: Device) -> None:
 def _check_base(params: LLMTrainingParams, model: ModelFacts) -> None:
     """
     Raises:
-        ModelError: a base that is an adapter would have to be merged into weights of a few bits.
+        ModelError: a base of a few bits would be trained itself, or an adapter be merged into one.
     """
+    if params.quantization != "none" and not params.peft:
+        raise ModelError(
+            f"quantization={params.quantization} is for a base that stays as it is, and this run would train all its weights.",
+            hint="Train a LoRA adapter (--peft), or set quantization to none (--quantization none).",
+        )
     if params.quantization != "none" and model.base_of_adapter:
         raise ModelError(
             f"{params.model} is an adapter on {model.base_of_adapter}, and an adapter cannot be merged into weights that are "

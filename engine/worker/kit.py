@@ -25,7 +25,7 @@ from engine.worker.answers import stop_tokens
 from engine.worker.callbacks import RunCallback
 from engine.worker.isolation import keeps_apart
 from engine.worker.judge import Judge, RewardModel
-from engine.worker.models import load_causal, load_frozen
+from engine.worker.models import load_causal, load_frozen, load_reference
 from engine.worker.pairs import PairRows
 from engine.worker.prompts import prompt_rows
 from engine.worker.reporter import Reporter
@@ -265,7 +265,7 @@ class Kit:
             return None
         if kind == "live" and p.peft and not named:
             return pairs.adapter_off(self.isolates)
-        other = load_frozen(resolve(named or p.model), p) if named or kind == "live" else self.model
+        other = load_reference(resolve(named or p.model), p, self.tokenizer) if named or kind == "live" else self.model
         if kind == "live":
             return pairs.held_model(other, self.isolates)
         self.reporter.phase(State.PREPARING, "Asking the reference")

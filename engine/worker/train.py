@@ -290,7 +290,7 @@ class _Work:
             self.reporter.set(state=State.STOPPED, reason=reason, cause="stopped", ended=time.time(), phase="", step=steps)
             return
         reason = ""
-        if callback.stopped_early:
+        if callback.stopped_early and steps < job.state.max_steps:
             best = self.reporter.status.best_step
             reason = f"Stopped early at step {steps}: the {self.spec.best_words} at step {best}. {_saved(saved_step)}"
         if self.reporter.status.best_step == 0:

@@ -9,7 +9,7 @@ import pytest
 
 from engine.data import held_out_fraction
 from engine.device import Device
-from engine.errors import DeviceError
+from engine.errors import DeviceError, ModelError
 from engine.models import ModelFacts
 from engine.params import LLMTrainingParams, form_of
 from engine.plan import DataFacts, plan, presets
@@ -185,6 +185,13 @@ def test_what_a_cpu_cannot_do_is_refused_with_a_way_out(wanted: dict[str, Any], 
     assert "GPU" in caught.value.message
     assert caught.value.hint
     plan(params(**wanted), DataFacts(50), SMALL, GPU)  # and a card takes it
+
+
+@pytest.mark.parametrize("bits", ["int8", "int4"])
+def test_a_base_of_few_bits_without_an_adapter_is_refused_before_it_is_loaded(bits: str) -> None:
+    with pytest.raises(ModelError, match=f"quantization={bits}.*all weights") as caught:
+        plan(params(quantization=bits), DataFacts(50), SMALL, GPU)
+    assert "--peft" in caught.value.hint and "--quantization none" in caught.value.hint
 
 
 def test_a_device_that_is_not_here_is_refused() -> None:
