@@ -12,11 +12,10 @@ from typing import Any
 
 from engine.batches import fullest_batch, joins_rows, trained_share
 from engine.device import Device
-from engine.errors import DeviceError, ModelError
 from engine.memory import BASE, activations_per_token, held, logits_per_token, saving
 from engine.models import ModelFacts
-from engine.parallel import check_deepspeed, check_processes, check_split
 from engine.params import LLMTrainingParams
+from engine.plan_checks import check_base, check_device, check_together, trains_on_cpu
 from engine.registry import spec_for
 
 # A curve of this many points is smooth enough to judge and cheap enough to draw.
@@ -79,8 +78,8 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
         DeviceError: a setting asks for hardware that is not here.
         ModelError: a setting asks of the model what it cannot do.
     """
-    _check_device(params, device)
-    _check_base(params, model)
+    check_device(params, device)
+    check_base(params, model)
     data = with_answers(params, data)
     values, reasons = dict[str, Any](), dict[str, str]()
 
@@ -123,7 +122,7 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     if params.peft and model.base_of_adapter:
         values["merge_adapter"], reasons["merge_adapter"] = True, _COMPLETE
     filled = params.model_copy(update=values)
-    _check_together(filled, model)
+    check_together(filled, model)
     written = spec_for(params.trainer).copies_of(filled).written
     return Plan(filled, reasons, train, valid, per_epoch, total, step * (each_place + written))
 
@@ -153,74 +152,6 @@ def presets(trainer: str) -> dict[str, dict[str, Any]]:
         "Best quality": {"epochs": 8.0, "max_samples": None, "early_stopping_patience": 3},
     }
     return {title: {k: v for k, v in values.items() if k in fields} for title, values in named.items()}
-
-
-def _check_device(params: LLMTrainingParams, device: Device) -> None:
-    on_cpu = _on_cpu(params, device)
-    check_processes(params, device, on_cpu=on_cpu)
-    if params.quantization != "none" and (on_cpu or not device.quantization):
-        raise DeviceError(
-            f"quantization={params.quantization} needs an NVIDIA GPU and the package bitsandbytes; this run would train on "
-            f"{'the CPU' if on_cpu else device.name}.",
-            hint="Set quantization to none (--quantization none).",
-        )
-    if params.device not in ("auto", "cpu", device.kind):
-        raise DeviceError(f"There is no {params.device} device here, only {device.kind}.", hint="Use --device auto.")
-    if params.precision == "fp16" and on_cpu:
-        raise DeviceError("fp16 needs a GPU.", hint="Leave precision empty, so that the right one is chosen.")
-    if params.attention == "flash_attention_2" and (on_cpu or not device.flash_attention):
-        raise DeviceError(
-            "flash_attention_2 needs an NVIDIA GPU (Ampere or newer) and the package flash-attn.",
-            hint="Leave attention empty, so that the right one is chosen.",
-        )
-
-
-def _check_base(params: LLMTrainingParams, model: ModelFacts) -> None:
-    """
-    Raises:
-        ModelError: a base of a few bits would be trained itself, or an adapter be merged into one.
-    """
-    if params.quantization != "none" and not params.peft:
-        raise ModelError(
-            f"quantization={params.quantization} is for a base that stays as it is, and this run would train all its weights.",
-            hint="Train a LoRA adapter (--peft), or set quantization to none (--quantization none).",
-        )
-    if params.quantization != "none" and model.base_of_adapter:
-        raise ModelError(
-            f"{params.model} is an adapter on {model.base_of_adapter}, and an adapter cannot be merged into weights that are "
-            f"held in {params.quantization.removeprefix('int')} bits.",
-            hint="Set quantization to none (--quantization none), or start from a model that was saved complete.",
-        )
-
-
-def _check_together(filled: LLMTrainingParams, model: ModelFacts) -> None:
-    """Settings that are fine alone and not together, once all are chosen.
-
-    Raises:
-        DeviceError: the attention cannot compute in the precision.
-        ModelError: rows would be longer than the model can read.
-        And what `check_split` and `check_deepspeed` raise.
-    """
-    check_split(filled, model)
-    check_deepspeed(filled)
-    if filled.attention == "flash_attention_2" and filled.precision == "fp32":
-        raise DeviceError(
-            "flash_attention_2 computes in bf16 or fp16 only, and this run would use fp32.",
-            hint="Leave precision and attention empty, so that what fits together is chosen.",
-        )
-    written = spec_for(filled.trainer).copies_of(filled).written
-    if model.context and (filled.max_length or 0) + written > model.context:
-        further = f", with answers of up to {written} tokens after it" if written else ""
-        raise ModelError(
-            f"{filled.model} reads at most {model.context} tokens at once, and the longest row is set to {filled.max_length}"
-            f"{further}.",
-            hint=f"Set the longest row to {max(model.context - written, 0)} or less, or leave it empty."
-            + (" Shorter answers leave more room." if written else ""),
-        )
-
-
-def _on_cpu(params: LLMTrainingParams, device: Device) -> bool:
-    return params.device == "cpu" or device.kind == "cpu"
 
 
 def _held_out(rows: int, own_file: int | None) -> tuple[float, str]:
@@ -306,7 +237,7 @@ def _precision(params: LLMTrainingParams, device: Device) -> tuple[str, str]:
 
 
 def _attention(params: LLMTrainingParams, device: Device, model: ModelFacts) -> tuple[str, str]:
-    on_cpu = _on_cpu(params, device)
+    on_cpu = trains_on_cpu(params, device)
     if device.kind != "mps" and not model.sliding_window and spec_for(params.trainer).end_to_end:
         return "documents", "Each row attends to itself only and no padding is computed."
     if device.flash_attention and not on_cpu and params.precision != "fp32":  # its kernels know half precision only

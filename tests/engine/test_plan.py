@@ -189,7 +189,7 @@ def test_what_a_cpu_cannot_do_is_refused_with_a_way_out(wanted: dict[str, Any], 
 
 @pytest.mark.parametrize("bits", ["int8", "int4"])
 def test_a_base_of_few_bits_without_an_adapter_is_refused_before_it_is_loaded(bits: str) -> None:
-    with pytest.raises(ModelError, match=f"quantization={bits}.*all weights") as caught:
+    with pytest.raises(ModelError, match=f"quantization={bits}.*all its weights") as caught:
         plan(params(quantization=bits), DataFacts(50), SMALL, GPU)
     assert "--peft" in caught.value.hint and "--quantization none" in caught.value.hint
 
