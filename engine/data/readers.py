@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from engine.data.json_stream import LARGEST_VALUE, BrokenJson, JsonStream, parse
+from engine.data.parquet import parquet
 from engine.data.records import Problem, Record
 from engine.data.source import Member, text_of
 from engine.data.turns import begins_a_talk
@@ -218,35 +218,6 @@ def _header(cells: list[str]) -> list[str]:
     return names
 
 
-def _parquet(member: Member) -> Rows:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        with tempfile.SpooledTemporaryFile(max_size=64 << 20) as copy, member.open() as opened:
-            seekable: Any = opened
-            if member.compression:  # parquet is read from its end
-                while chunk := opened.read(1 << 20):
-                    copy.write(chunk)
-                copy.seek(0)
-                seekable = copy
-            number = 0
-            for batch in pyarrow.parquet.ParquetFile(seekable).iter_batches(batch_size=256):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield Record(number, row)
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{member.name} is a damaged Parquet file: {error}.", hint="Make it again.") from None
-
-
-def parquet_rows(member: Member) -> int:
-    """How many rows a Parquet file says it has."""
-    import pyarrow.parquet
-
-    with member.open() as opened:
-        return pyarrow.parquet.ParquetFile(opened).metadata.num_rows
-
-
 def _text(member: Member) -> Rows:
     """Paragraphs (blocks between blank lines), joined into documents of about 2000 characters; a question with its answer in
     one block is a row by itself. Each has the number of its first line.
@@ -297,7 +268,7 @@ _READERS: dict[str, Callable[[Member], Rows]] = {
     "jsonl": _jsonl,
     "json": _json,
     "csv": _csv,
-    "parquet": _parquet,
+    "parquet": parquet,
     "text": _text,
 }
 FORMAT_NAMES = {"jsonl": "JSON Lines", "json": "JSON", "csv": "table (CSV)", "parquet": "Parquet", "text": "plain text"}

@@ -244,6 +244,21 @@ def test_a_line_that_is_too_long(tmp_path: Path) -> None:
     assert numbered == [(1, False), (2, True), (3, False)]
 
 
+def test_a_parquet_row_that_is_too_large(tmp_path: Path) -> None:
+    """It is told as in every other format, before it is unpacked; the rows around it are used."""
+    import pyarrow
+    import pyarrow.parquet
+
+    path, part = tmp_path / "a.parquet", "x" * (3 << 20)
+    lists = [["So."], [part] * 30, [part] * 2, None]
+    maps = pyarrow.array([[("a", "b")], [], None, []], pyarrow.map_(pyarrow.string(), pyarrow.string()))
+    table = pyarrow.table({"text": ["One.", "Two.", "Three.", "Four."], "more": lists, "map": maps})
+    pyarrow.parquet.write_table(table, path, compression="zstd")
+    numbered = list(engine.data.rows(path, "text"))
+    assert [number for number, row in numbered if not isinstance(row, Problem)] == [1, 3, 4]
+    assert _rules(path) == ["too large"]
+
+
 def test_a_large_row_before_many_small_ones(tmp_path: Path) -> None:
     """What is left to read after a large row is not copied again for every small one."""
     rows = b'[{"text": "' + b"x" * (6 << 20) + b'"}' + b', {"text": "small row"}' * 150_000 + b"]"
