@@ -189,6 +189,27 @@ def test_a_long_text_becomes_several_documents(tmp_path: Path) -> None:
     assert [part.strip() for part in joined.split("\n\n")] == [part.strip() for part in paragraphs]
 
 
+def test_a_text_without_blank_lines_becomes_several_documents(tmp_path: Path) -> None:
+    """Such as a file of one sentence a line: cut at the ends of lines, nothing is lost, and some can be held out. A look reads
+    its beginning only.
+    """
+    lines = [f"Line {i} of the log of the harbour." for i in range(400_000)]
+    path = _plain(tmp_path / "log.txt", "\n".join(lines).encode())
+    made = [(number, row) for number, row in engine.data.rows(path, "text") if not isinstance(row, Problem)]
+    assert "\n".join(row["text"] for _, row in made) == "\n".join(lines)
+    assert all(lines[number - 1] == row["text"].split("\n")[0] for number, row in made)
+    assert all(len(row["text"]) < 2100 for _, row in made)
+    looked = engine.data.inspect(path)
+    assert not looked.rows_exact and abs(looked.rows - len(made)) < len(made) * 0.05
+
+
+def test_a_long_talk_in_a_plain_text_stays_together(tmp_path: Path) -> None:
+    answer = "\n".join(f"Step {i}: haul the rope in, and make it fast." for i in range(200))
+    path = _plain(tmp_path / "faq.txt", f"Q: How is she moored?\nA: {answer}\n\nQ: Why?\nA: So.".encode())
+    rows = [row["messages"] for _, row in engine.data.rows(path, "chat") if not isinstance(row, Problem)]
+    assert [turn["content"] for turn in rows[0]] == ["How is she moored?", answer] and len(rows) == 2
+
+
 def test_questions_with_answers_in_a_plain_text_are_a_row_each(tmp_path: Path) -> None:
     """As a FAQ is written down; prose around them stays prose."""
     blocks = [f"Q: When does gate {i} open?\nA: It opens at {i}.\nEvery day." for i in range(40)]
