@@ -255,12 +255,15 @@ def _port() -> int:
 
 
 def _prepare_uploads(*, writable: bool) -> None:
-    """Uploads land beside the runs, so that keeping one is a move; leftovers of earlier servers are swept."""
-    if not writable:
-        os.environ.setdefault("GRADIO_TEMP_DIR", tempfile.mkdtemp(prefix="aitraining-uploads-"))
-    folder = Path(os.environ.setdefault("GRADIO_TEMP_DIR", str(api.people.machine_root() / ".uploads" / ".incoming")))
+    """Uploads land beside the runs, so that keeping one is a move. There, leftovers of earlier servers are swept. A folder that
+    the environment names is somebody else's, often the whole of /tmp: it is used, and nothing in it is deleted."""
+    ours = api.people.machine_root() / ".uploads" / ".incoming"
+    if writable:
+        folder = Path(os.environ.setdefault("GRADIO_TEMP_DIR", str(ours)))
+    else:
+        folder = Path(os.environ.setdefault("GRADIO_TEMP_DIR", tempfile.mkdtemp(prefix="aitraining-uploads-")))
     folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.rglob("*"):
+    for path in ours.rglob("*") if writable else ():
         if path.is_file() and time.time() - path.stat().st_mtime > UPLOAD_KEEP_S:
             path.unlink(missing_ok=True)
 
