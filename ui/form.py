@@ -10,7 +10,7 @@ import gradio as gr
 from engine import api
 from engine.errors import FieldProblem, ParamError
 from ui.fields import Field, fields, to_parameter, to_widget, widget
-from ui.reach import refuse_foreign
+from ui.reach import refuse_foreign, renting_refused
 from ui.reward_picker import RewardPicker
 from ui.words import coded
 
@@ -55,11 +55,13 @@ class SettingsForm:
                 gr.HTML(f'<h2 class="sub">{escape(TITLES.get(group, group))}</h2>', apply_default_css=False)
                 if any(self.fields[name].form.widget == "rewards" for name in names):
                     self.picker = RewardPicker()
-                if group == "Compute" and (why := api.compute.cannot_rent()):
+                if group == "Compute" and (why := renting_refused() or api.compute.cannot_rent()):
                     gr.HTML(f'<p class="st-soft">No machine can be rented from here. {coded(why)}</p>', apply_default_css=False)
                 with gr.Row(elem_classes="fields"):
                     for name in names:
                         self.put(name).visible = shown[name]
+                if group == "Compute" and renting_refused():
+                    self.widgets["compute"].interactive = False
             self.headings[group] = column
 
     @property

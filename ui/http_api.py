@@ -31,7 +31,7 @@ from ui.http_answers import (
     said,
 )
 from ui.login.others import of_all
-from ui.reach import refuse_foreign, upload_limit
+from ui.reach import refuse_foreign, refuse_renting_again, upload_limit
 
 
 def routes() -> list[BaseRoute]:
@@ -158,6 +158,7 @@ async def resume(request: Request) -> Response:
     """Go on from the last checkpoint."""
 
     def work(values: dict[str, Any]) -> dict[str, Any]:
+        refuse_renting_again(name_in(request))
         api.resume(name_in(request), created=values.get("created"))
         return api.run_report(name_in(request))
 

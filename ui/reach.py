@@ -84,7 +84,7 @@ def refuse_foreign(values: dict[str, Any]) -> None:
 
     Raises:
         ParamError: it names a Python file to run, or, on a page served to others, a file outside the studio's own folders,
-            another server to be asked, or an upload.
+            another server to be asked, an upload, or a machine to be rented.
     """
     _refuse_programs(values)
     if only_local():
@@ -96,6 +96,8 @@ def refuse_foreign(values: dict[str, Any]) -> None:
     if values.get("push_to_hub"):
         sentence = "This page is served to others, so it uploads nothing under its owner's name."
         raise ParamError([FieldProblem("push_to_hub", sentence)], hint="Use `aitraining push` on the machine that trained it.")
+    if values.get("compute") not in (None, "", "local"):
+        raise ParamError([FieldProblem("compute", renting_refused())], hint="Start such a run from the command line.")
     if values.get("deepspeed"):  # which may name files to write
         sentence = "This page is served to others, so it takes no configuration of DeepSpeed."
         raise ParamError([FieldProblem("deepspeed", sentence)], hint="Start such a run from the command line.")
@@ -103,6 +105,31 @@ def refuse_foreign(values: dict[str, Any]) -> None:
     if afar:
         sentence = "This page is served to others, so it asks no other servers."
         raise ParamError([FieldProblem(name, sentence) for name in afar], hint="Start such a run from the command line.")
+
+
+def renting_refused() -> str:
+    """Why nobody rents a machine from this page, "" where one may. Whoever signs in lends us no token of theirs: it would be
+    rented on the account of whoever runs the studio.
+    """
+    return "" if only_local() else "This page is served to others, so it rents no machines on its owner's account."
+
+
+def refuse_renting_again(name: str) -> None:
+    """Refuse to resume a run that trains on a rented machine, which would be paid for once more. Raises as `refuse_foreign`."""
+    if renting_refused():
+        refuse_foreign({"compute": api.run_params(name).compute})
+
+
+def refuse_renting_stages(pipeline: str) -> None:
+    """The same for a pipeline that is to go on, whose stages may rent."""
+    for stage in api.pipelines.declared(pipeline).stages if renting_refused() else ():
+        refuse_foreign({"compute": stage.settings.get("compute")})
+
+
+def refuse_renting_tries(sweep: str) -> None:
+    """The same for a sweep that is to go on."""
+    for one in api.sweeps.sketched(api.sweeps.declared(sweep)) if renting_refused() else ():
+        refuse_foreign({"compute": one.params.compute})
 
 
 def refuse_foreign_sweep(sweep: api.sweeps.Sweep) -> None:

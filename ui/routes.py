@@ -26,7 +26,7 @@ from engine.errors import RunNotFound, StudioError
 from ui.characters import WholeJSON
 from ui.http_answers import body_of, offset_in
 from ui.login.others import of_all
-from ui.reach import only_local, refuse_foreign
+from ui.reach import only_local, refuse_foreign, refuse_renting_again
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 STATIC_SUFFIXES = frozenset({".css", ".js", ".svg", ".woff2"})
@@ -212,7 +212,7 @@ async def act(request: Request) -> Response:
     work: dict[str, Callable[[], Any]] = {
         "stop": lambda: api.stop(name, force=bool(body.get("force")), **meant),
         "discard": lambda: api.stop(name, discard=True, **meant),
-        "resume": lambda: api.resume(name, **meant),
+        "resume": lambda: _resume(name, meant),
         "rename": lambda: api.rename_run(name, str(body.get("to", "")).strip(), **meant),
         "delete": lambda: api.delete_run(name, **meant),
         "cancel": lambda: api.queue.cancel(name, **meant),
@@ -234,6 +234,11 @@ async def act_on_queue(request: Request) -> Response:
     if action not in work:
         return PlainTextResponse("There is no such action.", status_code=404)
     return await run_in_threadpool(answered, work[action])
+
+
+def _resume(name: str, meant: dict[str, Any]) -> None:
+    refuse_renting_again(name)
+    api.resume(name, **meant)
 
 
 def _upload(name: str, body: dict[str, Any]) -> None:
