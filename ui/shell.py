@@ -226,10 +226,14 @@ def _way_in() -> WayIn | None:
     root = api.people.machine_root()
     os.environ["AITRAINING_HOME"] = str(root)
     api.people.demand_logins(chosen.kind)
-    made = WayIn(chosen)
     # a name that somebody types must not mean a file of ours by chance: from here no relative name leads anywhere
     nowhere = root / ".login" / "nowhere"
-    nowhere.mkdir(exist_ok=True)
+    try:
+        made = WayIn(chosen)
+        nowhere.mkdir(exist_ok=True)
+    except OSError as error:
+        why = f"{nowhere.parent}, where the key of logins is kept, cannot be written: {error.strerror}."
+        raise SystemExit(f"Nobody could sign in: {why} Make it writable, or set AITRAINING_HOME to another folder.") from None
     os.chdir(nowhere)
     return made
 
