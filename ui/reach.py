@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine import api
 from engine.errors import FieldProblem, ParamError, StudioError
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
+_ONLY_READ = ("GET", "HEAD", "OPTIONS")
 _PATHS = ("data_path", "valid_path", "model", "model_ref", "rl_reward_model_path", "teacher_model")
 _PYTHON_ALLOWED = "AITRAINING_ALLOW_PYTHON_REWARDS"
 # Other servers that this one would be made to ask, with its owner's key.
@@ -28,24 +29,64 @@ _UPLOAD_MB = "AITRAINING_UPLOAD_MB"
 
 
 class KnownHosts:
-    """Answers only what was asked under a name of this machine, while the page is served to this machine alone.
+    """Answers no other site's page; and while the page is served to this machine alone, only what was asked under its names.
 
-    Any site can point a name of its own at 127.0.0.1 and then speak to what listens there as if to itself (DNS
-    rebinding). AITRAINING_HOSTS names further hosts, separated by commas, for a proxy in front of the page.
+    A browser sends what a foreign page asks for, an upload say, and tells where it came from. And any site can point a name of
+    its own at 127.0.0.1 and then speak to what listens there as if to itself (DNS rebinding). AITRAINING_HOSTS names further
+    hosts, separated by commas, for a proxy in front of the page.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("http", "websocket") and bound_here():
-            asked = urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname
-            further = [name.strip() for name in os.environ.get("AITRAINING_HOSTS", "").split(",")]
-            if asked not in (*_LOCAL, *further):
-                refusal = f"This studio answers to {_LOCAL[0]} only, not to {asked}. AITRAINING_HOSTS={asked} allows it."
-                await PlainTextResponse(refusal, status_code=403)(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+        elif (refused := _refused(scope)) is not None:
+            await refused(scope, receive, send)
+        else:
+            await self.app(scope, receive, _unframed(send) if only_local() else send)
+
+
+def _refused(scope: Scope) -> Response | None:
+    """The answer to a request that is not to be answered, None for one that is."""
+    headers = Headers(scope=scope)
+    host = headers.get("host", "")
+    try:
+        parts = urlsplit(f"//{host}")
+        asked, _ = parts.hostname, parts.port
+    except ValueError:
+        return PlainTextResponse("The Host header of this request is no name of a host.", status_code=400)
+    further = [name.strip() for name in os.environ.get("AITRAINING_HOSTS", "").split(",")]
+    if bound_here() and asked not in (*_LOCAL, *further):
+        refusal = f"This studio answers to {_LOCAL[0]} only, not to {asked}. AITRAINING_HOSTS={asked} allows it."
+        return PlainTextResponse(refusal, status_code=403)
+    if scope.get("method") not in _ONLY_READ and is_foreign(headers.get("origin"), host):
+        return PlainTextResponse("This must be asked by the studio's own page.", status_code=403)
+    return None
+
+
+def is_foreign(origin: str | None, host: str | None) -> bool:
+    """Whether a browser says that a page of another site asks. Programs say nothing."""
+    try:
+        return origin is not None and urlsplit(origin).netloc != host
+    except ValueError:  # no address at all
+        return True
+
+
+def _unframed(send: Send) -> Send:
+    """`send` that lets no other site show the page in a frame of its own, where clicks that were meant for that site would
+    start and delete runs. Where people sign in nobody is signed in within a frame, and huggingface.co shows a Space in one.
+    """
+
+    async def told(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            added = MutableHeaders(scope=message)
+            added.append("content-security-policy", "frame-ancestors 'self'")
+            added["x-frame-options"] = "SAMEORIGIN"
+        await send(message)
+
+    return told
 
 
 def bound_here() -> bool:

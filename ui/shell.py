@@ -45,6 +45,7 @@ from ui import (
     sweep_routes,
 )
 from ui.compression import CompressedPages
+from ui.http_errors import ToldErrors
 from ui.login import way
 from ui.login.gate import Gate, GuardedBlocks
 from ui.login.way_in import WayIn
@@ -102,6 +103,7 @@ def build(way_in: WayIn | None = None) -> tuple[gr.Blocks, dict[str, Any]]:
         "app_kwargs": {
             "routes": [*(way_in.routes() if way_in else []), *own_routes()],
             "middleware": [
+                Middleware(ToldErrors),
                 Middleware(KnownHosts),
                 *([Middleware(Gate, way_in, [page.path for page in PAGES])] if way_in else []),
                 Middleware(CompressedPages),
