@@ -22,6 +22,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.paths import expanded
+
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 PEOPLE = ".people"
 # What the person at this machine is called where others have a name; no folder of a person may be called so.
@@ -57,7 +59,7 @@ _asks: ContextVar[Person | None] = ContextVar("asks", default=None)
 
 def machine_root() -> Path:
     """Where everybody's runs live: AITRAINING_HOME, else ./runs."""
-    return Path(os.environ.get("AITRAINING_HOME") or "runs").expanduser().resolve()
+    return expanded(os.environ.get("AITRAINING_HOME") or "runs").resolve()
 
 
 def logins() -> str:

@@ -196,8 +196,12 @@ def _ours(reference: str) -> bool:
     """True for what is no path (a sample, a run's name, a Hub id) and for a path inside the runs folder."""
     if ":/" in reference:  # an address
         return False
-    path = Path(reference).expanduser()
-    folder = path if path.exists() else Path(api.without_part(reference)).expanduser()  # `folder:split` names a folder
-    if folder.exists() and not reference.startswith(api.SAMPLE_PREFIX):
+    try:
+        path = Path(reference).expanduser()
+        folder = path if path.exists() else Path(api.without_part(reference)).expanduser()  # `folder:split` names a folder
+        there = folder.exists()
+    except (OSError, RuntimeError):  # too long for a name, or in the home of nobody
+        return False
+    if there and not reference.startswith(api.SAMPLE_PREFIX):
         return api.people.may_read(folder) if api.people.logins() else folder.resolve().is_relative_to(api.runs_root())
     return not path.is_absolute() and ".." not in path.parts and not reference.startswith("~")
