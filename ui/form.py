@@ -61,7 +61,7 @@ class SettingsForm:
                     for name in names:
                         self.put(name).visible = shown[name]
                 if group == "Compute" and renting_refused():
-                    self.widgets["compute"].interactive = False
+                    _offer_local_alone(self.widgets["compute"])
             self.headings[group] = column
 
     @property
@@ -198,3 +198,10 @@ class SettingsForm:
             )
             for group in self.headings
         ]
+
+
+def _offer_local_alone(compute: gr.Dropdown) -> None:
+    """Take the machines that can be rented out of the choice. Settings that come with one (a run from the command line) are
+    shown, refused beside the box, and can be changed."""
+    compute.choices = [(words, name) for words, name in compute.choices if name == compute.value]
+    compute.allow_custom_value = True

@@ -96,7 +96,10 @@ def test_a_served_page_offers_no_machine_to_rent_and_says_why(
     with gr.Blocks() as blocks:
         form = Page().form
     told = " ".join(str(block.value) for block in blocks.blocks.values() if isinstance(block, gr.HTML))
-    assert form.widgets["compute"].interactive is offered
+    config = next(one for one in blocks.get_config_file()["components"] if one["props"].get("elem_id") == "field-compute")
+    assert [name for _, name in config["props"]["choices"]] == (["local", "hf-jobs"] if offered else ["local"])
+    # settings that came with a rented machine are told, and can be changed
+    assert form.widgets["compute"].preprocess("hf-jobs") == "hf-jobs" and form.widgets["compute"].interactive
     assert ("rents no machines on its owner" in told) is not offered
 
 
