@@ -105,17 +105,6 @@ def resolve(reference: str) -> ModelSource:
     )
 
 
-def base_of(source: ModelSource) -> ModelSource | None:
-    """What the adapter in this folder was made for, under the studio's own names too; None for a complete model.
-
-    Raises:
-        ModelError: the base is not on this machine, and its name is none that the Hub knows.
-    """
-    if source.path is None or (source.path / "config.json").is_file():
-        return None
-    return resolve(str(read_json(source.path / "adapter_config.json")["base_model_name_or_path"]))
-
-
 def trained_on(reference: str) -> dict[str, Any]:
     """The data of the run that made a model, as settings that read it again; empty where no run is beside it."""
     source = resolve(reference)
@@ -167,7 +156,11 @@ def _model_folder(folder: Path) -> Path:
 def _local_facts(source: ModelSource) -> ModelFacts:
     assert source.path is not None
     if (source.path / "adapter_config.json").is_file() and not (source.path / "config.json").is_file():
-        base = facts(str(read_json(source.path / "adapter_config.json")["base_model_name_or_path"]))
+        from engine.bases import base_of
+
+        found = base_of(source)
+        assert found is not None
+        base = _local_facts(found) if found.path else _hub_facts(found)
         return ModelFacts(**{**base.__dict__, "reference": source.reference, "base_of_adapter": base.reference})
     try:
         config = read_json(source.path / "config.json")
