@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ModelError, ModelGated, ModelMissing, ModelOffline
+from engine.paths import expanded
 from engine.people import may_read
 from engine.runs.directory import read_json, runs_root
 from engine.samples import ASSETS
@@ -89,7 +90,7 @@ def resolve(reference: str) -> ModelSource:
         return ModelSource("starter", reference, ASSETS / "starter", "Starter model (bundled)")
     if reference == INSTRUCTED:
         return ModelSource("starter", reference, ASSETS / "instructed", "Starter that answers questions (bundled)")
-    folder = Path(reference).expanduser()
+    folder = expanded(reference)
     if folder.is_dir() and may_read(folder):
         return ModelSource("folder", reference, _model_folder(folder), reference)
     name = reference.removeprefix("./")  # as a folder, which is how other tools name what they have trained
