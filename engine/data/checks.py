@@ -16,14 +16,14 @@ class Checks:
     """Sees canonical rows one after another and then says what is odd. Memory: eight bytes a row."""
 
     def __init__(self, kind: RowKind) -> None:
-        self.kind = kind
+        self.kind: RowKind = kind
         self.seen: set[int] = set()
         self.rows = self.duplicates = self.long = self.chosen = self.rejected = self.liked = 0
 
     def see(self, row: dict[str, Any]) -> bool:
         """Note one row; False when the very same row came before."""
         self.rows += 1
-        key = key_of(row)
+        key = key_of(row, self.kind)
         fresh = key not in self.seen
         self.seen.add(key)
         self.duplicates += not fresh
@@ -43,7 +43,8 @@ class Checks:
         """Sentences on what was seen, the weightiest first."""
         made = []
         if self.duplicates:
-            made.append(f"{self.duplicates} of {self.rows} rows are exact copies of another row.")
+            are = "have the same prompt as another row" if self.kind == "prompts" else "are exact copies of another row"
+            made.append(f"{self.duplicates} of {self.rows} rows {are}.")
         if self.rows >= 20 and min(self.chosen, self.rejected) > 0:
             ratio = self.chosen / self.rejected
             if ratio > 1.5 or ratio < 1 / 1.5:
@@ -62,9 +63,12 @@ class Checks:
         return made
 
 
-def key_of(row: dict[str, Any]) -> int:
-    """A 64-bit key of a row's content; equal rows have equal keys."""
-    text = json.dumps(row, sort_keys=True, ensure_ascii=False, default=str)
+def key_of(row: dict[str, Any], kind: RowKind) -> int:
+    """A 64-bit key of what is learned from a row; equal rows have equal keys. Of a row of prompts that is the prompt: a number
+    or an answer that is carried along makes it no other question.
+    """
+    learned = row["prompt"] if kind == "prompts" else row
+    text = json.dumps(learned, sort_keys=True, ensure_ascii=False, default=str)
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "big")
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from engine.data.forms import FORMS, truth_of
 from engine.data.records import Refused
 from engine.data.turns import Turn, text, tools, transcript, turns
+from engine.data.weights import weighed
 from engine.spec import RowKind
+
+# The training's numbers (fp32) hold no more.
+_LARGEST = 3e38
 
 Row = dict[str, Any]
 Mapping = dict[str, str]
@@ -22,6 +27,8 @@ def convert(values: dict[str, Any], form: str, mapping: Mapping, kind: RowKind) 
     """
     natural = FORMS[form].kinds[0]
     row = _READERS[form](_Cells(values, mapping))
+    if "messages" in row:
+        row = weighed(row, kind)
     made = row if natural == kind else _DERIVED[natural, kind](row)
     if kind == "chat" and made is not None:
         _require_answer(made)
@@ -72,7 +79,7 @@ def _text(cells: _Cells) -> Row:
 
 
 def _messages(cells: _Cells) -> Row:
-    found = turns(cells.raw("messages"), cells.column("messages"))
+    found = turns(cells.raw("messages"), cells.column("messages"), weights=True)
     row = _conversation(_with_system(found, cells))
     given = cells.raw("messages")
     if offered := tools(cells.raw("tools") or (given.get("tools") if isinstance(given, dict) else None)):
@@ -137,8 +144,18 @@ def _preference(cells: _Cells) -> Row:
     if row["chosen"] == row["rejected"]:
         raise Refused("same answers", "The better and the worse answer are the same, which teaches nothing.", "chosen")
     if (margin := cells.text("margin").strip()) != "":
-        return {**row, "margin": float(margin)}
+        return {**row, "margin": _number(margin, cells.column("margin"))}
     return row
+
+
+def _number(cell: str, column: str) -> float:
+    try:
+        found = float(cell)
+    except ValueError:
+        found = math.nan
+    if not abs(found) < _LARGEST:  # nor is "nan" one
+        raise Refused("no number", f"{column} holds {cell[:40]!r}, which is no number to reckon with.", column)
+    return found
 
 
 _PREFERENCE_ROLES = ("user", "assistant", "assistant")
@@ -228,8 +245,9 @@ def _conversation(found: list[Turn]) -> Row:
 
 
 def _require_answer(row: Row) -> None:
-    turns_of = row.get("messages")
-    if turns_of and not any(t["role"] == "assistant" and (t["content"].strip() or t.get("tool_calls")) for t in turns_of):
+    found = row.get("messages") or row["completion"]
+    said = [t for t in found if t["role"] == "assistant"] if isinstance(found, list) else []
+    if isinstance(found, list) and not any(turn["content"].strip() or turn.get("tool_calls") for turn in said):
         raise Refused("no answer", "The conversation has no answer of the assistant.", "messages")
 
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine.data.checks import Checks
 from engine.data.convert import asking, derivation
+from engine.data.count import Look, count, looked
 from engine.data.forms import FORMS, Role
-from engine.data.readers import parquet_rows, read
-from engine.data.records import Problem, Record
-from engine.data.source import Member
-from engine.data.stream import Layout, check_serves, every, format_name, lacking, layout
+from engine.data.records import Problem
+from engine.data.stream import (
+    MOST_KEPT,
+    Layout,
+    beginning,
+    characters,
+    check_serves,
+    every,
+    format_name,
+    lacking,
+    layout,
+)
 from engine.spec import RowKind
 
 _SHOWN_CELL = 2000
@@ -98,11 +106,11 @@ def inspect(
     counts: Counter[str] = Counter()
     examples: list[tuple[int, dict[str, Any]]] = []
     lengths: list[int] = []
-    looked_at = 0
+    kept = 0
     if kind is not None:
         check_serves(how, kind)
-        for number, row in itertools.islice(every(how.files, how, kind), check_rows):
-            looked_at += 1  # the file's own rows, whatever is made of them
+        look = Look(every(how.files, how, kind), check_rows)  # the file's own rows, whatever is made of them
+        for number, row in look:
             if row is None:
                 continue
             if isinstance(row, Problem):
@@ -111,11 +119,13 @@ def inspect(
                 continue
             checks.see(row)
             lengths.append(characters(row))
-            if len(examples) < limit:
+            look.weigh(lengths[-1])
+            kept += lengths[-1]
+            if len(examples) < limit and (kept <= MOST_KEPT or not examples):
                 examples.append((number, row))
+        rows, exact = count(how.files, look)
     else:
-        looked_at = sum(1 for _ in itertools.islice(_records(how), check_rows))
-    rows, exact = _count(how, looked_at, check_rows)
+        look, rows, exact = looked(how.files, check_rows)
     first = how.files[0]
     return Inspection(
         name=Path(path).name,
@@ -137,10 +147,10 @@ def inspect(
         examples=examples,
         problems=problems[:200],
         problem_counts=dict(counts),
-        looked_at=looked_at,
+        looked_at=look.seen,
         warnings=[*(file.note for file in how.files[:1] if file.note), *checks.warnings()],
         lengths=lengths,
-        held_out=_held_out(how, check_rows) if how.valid_files else None,
+        held_out=looked(how.valid_files, check_rows)[1] if how.valid_files else None,
         liked=checks.liked_share,
     )
 
@@ -157,18 +167,9 @@ def _why(how: Layout) -> str:
     return "No column has a name that says what it is; choose what each one holds."
 
 
-def characters(row: dict[str, Any]) -> int:
-    """How many characters of text a canonical row holds."""
-    return sum(len(v) if isinstance(v, str) else _turn_characters(v) for v in row.values() if isinstance(v, (str, list)))
-
-
-def _turn_characters(turns: list[Any]) -> int:
-    return sum(len(str(t.get("content") or "")) if isinstance(t, dict) else len(str(t)) for t in turns)
-
-
 def _raw(how: Layout, limit: int) -> tuple[list[tuple[int, dict[str, Any]]], list[Column]]:
     """The first rows as they stand in the file, with long cells cut for showing, and what each column holds."""
-    records = [r for r in itertools.islice(_records(how), 200) if isinstance(r, Record)]
+    records = beginning(how.files)
     shown = [(r.number, {k: _short(v) for k, v in r.values.items()}) for r in records[:limit]]
     columns = []
     for name in how.columns:
@@ -181,10 +182,6 @@ def _raw(how: Layout, limit: int) -> tuple[list[tuple[int, dict[str, Any]]], lis
     return shown, columns
 
 
-def _records(how: Layout) -> Any:
-    return itertools.chain.from_iterable(read(file) for file in how.files)
-
-
 def _short(value: Any) -> Any:
     if isinstance(value, (list, dict)):
         value = json.dumps(value, ensure_ascii=False, default=str)
@@ -194,37 +191,3 @@ def _short(value: Any) -> Any:
 def _type(value: Any) -> str:
     names = {bool: "yes or no", int: "number", float: "number", str: "text", list: "list", dict: "object"}
     return names.get(type(value), type(value).__name__)
-
-
-def _count(how: Layout, looked_at: int, check_rows: int) -> tuple[int, bool]:
-    """Rows in all: counted while they fit in the look, else estimated from the bytes that the looked-at rows took."""
-    if looked_at < check_rows:
-        return looked_at, True
-    if all(file.format == "parquet" and not file.compression for file in how.files):
-        return sum(parquet_rows(file) for file in how.files), True
-    size = sum(file.size or 0 for file in how.files)
-    taken = _bytes_of(how.files[0], check_rows) if size else 0
-    return max(looked_at, int(looked_at * size / taken) if taken else 0), False
-
-
-def _held_out(how: Layout, check_rows: int) -> int:
-    own = replace(how, files=how.valid_files)
-    return _count(own, sum(1 for _ in itertools.islice(_records(own), check_rows)), check_rows)[0]
-
-
-def _bytes_of(file: Member, rows: int) -> int:
-    """About how many bytes the first `rows` rows take, as JSON or as they are."""
-    if file.format in ("jsonl", "csv"):
-        taken, inside = 0, False
-        with file.open() as opened:
-            for line in opened:
-                taken += len(line)
-                # a quoted cell may run over several lines: a row is over when its quotes are
-                inside ^= file.format == "csv" and line.count(b'"') % 2 == 1
-                rows -= not inside
-                if rows == 0:
-                    break
-        return taken
-    records = (r for r in itertools.islice(read(file), 500) if isinstance(r, Record))
-    sizes = [len(json.dumps(r.values, ensure_ascii=False, default=str).encode("utf-8", "replace")) for r in records]
-    return int(sum(sizes) / max(len(sizes), 1) * rows)

@@ -10,7 +10,7 @@ import heapq
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,26 +77,27 @@ def prepare(
     how = layout(path, form, mapping)
     out_dir.mkdir(parents=True, exist_ok=True)
     everything = out_dir / "all.jsonl"
-    checks, counts, problems = Checks(kind), Counter[str](), []
+    checks, counts, own_counts = Checks(kind), Counter[str](), Counter[str]()
+    problems: list[Problem] = []
     _write(everything, _usable(converted(how.files, how, kind), checks, counts, problems))
-    dropped = sum(counts.values())
-    _refuse(how, checks.rows, dropped, problems, drop_bad_rows)
+    _refuse_empty(how, checks.rows, problems)
+    _refuse_bad(sum(counts.values()), problems, drop_bad_rows)
     keys, sorts = _looked_at(everything, kind, seed)
     kept = None
     if max_samples and max_samples < len(keys):  # places of rows and not keys, which copies share
         kept = set(heapq.nsmallest(max_samples, range(len(keys)), key=keys.__getitem__))
-    own = _own_valid(how, valid_path, kind, form, mapping)
+    own, told = _own_valid(how, valid_path, kind, form, mapping), len(problems)
     rows = min(len(keys), max_samples or len(keys))
     share = 0.0 if own is not None else held_out_fraction(rows) if valid_fraction is None else valid_fraction
     train, valid = _split(everything, out_dir, keys, sorts, kept, round(rows * share), seed)
     everything.unlink()
     warnings = [*(f.note for f in how.files[:1] if f.note), derivation(how.form, kind), *checks.warnings()]
     if own is not None:
-        valid, leaked = _write_own(own, out_dir / "valid.jsonl", out_dir / "train.jsonl")
+        valid, leaked = _write_own(own, out_dir, kind, own_counts, problems)
+        _refuse_bad(sum(own_counts.values()), problems[told:], drop_bad_rows)
         if leaked:
             warnings.append(f"{leaked} held-out rows are also in the training rows: the held-out loss will look too good.")
-    if dropped:
-        warnings.insert(0, _dropped_words(dropped, counts))
+    warnings = [*_dropped_words("row", counts), *_dropped_words("held-out row", own_counts), *warnings]
     return Prepared(
         source=str(path),
         sha256=_digest(path, [*how.files, *how.valid_files]),
@@ -107,8 +108,8 @@ def prepare(
         train_rows=train,
         valid_rows=valid,
         own_valid=own is not None,
-        dropped=dropped,
-        problem_counts=dict(counts),
+        dropped=sum((counts + own_counts).values()),
+        problem_counts=dict(counts + own_counts),
         problems=problems,
         warnings=[w for w in warnings if w],
         liked=checks.liked_share,
@@ -128,10 +129,13 @@ def _usable(
             yield row
 
 
-def _refuse(how: Layout, usable: int, dropped: int, problems: list[Problem], drop_bad_rows: bool) -> None:
+def _refuse_empty(how: Layout, usable: int, problems: list[Problem]) -> None:
     if usable == 0:
         first = problems[0].message if problems else "The file has no rows."
         raise DataError(f"No row of {how.files[0].name} can be used. The first problem: {first}", hint="Check the columns.")
+
+
+def _refuse_bad(dropped: int, problems: list[Problem], drop_bad_rows: bool) -> None:
     if dropped and not drop_bad_rows:
         named = " ".join(problem.message for problem in problems[:3])
         what = "1 row has" if dropped == 1 else f"{dropped} rows have"
@@ -143,7 +147,7 @@ def _looked_at(file: Path, kind: RowKind, seed: int) -> tuple[list[int], list[bo
     keys, sorts = list[int](), list[bool]()
     with file.open(encoding="utf-8") as lines:
         for row in map(json.loads, lines):
-            keys.append(_place(key_of(row), seed))
+            keys.append(_place(key_of(row, kind), seed))
             sorts.append(kind == "feedback" and bool(row["label"]))
     return keys, sorts
 
@@ -200,10 +204,10 @@ def _place(key: int, seed: int) -> int:
     return ((key ^ (seed * 0x9E3779B97F4A7C15)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
 
 
-def _keys(file: Path) -> Iterator[int]:
+def _keys(file: Path, kind: RowKind) -> Iterator[int]:
     with file.open(encoding="utf-8") as lines:
         for line in lines:
-            yield key_of(json.loads(line))
+            yield key_of(json.loads(line), kind)
 
 
 def _own_valid(
@@ -217,18 +221,21 @@ def _own_valid(
     return converted(files, how, kind) if files else None
 
 
-def _write_own(rows: Iterator[tuple[int, Any]], target: Path, train: Path) -> tuple[int, int]:
-    trained = set(_keys(train))
-    leaked = 0
+def _write_own(
+    rows: Iterable[tuple[int, Any]], out_dir: Path, kind: RowKind, counts: Counter[str], problems: list[Problem]
+) -> tuple[int, int]:
+    """How many held-out rows were written, and how many of them are trained on as well."""
+    trained = set(_keys(out_dir / "train.jsonl", kind))
+    checks, found, leaked = Checks(kind), list[Problem](), 0
 
     def good() -> Iterator[dict[str, Any]]:
         nonlocal leaked
-        for _, row in rows:
-            if not isinstance(row, Problem):
-                leaked += key_of(row) in trained
-                yield row
+        for row in _usable(rows, checks, counts, found):
+            leaked += key_of(row, kind) in trained
+            yield row
 
-    written = _write(target, good())
+    written = _write(out_dir / "valid.jsonl", good())
+    problems += [replace(problem, message=f"Held-out rows: {problem.message}") for problem in found]
     if not written:
         raise DataError("No row of the held-out file can be used.", hint="It needs the same columns as the training file.")
     return written, leaked
@@ -244,10 +251,12 @@ def _write(target: Path, rows: Iterable[dict[str, Any]]) -> int:
     return count
 
 
-def _dropped_words(dropped: int, counts: Counter[str]) -> str:
-    rules = ", ".join(f"{count} × {rule}" for rule, count in counts.most_common(4))
-    what = "1 row with problems was" if dropped == 1 else f"{dropped} rows with problems were"
-    return f"{what} left out ({rules})."
+def _dropped_words(what: str, counts: Counter[str]) -> Iterator[str]:
+    """A sentence on the rows that were left out, if there are any."""
+    if dropped := sum(counts.values()):
+        rules = ", ".join(f"{count} × {rule}" for rule, count in counts.most_common(4))
+        were = f"1 {what} with problems was" if dropped == 1 else f"{dropped} {what}s with problems were"
+        yield f"{were} left out ({rules})."
 
 
 def _digest(path: str | Path, files: list[Member]) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from engine.data.json_stream import LARGEST_VALUE, BrokenJson, JsonStream, parse
+from engine.data.parquet import parquet
 from engine.data.records import Problem, Record
 from engine.data.source import Member, text_of
-from engine.data.turns import begins_a_talk
+from engine.data.turns import begins_a_talk, transcript
 from engine.errors import DataError
 
 Rows = Iterator[Record | Problem]
@@ -40,8 +40,10 @@ ROW_LISTS = frozenset(
 )
 # What only a turn of a conversation has.
 _OF_A_TURN = frozenset(["role", "from", "sender", "speaker", "author", "content", "value"])
-# Paragraphs of a plain text are joined into documents of about this many characters.
+# Paragraphs of a plain text are joined into documents of about this many characters, and one that is longer ends there.
 _DOCUMENT = 2000
+# A talk in one block may be longer, for its turns belong together.
+_TALK = 100_000
 _LARGEST_COLUMNS_FILE = 512 << 20
 _HEADER = "The first line names the columns."
 
@@ -208,48 +210,18 @@ def _delimiter(start: str) -> str:
 
 def _header(cells: list[str]) -> list[str]:
     """Column names; a name that comes again gets a number, an empty one its place."""
-    names: list[str] = []
+    names: dict[str, int] = {}  # each with the number that its next namesake gets, if that one is free
     for place, cell in enumerate(cells, 1):
         name = plain = cell.strip().lstrip("\ufeff") or f"column {place}"
-        again = 2
         while name in names:
-            name, again = f"{plain} ({again})", again + 1
-        names.append(name)
-    return names
-
-
-def _parquet(member: Member) -> Rows:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        with tempfile.SpooledTemporaryFile(max_size=64 << 20) as copy, member.open() as opened:
-            seekable: Any = opened
-            if member.compression:  # parquet is read from its end
-                while chunk := opened.read(1 << 20):
-                    copy.write(chunk)
-                copy.seek(0)
-                seekable = copy
-            number = 0
-            for batch in pyarrow.parquet.ParquetFile(seekable).iter_batches(batch_size=256):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield Record(number, row)
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{member.name} is a damaged Parquet file: {error}.", hint="Make it again.") from None
-
-
-def parquet_rows(member: Member) -> int:
-    """How many rows a Parquet file says it has."""
-    import pyarrow.parquet
-
-    with member.open() as opened:
-        return pyarrow.parquet.ParquetFile(opened).metadata.num_rows
+            name, names[plain] = f"{plain} ({names[plain]})", names[plain] + 1
+        names[name] = 2
+    return list(names)
 
 
 def _text(member: Member) -> Rows:
     """Paragraphs (blocks between blank lines), joined into documents of about 2000 characters; a question with its answer in
-    one block is a row by itself. Each has the number of its first line.
+    one block is a row by itself. Each has the number of its first line. A block without an end is cut at the ends of lines.
     """
     held: list[str] = []
     start = 1
@@ -271,14 +243,17 @@ def _text(member: Member) -> Rows:
 def _paragraphs(file: TextIO) -> Iterator[tuple[int, str]]:
     """Each with the number of its first line."""
     lines: list[str] = []
-    start = 1
+    start, size, most = 1, 0, _DOCUMENT
     for number, line in _lines(file):
-        if line.strip():
-            start = start if lines else number
-            lines.append(line.rstrip("\r\n"))
-        elif lines:
+        if lines and (size >= most or not line.strip()):
             yield start, "\n".join(lines)
             lines = []
+        if not line.strip():
+            continue
+        if not lines:
+            start, size, most = number, 0, _TALK if transcript(line) else _DOCUMENT
+        lines.append(line.rstrip("\r\n"))
+        size += len(line)
     if lines:
         yield start, "\n".join(lines)
 
@@ -297,7 +272,7 @@ _READERS: dict[str, Callable[[Member], Rows]] = {
     "jsonl": _jsonl,
     "json": _json,
     "csv": _csv,
-    "parquet": _parquet,
+    "parquet": parquet,
     "text": _text,
 }
 FORMAT_NAMES = {"jsonl": "JSON Lines", "json": "JSON", "csv": "table (CSV)", "parquet": "Parquet", "text": "plain text"}

@@ -6,22 +6,19 @@ Nothing is unpacked to disk and nothing is read whole; archives have limits on w
 from __future__ import annotations
 
 import codecs
-import errno
-import gzip
 import io
-import lzma
-import struct
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import BinaryIO
 
 from engine.data.hub import fetched, looks_like_id
+from engine.data.packed import LARGEST_UNPACKED, bounded, gunzipped, whole
 from engine.data.parts import Part, chosen, part_of, split_of
 from engine.errors import DataError
+from engine.paths import expanded
 from engine.people import may_read
 
 EXPECTED = "a table (CSV, TSV, Parquet), JSON, JSON Lines, or plain text; .gz and .zip of these are read too"
@@ -29,7 +26,6 @@ _SUFFIXES = {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".txt", "
 _ABOUT = {"readme", "license", "licence", "changelog", "notice", "contributing"}
 _PEEK = 1 << 16
 # A zip of text shrinks about five to twenty times; a thousand times is a bomb.
-_LARGEST_UNPACKED = 64 << 30
 _LARGEST_RATIO = 1000
 _MAGIC = {
     b"\x89PNG": "a PNG picture",
@@ -63,6 +59,11 @@ class Member:
     encoding: str = "utf-8"
     note: str = ""
     split: str = ""  # "train", "valid", "test" where its place says so
+    packed: Path | None = None  # the gzip file that it is
+
+
+# Opens the zip file at a path.
+Archives = Callable[[Path], zipfile.ZipFile]
 
 
 def members(path: str | Path) -> list[Member]:
@@ -73,7 +74,7 @@ def members(path: str | Path) -> list[Member]:
     Raises:
         DataError: there is nothing, or nothing that holds rows.
     """
-    asked, path = str(path), Path(path).expanduser()
+    asked, path = str(path), expanded(path)
     if not path.exists():
         part = part_of(asked)
         source = part.source if part else asked
@@ -87,7 +88,7 @@ def members(path: str | Path) -> list[Member]:
         raise DataError(f"There is no file {str(path)!r}.", hint="Check the path, or drop the file on the page.")
     if path.stat().st_size == 0:
         raise DataError(f"{path.name} is empty.", hint=f"Expected {EXPECTED}.")
-    return _unpacked(path)
+    return _unpacked(path, _archives())
 
 
 def text_of(member: Member) -> io.TextIOWrapper:
@@ -108,10 +109,11 @@ def _part(path: Path, part: Part) -> list[Member]:
 
 def _all_unpacked(files: list[Path], root: Path | str) -> list[Member]:
     """What the files hold; a file in a folder called `train` or `test` is of that split, whatever its own name is."""
+    archives = _archives()
     return [
         replace(member, split=split_of(file.relative_to(root).as_posix() if root else file.name))
         for file in files
-        for member in _unpacked(file)
+        for member in _unpacked(file, archives)
     ]
 
 
@@ -129,26 +131,25 @@ def _folder(path: Path) -> list[Path]:
     return files
 
 
-def _unpacked(path: Path) -> list[Member]:
+def _unpacked(path: Path, archives: Archives) -> list[Member]:
     with path.open("rb") as file:
         start = file.read(4)
     if start[:2] == b"\x1f\x8b":
-        name = path.name.removesuffix(".gz")
-        return [_known(Member(name, lambda: _bounded(lambda: cast("IO[bytes]", gzip.open(path)), path.name), None, "gzip"))]
+        return [_known(Member(path.name.removesuffix(".gz"), lambda: gunzipped(path), None, "gzip", packed=path))]
     if start[:4] == b"PK\x03\x04":
-        return _zipped(path)
+        return _zipped(path, archives)
     return [_known(Member(path.name, lambda: path.open("rb"), path.stat().st_size))]
 
 
-def _zipped(path: Path) -> list[Member]:
-    with _whole(path.name), zipfile.ZipFile(path) as archive:
-        infos = [i for i in archive.infolist() if not i.is_dir()]
+def _zipped(path: Path, archives: Archives) -> list[Member]:
+    with whole(path.name):
+        infos = [i for i in archives(path).infolist() if not i.is_dir()]
     if any(i.filename.startswith(("word/", "xl/", "ppt/")) for i in infos):
         raise DataError(f"{path.name} is an Office document.", hint="Save it as CSV (Excel) or as plain text (Word).")
     usable = [i for i in infos if Path(i.filename).suffix.lower() in _SUFFIXES - {".zip", ".gz"}]
     usable = [i for i in usable if not Path(i.filename).name.startswith(".") and "__MACOSX" not in i.filename]
     for info in usable:
-        if info.file_size > _LARGEST_UNPACKED or info.file_size > _LARGEST_RATIO * max(info.compress_size, 1024):
+        if info.file_size > LARGEST_UNPACKED or info.file_size > _LARGEST_RATIO * max(info.compress_size, 1024):
             raise DataError(
                 f"{info.filename} in {path.name} would unpack to {info.file_size / 1e9:.1f} GB from "
                 f"{info.compress_size / 1e6:.1f} MB, which no real data does.",
@@ -157,65 +158,18 @@ def _zipped(path: Path) -> list[Member]:
     if not usable:
         names = ", ".join(i.filename for i in infos[:5]) or "nothing"
         raise DataError(f"{path.name} holds no data files ({names}).", hint=f"Expected {EXPECTED}.")
-    return [_known(Member(Path(i.filename).name, _opener(path, i.filename), i.file_size, "zip")) for i in usable]
+    return [_known(Member(Path(i.filename).name, _opener(path, i, archives), i.file_size, "zip")) for i in usable]
 
 
-def _opener(path: Path, inside: str) -> Callable[[], BinaryIO]:
-    return lambda: _bounded(lambda: zipfile.ZipFile(path).open(inside), path.name)
+def _opener(path: Path, inside: zipfile.ZipInfo, archives: Archives) -> Callable[[], BinaryIO]:
+    return lambda: bounded(lambda: archives(path).open(inside), path.name)
 
 
-def _bounded(opener: Callable[[], IO[bytes]], name: str) -> BinaryIO:
-    try:
-        with _whole(name):
-            return io.BufferedReader(_Bounded(opener(), name))  # type: ignore[arg-type, return-value]
-    except (RuntimeError, NotImplementedError) as error:  # a password, a rare way of packing
-        raise DataError(f"{name} cannot be unpacked: {error}.", hint="Unpack it yourself, and use what is inside.") from None
-
-
-@contextmanager
-def _whole(name: str) -> Iterator[None]:
-    """What unpackers say of a damaged file, in plain words.
-
-    Raises:
-        DataError: it is one.
+def _archives() -> Archives:
+    """Opens zip files and keeps the last one open: to read its list again for each of its files takes quadratic time, and a
+    folder may hold more archives than may be open at once.
     """
-    try:
-        yield
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, struct.error, ValueError) as error:
-        raise _damaged(name, error) from None
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a place before the file's beginning; anything else is the disk's
-            raise
-        raise _damaged(name, "it points outside of itself") from None
-
-
-def _damaged(name: str, why: object) -> DataError:
-    return DataError(f"{name} is a packed file that ends too early or is damaged ({why}).", hint="Fetch or make it again.")
-
-
-class _Bounded(io.BufferedIOBase):
-    """A gzip or zip stream that says in plain words when it is damaged, and that ends a bomb."""
-
-    def __init__(self, stream: IO[bytes], name: str) -> None:
-        self._stream, self._name, self._given = stream, name, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        with _whole(self._name):
-            data = self._stream.read(size if size is not None else -1)
-        self._given += len(data)
-        if self._given > _LARGEST_UNPACKED:
-            raise DataError(f"{self._name} unpacks to more than {_LARGEST_UNPACKED >> 30} GB.", hint="Unpack it yourself.")
-        return data
-
-    def read1(self, size: int = -1, /) -> bytes:
-        return self.read(size if size > 0 else _PEEK)
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
+    return lru_cache(maxsize=1)(zipfile.ZipFile)
 
 
 def _known(member: Member) -> Member:

@@ -19,6 +19,8 @@ from engine.spec import RowKind
 
 # Rows from which the form is told.
 _LOOKED_AT = 200
+# Characters after which no more rows are kept.
+MOST_KEPT = 16 << 20
 KIND_WORDS: dict[str, str] = {
     "text": "plain text",
     "chat": "questions with answers, or conversations",
@@ -47,9 +49,9 @@ def layout(path: str | Path, form: str | None, mapping: dict[str, str] | None) -
         DataError: there are no rows at all, or a chosen form or column does not exist.
     """
     train, valid = _split_files(members(path))
-    first = [r for r in itertools.islice(_all(train), _LOOKED_AT) if isinstance(r, Record)]
+    first = beginning(train)
     if not first:
-        problem = next((r for r in _all(train) if isinstance(r, Problem)), None)
+        problem = next((r for r in all_rows(train) if isinstance(r, Problem)), None)
         found = problem.message if problem else "It has no rows."
         raise DataError(f"{train[0].name}: no row can be read. {found}", hint=f"Expected {EXPECTED}.")
     columns = list(dict.fromkeys(name for record in first for name in record.values))
@@ -156,7 +158,42 @@ def _one(record: Record, how: Layout, kind: RowKind, before: int) -> dict[str, A
         return Problem(number, "", "unreadable", f"Row {number} cannot be read ({type(error).__name__}: {error}).")
 
 
-def _all(files: list[Member]) -> Iterator[Record | Problem]:
+def beginning(files: list[Member]) -> list[Record]:
+    """The first rows that can be read: enough to tell what the others hold, and no more than fit into little memory."""
+    first: list[Record] = []
+    held = 0
+    for record in itertools.islice(all_rows(files), _LOOKED_AT):
+        if isinstance(record, Record):
+            first.append(record)
+            held += written(record.values)
+            if held > MOST_KEPT:
+                break
+    return first
+
+
+def written(values: Any) -> int:
+    """Characters of all text in a row as it stands in the file, however deep it lies."""
+    total, left = 0, [values]
+    while left:
+        value = left.pop()
+        if isinstance(value, (str, bytes)):
+            total += len(value)
+        elif isinstance(value, (list, dict)):
+            left += value.values() if isinstance(value, dict) else value
+    return total
+
+
+def characters(row: dict[str, Any]) -> int:
+    """How many characters of text a canonical row holds."""
+    return sum(len(v) if isinstance(v, str) else _turn_characters(v) for v in row.values() if isinstance(v, (str, list)))
+
+
+def _turn_characters(turns: list[Any]) -> int:
+    return sum(len(str(t.get("content") or "")) if isinstance(t, dict) else len(str(t)) for t in turns)
+
+
+def all_rows(files: list[Member]) -> Iterator[Record | Problem]:
+    """Every row of every file as it stands there."""
     for file in files:
         yield from read(file)
 

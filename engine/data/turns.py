@@ -8,6 +8,7 @@ from typing import Any
 from engine.data.forms import turns_of
 from engine.data.json_stream import parse
 from engine.data.records import Refused
+from engine.data.weights import is_unlearned
 
 Turn = dict[str, Any]
 
@@ -42,8 +43,9 @@ def text(value: Any, column: str) -> str:
     return made
 
 
-def turns(value: Any, column: str) -> list[Turn]:
-    """A conversation as turns; a string is read as a transcript, or as one turn of the assistant.
+def turns(value: Any, column: str, *, weights: bool = False) -> list[Turn]:
+    """A conversation as turns; a string is read as a transcript, or as one turn of the assistant. With `weights`, answers that
+    are not to be learned keep their weight of 0.
 
     Raises:
         Refused: a turn has a role that is not known, or no content that is text.
@@ -53,7 +55,11 @@ def turns(value: Any, column: str) -> list[Turn]:
         found = [value]
     if found is None:
         raise Refused("no conversation", f"{column} holds no list of turns.", column)
-    return [_turn(turn, column) for turn in found]
+    made = [_turn(turn, column) for turn in found]
+    for turn, given in zip(made, found if weights else [], strict=False):
+        if turn["role"] == "assistant" and is_unlearned(given):
+            turn["weight"] = 0
+    return made
 
 
 def transcript(value: str) -> list[Turn]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from engine.bases import base_of
 from engine.data.hub import on_hub
 from engine.errors import ModelError
 from engine.hub.fetch import fetched
-from engine.models import ModelSource, base_of, hub_error, resolve
+from engine.models import ModelSource, hub_error, resolve
 from engine.params import LLMTrainingParams, form_of
 
 # How long the Hub may take to say whether it has a model: somebody waits for it.

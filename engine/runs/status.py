@@ -31,7 +31,7 @@ LAUNCH_GRACE_S = 120.0
 
 
 _NUMBERS = ("created", "launched", "started", "ended", "step", "total_steps", "best_step", "best_value")
-_NUMBERS += ("kept_step", "kept_value", "pid", "memory_kills", "worked_before")
+_NUMBERS += ("kept_step", "kept_value", "base_created", "pid", "memory_kills", "worked_before")
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Status:
     best_value: float | None = None
     kept_step: int | None = None  # the best of what was trained, which is saved; the best of all may be the start
     kept_value: float | None = None
+    base_created: float | None = None  # when the run was made whose model this one began with
     pid: int | None = None
     pid_started: float | None = None
     boot: str = ""  # which start of the machine it worked in

@@ -142,6 +142,12 @@ class Group(Errand):
         tries[place] = {**tries[place], "run": run, "queued": queued}
         self.write({**self.read(), "tries": tries})
 
+    def follow(self, old: str, new: str) -> None:
+        """A run was renamed."""
+        for place, one in enumerate(self.tries()):
+            if one["run"] == old:
+                self.note(place, new, queued=one["queued"])
+
     def sweep(self) -> Sweep:
         """The declaration as it was written down.
 

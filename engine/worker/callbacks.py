@@ -141,8 +141,9 @@ class RunCallback(TrainerCallback):
 
     def _sample(self, step: int, model: Any) -> None:
         if self.reporter.ranks.first or is_split(model):
-            for prompt, answer in self.answers.answer(model):
-                self.reporter.sample(step, prompt, answer)
+            with self.reporter.clock.aside():
+                for prompt, answer in self.answers.answer(model):
+                    self.reporter.sample(step, prompt, answer)
 
     def _judge(self, measured: float, state: Any, control: Any, model: Any) -> None:
         """Keep the best weights; stop when the held-out metric has not improved for long enough."""

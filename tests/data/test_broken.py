@@ -208,6 +208,16 @@ def test_names_that_come_twice(tmp_path: Path) -> None:
     assert names == ["question", "answer", "answer (2)", "column 4", "column 5"]
 
 
+def test_a_name_that_comes_thousands_of_times(tmp_path: Path) -> None:
+    """Each gets its number in no more time than the one before."""
+    began = time.process_time()
+    path = _file(tmp_path, "a.csv", b"text,a (3)" + b",a" * 5000 + b"\nThe boats go out" + b",1" * 5001 + b"\n")
+    names = [column.name for column in engine.data.inspect(path, "text").columns]
+    assert names[:6] == ["text", "a (3)", "a", "a (2)", "a (4)", "a (5)"] and names[-1] == "a (5001)"
+    assert len(set(names)) == 5002
+    assert time.process_time() - began < 3
+
+
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
 def test_nan_and_infinity(name: str, tmp_path: Path) -> None:
     """Python writes them although they are not JSON; there is no number, so the cell is empty."""
@@ -242,6 +252,21 @@ def test_a_line_that_is_too_long(tmp_path: Path) -> None:
     numbered = [(number, isinstance(row, Problem)) for number, row in engine.data.rows(path, "text")]
     path.unlink()
     assert numbered == [(1, False), (2, True), (3, False)]
+
+
+def test_a_parquet_row_that_is_too_large(tmp_path: Path) -> None:
+    """It is told as in every other format, before it is unpacked; the rows around it are used."""
+    import pyarrow
+    import pyarrow.parquet
+
+    path, part = tmp_path / "a.parquet", "x" * (3 << 20)
+    lists = [["So."], [part] * 30, [part] * 2, None]
+    maps = pyarrow.array([[("a", "b")], [], None, []], pyarrow.map_(pyarrow.string(), pyarrow.string()))
+    table = pyarrow.table({"text": ["One.", "Two.", "Three.", "Four."], "more": lists, "map": maps})
+    pyarrow.parquet.write_table(table, path, compression="zstd")
+    numbered = list(engine.data.rows(path, "text"))
+    assert [number for number, row in numbered if not isinstance(row, Problem)] == [1, 3, 4]
+    assert _rules(path) == ["too large"]
 
 
 def test_a_large_row_before_many_small_ones(tmp_path: Path) -> None:

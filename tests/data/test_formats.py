@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -188,6 +189,27 @@ def test_a_long_text_becomes_several_documents(tmp_path: Path) -> None:
     assert [part.strip() for part in joined.split("\n\n")] == [part.strip() for part in paragraphs]
 
 
+def test_a_text_without_blank_lines_becomes_several_documents(tmp_path: Path) -> None:
+    """Such as a file of one sentence a line: cut at the ends of lines, nothing is lost, and some can be held out. A look reads
+    its beginning only.
+    """
+    lines = [f"Line {i} of the log of the harbour." for i in range(400_000)]
+    path = _plain(tmp_path / "log.txt", "\n".join(lines).encode())
+    made = [(number, row) for number, row in engine.data.rows(path, "text") if not isinstance(row, Problem)]
+    assert "\n".join(row["text"] for _, row in made) == "\n".join(lines)
+    assert all(lines[number - 1] == row["text"].split("\n")[0] for number, row in made)
+    assert all(len(row["text"]) < 2100 for _, row in made)
+    looked = engine.data.inspect(path)
+    assert not looked.rows_exact and abs(looked.rows - len(made)) < len(made) * 0.05
+
+
+def test_a_long_talk_in_a_plain_text_stays_together(tmp_path: Path) -> None:
+    answer = "\n".join(f"Step {i}: haul the rope in, and make it fast." for i in range(200))
+    path = _plain(tmp_path / "faq.txt", f"Q: How is she moored?\nA: {answer}\n\nQ: Why?\nA: So.".encode())
+    rows = [row["messages"] for _, row in engine.data.rows(path, "chat") if not isinstance(row, Problem)]
+    assert [turn["content"] for turn in rows[0]] == ["How is she moored?", answer] and len(rows) == 2
+
+
 def test_questions_with_answers_in_a_plain_text_are_a_row_each(tmp_path: Path) -> None:
     """As a FAQ is written down; prose around them stays prose."""
     blocks = [f"Q: When does gate {i} open?\nA: It opens at {i}.\nEvery day." for i in range(40)]
@@ -243,6 +265,44 @@ def test_the_estimate_of_a_long_file_is_close(tmp_path: Path) -> None:
     path.write_text("".join(_json({"text": f"Row {i} " + "word " * (i % 7)}) + "\n" for i in range(3000)))
     looked = engine.data.inspect(path, check_rows=500)
     assert not looked.rows_exact and 2700 < looked.rows < 3300
+
+
+@pytest.mark.parametrize("rows", [7_000, 60_000])
+def test_the_estimate_of_a_long_packed_file_is_close(rows: int, tmp_path: Path) -> None:
+    """How large a gzip file is when unpacked is told from how far its beginning shrank."""
+    lines = "".join(_json({"text": f"Row {i} " + f"word {i % 89} " * (150 if i % 3 else 1)}) + "\n" for i in range(rows))
+    plain, packed = _plain(tmp_path / "many.jsonl", lines.encode()), _gzipped(tmp_path / "many.jsonl", lines.encode())
+    right, looked = engine.data.inspect(plain), engine.data.inspect(packed)
+    assert not looked.rows_exact and abs(looked.rows - right.rows) < rows * 0.02
+    assert abs(looked.rows - rows) < rows * 0.05
+
+
+def test_the_estimate_of_many_small_files_is_close(tmp_path: Path) -> None:
+    for file in range(40):
+        _plain(tmp_path / f"part-{file:02}.jsonl", "".join(_json({"text": f"Row {i}"}) + "\n" for i in range(50)).encode())
+    looked = engine.data.inspect(tmp_path, check_rows=500)
+    assert not looked.rows_exact and 1900 < looked.rows < 2100
+
+
+def test_a_packed_parquet_file_has_its_exact_number_of_rows(tmp_path: Path) -> None:
+    import pandas
+
+    out = io.BytesIO()
+    pandas.DataFrame([{"text": "All of the rows say the same words."}] * 6000).to_parquet(out)
+    path = _gzipped(tmp_path / "many.parquet", out.getvalue())
+    assert engine.data.inspect(path, check_rows=1000).rows == 6000
+
+
+def test_an_archive_of_many_files_takes_no_longer_for_each(tmp_path: Path) -> None:
+    """Its list of files is read once and not again for every file, which took 20 s for 2,000 of them."""
+    path = tmp_path / "many.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in range(2000):
+            archive.writestr(f"part-{file}.jsonl", _json({"text": f"Row {file}"}) + "\n")
+    began = time.process_time()
+    looked = engine.data.inspect(path)
+    assert looked.rows == 2000
+    assert time.process_time() - began < 5
 
 
 def test_excels_line_that_names_the_separator_is_no_header(tmp_path: Path) -> None:

@@ -348,3 +348,47 @@ def test_prompts_carry_the_other_columns_answers_too(tmp_path: Path) -> None:
 def test_headings_in_other_languages(asked: str, answered: str, tmp_path: Path) -> None:
     path = _file(tmp_path, {asked: "Why?", answered: "So."})
     assert engine.data.inspect(path).mapping == {"prompt": asked, "completion": answered}
+
+
+SILENT = {**WORSE, "weight": 0}
+TALKS_WITH_WEIGHTS: dict[str, tuple[list[Any], Any]] = {
+    "all are learned": ([USER, {**ANSWER, "weight": 1}], {"messages": [USER, ANSWER]}),
+    "the last is left out": ([USER, ANSWER, USER, SILENT], {"messages": [USER, ANSWER]}),
+    "those before are given": (
+        [USER, SILENT, USER, ANSWER, USER, ANSWER],
+        {"prompt": [USER, WORSE, USER], "completion": [ANSWER, USER, ANSWER]},
+    ),
+    "one between": ([USER, ANSWER, USER, SILENT, USER, ANSWER], "between answers that are learned"),
+    "no other": ([USER, SILENT], "nothing to learn"),
+    "no other that says something": ([USER, SILENT, USER, {**ANSWER, "content": ""}], "no answer"),
+}
+
+
+@pytest.mark.parametrize("name", TALKS_WITH_WEIGHTS)
+def test_an_answer_of_weight_0_is_not_learned(name: str, tmp_path: Path) -> None:
+    """As OpenAI's files say it. What cannot be done is told, and not learned in silence."""
+    given, wanted = TALKS_WITH_WEIGHTS[name]
+    [made] = _rows(_file(tmp_path, {"messages": given}), "chat")
+    if isinstance(wanted, str):
+        assert isinstance(made, Problem) and wanted in made.message
+    else:
+        assert made == wanted
+
+
+def test_weights_where_answers_are_not_what_is_learned(tmp_path: Path) -> None:
+    """A prompt needs no answer; of a text everything is learned, so one with an answer that should not be is refused."""
+    path = _file(tmp_path, {"messages": [USER, SILENT]})
+    assert _rows(path, "prompts") == [{"prompt": [USER]}]
+    path = _file(tmp_path, {"messages": [USER, SILENT, USER, ANSWER]}, {"messages": [USER, ANSWER, USER, SILENT]})
+    refused, made = _rows(path, "text")
+    assert refused.rule == "weight 0"
+    assert made == {"text": "User: When does the harbour open?\nAssistant: At six."}
+
+
+@pytest.mark.parametrize("margin", ["nan", "inf", "-Infinity", "1e39", "much"])
+def test_a_margin_that_is_no_number_is_refused(margin: str, tmp_path: Path) -> None:
+    """The loss would be no number either."""
+    pair = {"prompt": "Why?", "chosen": "So.", "rejected": "No."}
+    good, bad = _rows(_file(tmp_path, {**pair, "margin": "1.5"}, {**pair, "margin": margin}), "preference")
+    assert good["margin"] == 1.5
+    assert bad.rule == "no number" and margin in bad.message and bad.column == "margin"

@@ -63,3 +63,22 @@ def test_a_look_at_200_mb_is_small_and_quick(name: str, parts: tuple[str, str, s
     assert seen["kind"] == "chat" and not seen["exact"]
     assert abs(seen["rows"] - rows) < rows * 0.1
     assert not seen["torch"]  # the page must not wait for it
+
+
+def test_a_text_that_stands_in_many_rows_of_a_parquet_file_is_not_there_many_times(tmp_path: Path) -> None:
+    """A thousand bytes that hold 2 GB: the file has the text once. The look ends early, and all rows come one by one."""
+    import pyarrow
+    import pyarrow.parquet
+
+    path = tmp_path / "same.parquet"
+    rows = 512
+    texts = pyarrow.DictionaryArray.from_arrays([0] * rows, ["x" * (4 << 20)])
+    pyarrow.parquet.write_table(pyarrow.table({"text": texts}), path, compression="zstd", store_schema=False)
+    look = _LOOK.replace("took =", "count = sum(1 for file in members(sys.argv[1]) for _ in read(file))\ntook =")
+    look = "from engine.data.readers import read\nfrom engine.data.source import members\n" + look
+    look = look.replace('"exact"', '"looked": seen.looked_at, "count": count, "exact"')
+    done = subprocess.run([sys.executable, "-c", look, str(path)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["kb"] < 400 * 1024
+    assert (seen["rows"], seen["count"]) == (rows, rows) and seen["looked"] < 50

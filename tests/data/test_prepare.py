@@ -160,6 +160,36 @@ def test_an_own_held_out_file_without_a_usable_row(tmp_path: Path) -> None:
     assert caught.value.hint
 
 
+def test_rows_with_problems_in_an_own_held_out_file_are_told_or_refused(tmp_path: Path) -> None:
+    path = _file(tmp_path, "a.jsonl", [*_pairs(30), {"question": "Why?", "answer": ""}])
+    own = _file(tmp_path, "own.jsonl", [*_pairs(4, "Held"), {"question": "Where?", "answer": " "}])
+    made = engine.data.prepare(path, "chat", tmp_path / "out", valid_path=own)
+    assert (made.train_rows, made.valid_rows, made.dropped) == (30, 4, 2)
+    assert made.problem_counts == {"empty completion": 2}
+    assert [problem.row for problem in made.problems] == [31, 5]
+    assert "Held-out rows: Row 5" in made.problems[1].message
+    assert any("1 held-out row with problems was left out" in warning for warning in made.warnings)
+    good = _file(tmp_path, "good.jsonl", _pairs(30))
+    with pytest.raises(DataError, match=r"1 row has problems\. Held-out rows: Row 5") as caught:
+        engine.data.prepare(good, "chat", tmp_path / "out", valid_path=own, drop_bad_rows=False)
+    assert caught.value.hint
+
+
+def test_a_prompt_lies_on_one_side_whatever_goes_with_it(tmp_path: Path) -> None:
+    """A number or an answer that is carried along makes the same prompt no other prompt; a system text does."""
+    rows = [{"id": n, "prompt": f"Prompt {n % 100}?", "answer": str(n)} for n in range(300)]
+    made = engine.data.prepare(_file(tmp_path, "a.jsonl", rows), "prompts", tmp_path / "out")
+    train, held = ({row["prompt"] for row in _written(tmp_path / "out", side)} for side in ("train", "valid"))
+    assert held and not train & held and made.train_rows + made.valid_rows == 300
+    assert any("200 of 300 rows have the same prompt" in warning for warning in made.warnings)
+    own = _file(tmp_path, "own.jsonl", [{"id": 999, "prompt": "Prompt 7?", "answer": "7"}])
+    made = engine.data.prepare(tmp_path / "a.jsonl", "prompts", tmp_path / "out", valid_path=own)
+    assert any("1 held-out rows are also in the training rows" in warning for warning in made.warnings)
+    talks = [[{"role": "system", "content": f"Be {n}."}, {"role": "user", "content": "Hi"}] for n in range(30)]
+    path = _file(tmp_path, "b.jsonl", [{"prompt": talk} for talk in talks])
+    assert not any("same prompt" in warning for warning in engine.data.prepare(path, "prompts", tmp_path / "out").warnings)
+
+
 def test_a_folder_that_names_its_held_out_file(tmp_path: Path) -> None:
     source = tmp_path / "set"
     source.mkdir()

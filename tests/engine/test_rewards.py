@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import re
 import shlex
 import shutil
+import time
 from collections import Counter
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from engine.errors import DataError, ParamError, TrainingError
 from engine.flags import given_values
 from engine.registry import spec_for, specs
 from engine.rewards import python_lines, read, rule, written
+from engine.rewards.likeness import likeness
 from engine.rewards.lines import KINDS
 from engine.rewards.settings import RewardedParams
 from engine.runs.directory import RunDirectory
@@ -218,3 +222,21 @@ def test_without_data_the_prompts_are_the_reward_models_own(runs_root: Path, tin
             spec.params(rl_reward_model_path=str(tiny_model))
         with pytest.raises(ParamError, match=r"There is no model './nobody'.*--rl-reward-model-path"):
             spec.params(rl_reward_model_path="./nobody")
+
+
+def test_likeness_is_that_of_difflib() -> None:
+    chance = random.Random(1)
+    for _ in range(400):
+        some, other = ([chance.choice("abcd"[: chance.randint(1, 4)]) for _ in range(chance.randint(0, 30))] for _ in "ab")
+        assert likeness(some, other) == SequenceMatcher(None, some, other, autojunk=False).ratio()
+
+
+@pytest.mark.parametrize("answer", ["the " * 6_000, "the boat " * 3_000, " ".join(map(str, range(20_000)))])
+def test_long_answers_are_compared_in_bounded_time(answer: str) -> None:
+    """What says the same again and again took minutes; the same text is still the same."""
+    similar = read(["similar: right"])
+    began = time.process_time()
+    right = "the boat sails " * 2_000
+    scores = similar(["?"] * 2, [answer, answer], [{"right": right}, {"right": answer}])["similar"]
+    assert 0 <= scores[0] < 0.9 and scores[1] == 1
+    assert time.process_time() - began < 10

@@ -182,6 +182,17 @@ def test_a_training_that_made_the_model_worse_says_so_and_saves_the_least_bad(ne
     assert kept_measurement(run.status()) == (least, pytest.approx(trained[least])), "what a sweep ranks by"
 
 
+@pytest.mark.parametrize("limit", [3, 4])
+def test_a_run_that_used_all_its_steps_did_not_stop_early(limit: int, new_run: Any, work: Any, tmp_path: Path) -> None:
+    rough = {"lr": 0.9, "optimizer": "sgd", "max_grad_norm": 0.0, "scheduler": "constant", "eval_steps": 1}
+    given = {"valid_fraction": 0.25, "model": "starter", "early_stopping_patience": 3, "max_steps": limit}
+    run = new_run(jsonl(tmp_path / "rows.jsonl", qa(24)), "patient", **rough, **given)
+    assert work(run) == 0, run.status()
+    status = run.status()
+    assert (status.step, status.best_step) == (3, 0), "the test needs a patience that runs out at step 3"
+    assert ("Stopped early at step 3" in status.reason) is (limit > 3)
+
+
 def test_patience_without_anything_to_measure_with_is_told(new_run: Any, work: Any, tmp_path: Path) -> None:
     run = new_run(jsonl(tmp_path / "rows.jsonl", qa(8)), valid_fraction=0, early_stopping_patience=1, max_steps=1)
     assert work(run) == 0
