@@ -104,10 +104,10 @@ def every(files: list[Member], how: Layout, kind: RowKind) -> Iterator[tuple[int
 def check_serves(how: Layout, kind: RowKind) -> None:
     """Raise a DataError when rows of this form cannot be turned into `kind`, or a role has no column."""
     if not how.form:
-        others = ", ".join(words for other, words in KIND_WORDS.items() if other != kind)
+        others = "; ".join(words for other, words in KIND_WORDS.items() if other != kind)
         raise DataError(
             f"The columns {_listed(how.columns)} do not say what they are.",
-            hint=f"This training takes {KIND_WORDS[kind]}; others take {others}. Say what the rows are, and then which column "
+            hint=f"This training takes {KIND_WORDS[kind]}. Others take: {others}. Say what the rows are, and then which column "
             "is which.",
         )
     form = FORMS[how.form]

@@ -85,6 +85,12 @@ def test_untouched_widgets_are_the_defaults(form: SettingsForm) -> None:
         assert form.params(tuple(held[n] for n in form.names)) == spec.params(data_path="rows.csv", **spec.example_settings)
 
 
+def test_start_waits_for_a_plan() -> None:
+    with gr.Blocks():
+        page = Page()
+    assert page.start.interactive is False
+
+
 def test_every_group_has_a_place() -> None:
     assert {f.form.group for n, f in FIELDS.items() if n not in ELSEWHERE} <= set(GROUPS)
 
