@@ -18,7 +18,7 @@ def shared_arguments(
     folder: Path,
     batch_size: int,
     accumulation: int,
-    planned_steps: int,
+    steps: int,
     has_valid: bool,
     on_cpu: bool,
 ) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def shared_arguments(
         "lr_scheduler_type": "constant_with_warmup" if p.scheduler == "constant" else p.scheduler,
         # transformers reads a number below one as a share of all steps and rounds it up: less than one step is none,
         # or the only step of a short run would be one of size zero
-        "warmup_steps": p.warmup_ratio if p.warmup_ratio * planned_steps >= 1 else 0,
+        "warmup_steps": p.warmup_ratio if p.warmup_ratio * steps >= 1 else 0,
         "weight_decay": p.weight_decay,
         "max_grad_norm": p.max_grad_norm,
         "optim": _OPTIMIZERS.get(p.optimizer, p.optimizer),

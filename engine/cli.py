@@ -60,7 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:  # a full disk, a folder that may not be read: nothing that a list of our own lines explains
-        print(f"aitraining: {error.filename or 'A file'}: {error.strerror or error}.", file=sys.stderr)
+        if error.errno is None:  # our own words, for a lock that was waited for in vain
+            print(f"aitraining: {api.retention.unusable(error)}", file=sys.stderr)
+        else:
+            print(f"aitraining: {error.filename or 'A file'}: {error.strerror or error}.", file=sys.stderr)
         return 1
 
 
@@ -96,7 +99,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         return sub
 
     app = command("app", "Serve the page on http://127.0.0.1:7860 (PORT chooses another port).", _app)
-    app.add_argument("--port", type=int, default=None, help="Port to serve on; overrides PORT.")
+    app.add_argument("--port", type=_port, default=None, metavar="PORT", help="Port to serve on; overrides PORT.")
 
     llm = command("llm", "Train a language model and wait until it is done.", _llm)
     _add_following(llm)
@@ -146,6 +149,12 @@ def _version() -> str:
         return version("aitraining-studio")
     except PackageNotFoundError:
         return "(not installed)"
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or len(text) > 5 or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port. Give a number from 1 to 65535")
+    return int(text)
 
 
 def _add_following(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,6 @@ import argparse
 import difflib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from engine.compatibility import Translation, is_older, trainer_of, translated
@@ -19,6 +18,7 @@ from engine.errors import FieldProblem, ParamError
 from engine.field_words import plain_type
 from engine.flag_help import FlagHelp, about, grouped, metavar
 from engine.params import LLMTrainingParams, flag
+from engine.paths import expanded
 from engine.registry import spec_for, specs
 
 _FALLBACK_TRAINER = "sft"
@@ -136,7 +136,7 @@ def read_value(cls: type[LLMTrainingParams], name: str, words: Any) -> Any:
 
 def _config(path: str) -> dict[str, Any]:
     try:
-        return read_mapping(Path(path).expanduser().read_text(encoding="utf-8"))
+        return read_mapping(expanded(path).read_text(encoding="utf-8"))
     except OSError as error:
         message = f"The settings file {path} cannot be read: {error.strerror} (--config)."
         raise ParamError([FieldProblem("config", message)]) from None
@@ -161,7 +161,7 @@ def _read(name: str, value: Any, kind: Any) -> Any:
 def _written(name: str, path: str) -> str:
     """What stands in the file that was named in place of JSON."""
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8")
+        return expanded(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         sentence = f"{flag(name)} takes JSON or a file of it, and {path} cannot be read: {why}."

@@ -11,11 +11,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
 
-# What the Hub's client reads, and what a teacher's server is shown (the first one that is set).
+# What the Hub's client reads, and what a teacher's server is shown: see `teachers`.
 HUB = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 TEACHER = ("AITRAINING_TEACHER_KEY", "OPENAI_API_KEY")
 ALL = (*HUB, *TEACHER)
+
+
+def teachers(address: str) -> str:
+    """The key that the teacher's server at `address` is shown, "" for none. OPENAI_API_KEY is OpenAI's, whatever else a setting
+    names: it lies in many an environment for other programs. Another server is shown the key that was set for it.
+    """
+    parts = urlsplit(address)
+    is_openai = parts.scheme == "https" and parts.hostname == "api.openai.com"
+    names = TEACHER if is_openai else TEACHER[:1]
+    return next((key for name in names if (key := os.environ.get(name, "").strip())), "")
 
 
 def without(environment: Mapping[str, str], keep: Iterable[str] = ()) -> dict[str, str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ModelError, ModelGated, ModelMissing, ModelOffline
+from engine.paths import expanded
 from engine.people import may_read
 from engine.runs.directory import read_json, runs_root
 from engine.samples import ASSETS
@@ -89,7 +90,7 @@ def resolve(reference: str) -> ModelSource:
         return ModelSource("starter", reference, ASSETS / "starter", "Starter model (bundled)")
     if reference == INSTRUCTED:
         return ModelSource("starter", reference, ASSETS / "instructed", "Starter that answers questions (bundled)")
-    folder = Path(reference).expanduser()
+    folder = expanded(reference)
     if folder.is_dir() and may_read(folder):
         return ModelSource("folder", reference, _model_folder(folder), reference)
     name = reference.removeprefix("./")  # as a folder, which is how other tools name what they have trained
@@ -102,17 +103,6 @@ def resolve(reference: str) -> ModelSource:
         f"There is no model {reference!r} on this machine.",
         hint="Give `starter`, the name of a finished run, a folder with config.json in it, or a Hub id like `org/name`.",
     )
-
-
-def base_of(source: ModelSource) -> ModelSource | None:
-    """What the adapter in this folder was made for, under the studio's own names too; None for a complete model.
-
-    Raises:
-        ModelError: the base is not on this machine, and its name is none that the Hub knows.
-    """
-    if source.path is None or (source.path / "config.json").is_file():
-        return None
-    return resolve(str(read_json(source.path / "adapter_config.json")["base_model_name_or_path"]))
 
 
 def trained_on(reference: str) -> dict[str, Any]:
@@ -166,7 +156,11 @@ def _model_folder(folder: Path) -> Path:
 def _local_facts(source: ModelSource) -> ModelFacts:
     assert source.path is not None
     if (source.path / "adapter_config.json").is_file() and not (source.path / "config.json").is_file():
-        base = facts(str(read_json(source.path / "adapter_config.json")["base_model_name_or_path"]))
+        from engine.bases import base_of
+
+        found = base_of(source)
+        assert found is not None
+        base = _local_facts(found) if found.path else _hub_facts(found)
         return ModelFacts(**{**base.__dict__, "reference": source.reference, "base_of_adapter": base.reference})
     try:
         config = read_json(source.path / "config.json")

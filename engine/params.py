@@ -14,9 +14,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from engine.field_words import default_of, values_of
+from engine.paths import too_long
 from engine.spec import Form
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
+
+
+# What may name a file of this machine, those that only some trainers have included.
+_NAMES = ("model", "data_path", "valid_path", "model_ref", "rl_reward_model_path", "teacher_model")
 
 
 class LLMTrainingParams(BaseModel):
@@ -240,6 +245,15 @@ class LLMTrainingParams(BaseModel):
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator(
+        "model", "data_path", "valid_path", "model_ref", "rl_reward_model_path", "teacher_model", check_fields=False
+    )
+    @classmethod
+    def _may_be_a_name(cls, value: str | None) -> str | None:
+        if value and (why := too_long(value)):
+            raise ValueError(why)
+        return value
 
     @field_validator("deepspeed", mode="before")
     @classmethod

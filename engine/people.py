@@ -11,6 +11,7 @@ found while nobody is said to ask; code that forgets to say it fails, and shows 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -20,6 +21,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+
+from engine.paths import expanded
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 PEOPLE = ".people"
@@ -56,7 +59,7 @@ _asks: ContextVar[Person | None] = ContextVar("asks", default=None)
 
 def machine_root() -> Path:
     """Where everybody's runs live: AITRAINING_HOME, else ./runs."""
-    return Path(os.environ.get("AITRAINING_HOME") or "runs").expanduser().resolve()
+    return expanded(os.environ.get("AITRAINING_HOME") or "runs").resolve()
 
 
 def logins() -> str:
@@ -138,7 +141,7 @@ def signed_in(subject: str, name: str) -> Person:
     wish = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")[:50] or "person"
     with _coming:
         for other in _known():
-            if other["subject"] == subject:
+            if subject and other["subject"] == subject:
                 return Person(other["id"], name)
         (machine_root() / PEOPLE).mkdir(parents=True, exist_ok=True)
         number = 2 if wish == LOCAL else 1
@@ -151,6 +154,12 @@ def signed_in(subject: str, name: str) -> Person:
         return person
 
 
+def mark(id: str) -> str:
+    """A short text that tells whose the folder of this id is, "" where it is nobody's: it was deleted, or is damaged."""
+    subject = _known_of(machine_root() / PEOPLE / id / "person.json")["subject"] if id else ""
+    return hashlib.sha256(subject.encode()).hexdigest()[:32] if subject else ""
+
+
 def everybody() -> list[Person]:
     """The person at this machine, and all who ever signed in."""
     return [Person("", LOCAL), *(Person(one["id"], one["name"]) for one in _known())]
@@ -158,8 +167,17 @@ def everybody() -> list[Person]:
 
 def _known() -> list[dict[str, str]]:
     """What the folders of people say whose they are."""
-    files = sorted((machine_root() / PEOPLE).glob("*/person.json"))
-    return [{**json.loads(file.read_text(encoding="utf-8")), "id": file.parent.name} for file in files]
+    return [_known_of(file) for file in sorted((machine_root() / PEOPLE).glob("*/person.json"))]
+
+
+def _known_of(file: Path) -> dict[str, str]:
+    """The same for one; a file that was damaged says that it is nobody's, so that nobody gets it."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        subject, name = str(found["subject"]), str(found["name"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        subject, name = "", file.parent.name
+    return {"subject": subject, "name": name, "id": file.parent.name}
 
 
 def visible() -> list[Person]:

@@ -6,16 +6,16 @@ The page shows these choices before Start; the worker makes them again once it h
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.batches import fullest_batch, joins_rows, trained_share
 from engine.device import Device
-from engine.errors import DeviceError, ModelError
 from engine.memory import BASE, activations_per_token, held, logits_per_token, saving
 from engine.models import ModelFacts
-from engine.parallel import check_deepspeed, check_processes, check_split
 from engine.params import LLMTrainingParams
+from engine.plan_checks import check_base, check_device, check_together, trains_on_cpu
 from engine.registry import spec_for
 
 # A curve of this many points is smooth enough to judge and cheap enough to draw.
@@ -47,6 +47,12 @@ class DataFacts:
     liked: float | None = None  # share of the answers with a thumbs up; None: nobody gave thumbs, or not known yet
     unusable: int = 0  # rows among those looked at that cannot be used
     read_mean: float = 0.0  # what others than the trained model read of a row (a teacher its longer prompt)
+    spread: Sequence[float] = ()  # lengths of rows from the shortest to the longest, at even shares of all of them
+
+    def mean_within(self, length: int) -> float:
+        """Tokens of a row on average once longer ones are cut at `length`."""
+        cut = sum(min(each, length) for each in self.spread) / len(self.spread) if self.spread else self.tokens_mean
+        return min(self.tokens_mean, cut, length)
 
 
 @dataclass(frozen=True)
@@ -72,8 +78,8 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
         DeviceError: a setting asks for hardware that is not here.
         ModelError: a setting asks of the model what it cannot do.
     """
-    _check_device(params, device)
-    _check_base(params, model)
+    check_device(params, device)
+    check_base(params, model)
     data = with_answers(params, data)
     values, reasons = dict[str, Any](), dict[str, str]()
 
@@ -94,7 +100,7 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     choose("attention", *_attention(params.model_copy(update=values), device, model))
     choose("gradient_checkpointing", *_checkpointing(params.model_copy(update=values), device, model))
     # The default trainer's rows are documents, which are cut into blocks: its batch counts blocks.
-    places = _places(params, data, train, length)
+    places, each_place = _places(params, data, train, length)
     room = _room(params.model_copy(update=values), data, model, device, length)
     batch = choose("batch_size", *_batch_size(params, places, room))
     step = batch * params.gradient_accumulation * params.processes
@@ -116,10 +122,9 @@ def plan(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: 
     if params.peft and model.base_of_adapter:
         values["merge_adapter"], reasons["merge_adapter"] = True, _COMPLETE
     filled = params.model_copy(update=values)
-    _check_together(filled, model)
+    check_together(filled, model)
     written = spec_for(params.trainer).copies_of(filled).written
-    tokens = step * (min(train * data.tokens_mean / places, length) + written)
-    return Plan(filled, reasons, train, valid, per_epoch, total, tokens)
+    return Plan(filled, reasons, train, valid, per_epoch, total, step * (each_place + written))
 
 
 def with_answers(params: LLMTrainingParams, data: DataFacts) -> DataFacts:
@@ -149,69 +154,6 @@ def presets(trainer: str) -> dict[str, dict[str, Any]]:
     return {title: {k: v for k, v in values.items() if k in fields} for title, values in named.items()}
 
 
-def _check_device(params: LLMTrainingParams, device: Device) -> None:
-    on_cpu = _on_cpu(params, device)
-    check_processes(params, device, on_cpu=on_cpu)
-    if params.quantization != "none" and (on_cpu or not device.quantization):
-        raise DeviceError(
-            f"quantization={params.quantization} needs an NVIDIA GPU and the package bitsandbytes; this run would train on "
-            f"{'the CPU' if on_cpu else device.name}.",
-            hint="Set quantization to none (--quantization none).",
-        )
-    if params.device not in ("auto", "cpu", device.kind):
-        raise DeviceError(f"There is no {params.device} device here, only {device.kind}.", hint="Use --device auto.")
-    if params.precision == "fp16" and on_cpu:
-        raise DeviceError("fp16 needs a GPU.", hint="Leave precision empty, so that the right one is chosen.")
-    if params.attention == "flash_attention_2" and (on_cpu or not device.flash_attention):
-        raise DeviceError(
-            "flash_attention_2 needs an NVIDIA GPU (Ampere or newer) and the package flash-attn.",
-            hint="Leave attention empty, so that the right one is chosen.",
-        )
-
-
-def _check_base(params: LLMTrainingParams, model: ModelFacts) -> None:
-    """
-    Raises:
-        ModelError: a base that is an adapter would have to be merged into weights of a few bits.
-    """
-    if params.quantization != "none" and model.base_of_adapter:
-        raise ModelError(
-            f"{params.model} is an adapter on {model.base_of_adapter}, and an adapter cannot be merged into weights that are "
-            f"held in {params.quantization.removeprefix('int')} bits.",
-            hint="Set quantization to none (--quantization none), or start from a model that was saved complete.",
-        )
-
-
-def _check_together(filled: LLMTrainingParams, model: ModelFacts) -> None:
-    """Settings that are fine alone and not together, once all are chosen.
-
-    Raises:
-        DeviceError: the attention cannot compute in the precision.
-        ModelError: rows would be longer than the model can read.
-        And what `check_split` and `check_deepspeed` raise.
-    """
-    check_split(filled, model)
-    check_deepspeed(filled)
-    if filled.attention == "flash_attention_2" and filled.precision == "fp32":
-        raise DeviceError(
-            "flash_attention_2 computes in bf16 or fp16 only, and this run would use fp32.",
-            hint="Leave precision and attention empty, so that what fits together is chosen.",
-        )
-    written = spec_for(filled.trainer).copies_of(filled).written
-    if model.context and (filled.max_length or 0) + written > model.context:
-        further = f", with answers of up to {written} tokens after it" if written else ""
-        raise ModelError(
-            f"{filled.model} reads at most {model.context} tokens at once, and the longest row is set to {filled.max_length}"
-            f"{further}.",
-            hint=f"Set the longest row to {max(model.context - written, 0)} or less, or leave it empty."
-            + (" Shorter answers leave more room." if written else ""),
-        )
-
-
-def _on_cpu(params: LLMTrainingParams, device: Device) -> bool:
-    return params.device == "cpu" or device.kind == "cpu"
-
-
 def _held_out(rows: int, own_file: int | None) -> tuple[float, str]:
     from engine.data import held_out_fraction
 
@@ -237,11 +179,15 @@ def _max_length(data: DataFacts, model: ModelFacts, written: int) -> tuple[int, 
     return length, f"The longest row has {data.tokens_max} tokens; {length} is {limit}, so longer rows are cut."
 
 
-def _places(params: LLMTrainingParams, data: DataFacts, rows: int, length: int) -> int:
+def _places(params: LLMTrainingParams, data: DataFacts, rows: int, length: int) -> tuple[int, float]:
+    """What a batch counts (rows, or blocks of joined ones), and the tokens in one of them."""
+    mean, filled = data.mean_within(length), _FILLED
     if not joins_rows(params):
-        return rows
-    filled = 1.0 if spec_for(params.trainer).rows == "text" else _FILLED  # blocks are cut to be full
-    return max(1, math.ceil(rows * data.tokens_mean / (length * filled)))
+        return rows, mean
+    if spec_for(params.trainer).rows == "text":  # longer texts go on in the next block, and blocks are cut to be full
+        mean, filled = data.tokens_mean, 1.0
+    places = max(1, math.ceil(rows * mean / (length * filled)))
+    return places, min(rows * mean / places, length)
 
 
 def _room(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device: Device, length: int) -> int:
@@ -256,7 +202,7 @@ def _room(params: LLMTrainingParams, data: DataFacts, model: ModelFacts, device:
 
 def _batch_size(params: LLMTrainingParams, places: int, room: int) -> tuple[int, str]:
     def steps(batch: int) -> int:
-        return math.ceil(places * params.epochs / (batch * params.gradient_accumulation * params.processes))
+        return math.ceil(math.ceil(places / (batch * params.gradient_accumulation * params.processes)) * params.epochs)
 
     passes = "one pass" if params.epochs == 1 else f"{params.epochs:g} passes"
     least = min(spec_for(params.trainer).least_batch, max(_BATCHES))
@@ -291,7 +237,7 @@ def _precision(params: LLMTrainingParams, device: Device) -> tuple[str, str]:
 
 
 def _attention(params: LLMTrainingParams, device: Device, model: ModelFacts) -> tuple[str, str]:
-    on_cpu = _on_cpu(params, device)
+    on_cpu = trains_on_cpu(params, device)
     if device.kind != "mps" and not model.sliding_window and spec_for(params.trainer).end_to_end:
         return "documents", "Each row attends to itself only and no padding is computed."
     if device.flash_attention and not on_cpu and params.precision != "fp32":  # its kernels know half precision only

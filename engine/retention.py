@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from engine import renaming
 from engine.errors import RunActive, RunError
 from engine.people import machine_root
 from engine.pipelines.course import progress_of_all
@@ -80,10 +81,10 @@ def delete(name: str, *, created: float | None = None) -> None:
 
 
 def rename(name: str, new: str, *, created: float | None = None) -> None:
-    """Give a run another name. Raises as `delete`, and RunNameTaken."""
+    """Give a run another name, and follow it where it is named. Raises as `delete`, and RunNameTaken."""
     run = RunDirectory.open(name, created=created)
     refuse_under_way(run)
-    listing.rename(run, new)
+    renaming.rename(run, new)
 
 
 def unusable(error: OSError) -> RunError:

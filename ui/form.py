@@ -10,7 +10,7 @@ import gradio as gr
 from engine import api
 from engine.errors import FieldProblem, ParamError
 from ui.fields import Field, fields, to_parameter, to_widget, widget
-from ui.reach import refuse_foreign
+from ui.reach import refuse_foreign, renting_refused
 from ui.reward_picker import RewardPicker
 from ui.words import coded
 
@@ -55,11 +55,13 @@ class SettingsForm:
                 gr.HTML(f'<h2 class="sub">{escape(TITLES.get(group, group))}</h2>', apply_default_css=False)
                 if any(self.fields[name].form.widget == "rewards" for name in names):
                     self.picker = RewardPicker()
-                if group == "Compute" and (why := api.compute.cannot_rent()):
+                if group == "Compute" and (why := renting_refused() or api.compute.cannot_rent()):
                     gr.HTML(f'<p class="st-soft">No machine can be rented from here. {coded(why)}</p>', apply_default_css=False)
                 with gr.Row(elem_classes="fields"):
                     for name in names:
                         self.put(name).visible = shown[name]
+                if group == "Compute" and renting_refused():
+                    _offer_local_alone(self.widgets["compute"])
             self.headings[group] = column
 
     @property
@@ -196,3 +198,10 @@ class SettingsForm:
             )
             for group in self.headings
         ]
+
+
+def _offer_local_alone(compute: gr.Dropdown) -> None:
+    """Take the machines that can be rented out of the choice. Settings that come with one (a run from the command line) are
+    shown, refused beside the box, and can be changed."""
+    compute.choices = [(words, name) for words, name in compute.choices if name == compute.value]
+    compute.allow_custom_value = True

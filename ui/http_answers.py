@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -14,7 +13,7 @@ from starlette.responses import Response
 from engine import api
 from engine.errors import DataError, ModelError, ParamError, RunError, RunNotFound, StudioError
 from ui.characters import WholeJSON
-from ui.reach import refuse_foreign
+from ui.reach import is_foreign, refuse_foreign
 
 # Far above any real settings; keeps a request from filling the memory. Data is streamed and may be as large as the disk.
 _LARGEST = 1_000_000
@@ -87,8 +86,7 @@ def said(status: int, error: str, hint: str = "", settings: dict[str, str] | Non
 
 def refuse_foreign_page(request: Request) -> None:
     """No web page but our own may ask, whatever other defences let through."""
-    origin = request.headers.get("origin")
-    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    foreign = is_foreign(request.headers.get("origin"), request.headers.get("host"))
     if foreign or request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         raise Refused(403, "This is not for the pages of other sites.")
 

@@ -31,7 +31,7 @@ from ui.http_answers import (
     said,
 )
 from ui.login.others import of_all
-from ui.reach import refuse_foreign, upload_limit
+from ui.reach import refuse_foreign, refuse_renting_again, upload_limit
 
 
 def routes() -> list[BaseRoute]:
@@ -83,25 +83,30 @@ async def upload(request: Request) -> Response:
         refuse_foreign_page(request)
     except Refused as refused:
         return said(refused.status, str(refused))
-    limit, length = upload_limit(), 0
-    with tempfile.NamedTemporaryFile(dir=os.environ.get("GRADIO_TEMP_DIR"), delete=False) as kept:
+    try:
+        descriptor, kept = tempfile.mkstemp(dir=os.environ.get("GRADIO_TEMP_DIR"))
         try:
-            async for piece in request.stream():
-                length += len(piece)
-                if limit is not None and length > limit:
-                    Path(kept.name).unlink(missing_ok=True)
-                    return said(
-                        413, f"The file has more than {limit:,} bytes.", hint="Send fewer rows, or compress it: .gz is read."
-                    )
-                await run_in_threadpool(kept.write, piece)
-        except OSError as error:
-            Path(kept.name).unlink(missing_ok=True)
-            return said(507, f"The file could not be kept: {error.strerror}.", hint="Delete old runs, then send it again.")
-        except BaseException:  # whoever sent it went away: half a file is no data
-            Path(kept.name).unlink(missing_ok=True)
-            raise
-    name = request.path_params["file"]
-    return await answered(request, lambda: {"data_path": api.store_upload(kept.name, name)}, status=201)
+            if not await _received(request, descriptor, limit := upload_limit()):
+                hint = "Send fewer rows, or compress it: .gz is read."
+                return said(413, f"The file has more than {limit:,} bytes.", hint=hint)
+            name = request.path_params["file"]
+            return await answered(request, lambda: {"data_path": api.store_upload(kept, name)}, status=201)
+        finally:  # the store has its own; half a file, of somebody who went away or on a full disk, is no data
+            Path(kept).unlink(missing_ok=True)
+    except OSError as error:
+        return said(507, f"The file could not be kept: {error.strerror}.", hint="Delete old runs, then send it again.")
+
+
+async def _received(request: Request, descriptor: int, limit: int | None) -> bool:
+    """Write down what is sent; False as soon as it is too long. A full disk may show only when the file is closed."""
+    length = 0
+    with open(descriptor, "wb") as file:
+        async for piece in request.stream():
+            length += len(piece)
+            if limit is not None and length > limit:
+                return False
+            await run_in_threadpool(file.write, piece)
+    return True
 
 
 # ---- runs ----------------------------------------------------------------------------------------------------------------
@@ -158,6 +163,7 @@ async def resume(request: Request) -> Response:
     """Go on from the last checkpoint."""
 
     def work(values: dict[str, Any]) -> dict[str, Any]:
+        refuse_renting_again(name_in(request))
         api.resume(name_in(request), created=values.get("created"))
         return api.run_report(name_in(request))
 

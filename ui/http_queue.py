@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Route
 from engine import api
 from ui.http_answers import Refused, answered, answered_body, name_in, refuse_places
 from ui.login.others import of_all
-from ui.reach import refuse_foreign_sweep
+from ui.reach import refuse_foreign_sweep, refuse_renting_tries
 from ui.space_routes import pruned
 
 
@@ -123,6 +123,7 @@ async def resume_sweep(request: Request) -> Response:
     """Queue again what was stopped or cut off."""
 
     def work(_: dict[str, Any]) -> dict[str, Any]:
+        refuse_renting_tries(name_in(request))
         api.sweeps.go_on(name_in(request))
         return api.sweeps.progress(name_in(request)).to_dict()
 

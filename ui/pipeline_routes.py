@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from engine import api
 from ui.login.others import of_all
+from ui.reach import refuse_renting_stages
 from ui.routes import answered, asked_with, refuse
 
 _AT_WORK = ("queued", "preparing", "training", "evaluating", "saving")
@@ -70,10 +71,15 @@ async def act(request: Request) -> Response:
     body = await asked_with(request)
     work: dict[str, Callable[[], Any]] = {
         "stop": lambda: api.pipelines.stop(name, force=bool(body.get("force"))),
-        "resume": lambda: api.pipelines.go_on(name),
-        "pass": lambda: api.pipelines.go_on(name, gates={str(body.get("stage", "")): None}),
+        "resume": lambda: _go_on(name),
+        "pass": lambda: _go_on(name, gates={str(body.get("stage", "")): None}),
         "forget": lambda: api.pipelines.forget(name),
     }
     if action not in work:
         return PlainTextResponse("There is no such action.", status_code=404)
     return await run_in_threadpool(answered, work[action])
+
+
+def _go_on(name: str, **further: Any) -> None:
+    refuse_renting_stages(name)
+    api.pipelines.go_on(name, **further)

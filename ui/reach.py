@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine import api
 from engine.errors import FieldProblem, ParamError, StudioError
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
+_ONLY_READ = ("GET", "HEAD", "OPTIONS")
 _PATHS = ("data_path", "valid_path", "model", "model_ref", "rl_reward_model_path", "teacher_model")
 _PYTHON_ALLOWED = "AITRAINING_ALLOW_PYTHON_REWARDS"
 # Other servers that this one would be made to ask, with its owner's key.
@@ -28,24 +29,64 @@ _UPLOAD_MB = "AITRAINING_UPLOAD_MB"
 
 
 class KnownHosts:
-    """Answers only what was asked under a name of this machine, while the page is served to this machine alone.
+    """Answers no other site's page; and while the page is served to this machine alone, only what was asked under its names.
 
-    Any site can point a name of its own at 127.0.0.1 and then speak to what listens there as if to itself (DNS
-    rebinding). AITRAINING_HOSTS names further hosts, separated by commas, for a proxy in front of the page.
+    A browser sends what a foreign page asks for, an upload say, and tells where it came from. And any site can point a name of
+    its own at 127.0.0.1 and then speak to what listens there as if to itself (DNS rebinding). AITRAINING_HOSTS names further
+    hosts, separated by commas, for a proxy in front of the page.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("http", "websocket") and bound_here():
-            asked = urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname
-            further = [name.strip() for name in os.environ.get("AITRAINING_HOSTS", "").split(",")]
-            if asked not in (*_LOCAL, *further):
-                refusal = f"This studio answers to {_LOCAL[0]} only, not to {asked}. AITRAINING_HOSTS={asked} allows it."
-                await PlainTextResponse(refusal, status_code=403)(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+        elif (refused := _refused(scope)) is not None:
+            await refused(scope, receive, send)
+        else:
+            await self.app(scope, receive, _unframed(send) if only_local() else send)
+
+
+def _refused(scope: Scope) -> Response | None:
+    """The answer to a request that is not to be answered, None for one that is."""
+    headers = Headers(scope=scope)
+    host = headers.get("host", "")
+    try:
+        parts = urlsplit(f"//{host}")
+        asked, _ = parts.hostname, parts.port
+    except ValueError:
+        return PlainTextResponse("The Host header of this request is no name of a host.", status_code=400)
+    further = [name.strip() for name in os.environ.get("AITRAINING_HOSTS", "").split(",")]
+    if bound_here() and asked not in (*_LOCAL, *further):
+        refusal = f"This studio answers to {_LOCAL[0]} only, not to {asked}. AITRAINING_HOSTS={asked} allows it."
+        return PlainTextResponse(refusal, status_code=403)
+    if scope.get("method") not in _ONLY_READ and is_foreign(headers.get("origin"), host):
+        return PlainTextResponse("This must be asked by the studio's own page.", status_code=403)
+    return None
+
+
+def is_foreign(origin: str | None, host: str | None) -> bool:
+    """Whether a browser says that a page of another site asks. Programs say nothing."""
+    try:
+        return origin is not None and urlsplit(origin).netloc != host
+    except ValueError:  # no address at all
+        return True
+
+
+def _unframed(send: Send) -> Send:
+    """`send` that lets no other site show the page in a frame of its own, where clicks that were meant for that site would
+    start and delete runs. Where people sign in nobody is signed in within a frame, and huggingface.co shows a Space in one.
+    """
+
+    async def told(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            added = MutableHeaders(scope=message)
+            added.append("content-security-policy", "frame-ancestors 'self'")
+            added["x-frame-options"] = "SAMEORIGIN"
+        await send(message)
+
+    return told
 
 
 def bound_here() -> bool:
@@ -84,7 +125,7 @@ def refuse_foreign(values: dict[str, Any]) -> None:
 
     Raises:
         ParamError: it names a Python file to run, or, on a page served to others, a file outside the studio's own folders,
-            another server to be asked, or an upload.
+            another server to be asked, an upload, or a machine to be rented.
     """
     _refuse_programs(values)
     if only_local():
@@ -96,6 +137,8 @@ def refuse_foreign(values: dict[str, Any]) -> None:
     if values.get("push_to_hub"):
         sentence = "This page is served to others, so it uploads nothing under its owner's name."
         raise ParamError([FieldProblem("push_to_hub", sentence)], hint="Use `aitraining push` on the machine that trained it.")
+    if values.get("compute") not in (None, "", "local"):
+        raise ParamError([FieldProblem("compute", renting_refused())], hint="Start such a run from the command line.")
     if values.get("deepspeed"):  # which may name files to write
         sentence = "This page is served to others, so it takes no configuration of DeepSpeed."
         raise ParamError([FieldProblem("deepspeed", sentence)], hint="Start such a run from the command line.")
@@ -103,6 +146,31 @@ def refuse_foreign(values: dict[str, Any]) -> None:
     if afar:
         sentence = "This page is served to others, so it asks no other servers."
         raise ParamError([FieldProblem(name, sentence) for name in afar], hint="Start such a run from the command line.")
+
+
+def renting_refused() -> str:
+    """Why nobody rents a machine from this page, "" where one may. Whoever signs in lends us no token of theirs: it would be
+    rented on the account of whoever runs the studio.
+    """
+    return "" if only_local() else "This page is served to others, so it rents no machines on its owner's account."
+
+
+def refuse_renting_again(name: str) -> None:
+    """Refuse to resume a run that trains on a rented machine, which would be paid for once more. Raises as `refuse_foreign`."""
+    if renting_refused():
+        refuse_foreign({"compute": api.run_params(name).compute})
+
+
+def refuse_renting_stages(pipeline: str) -> None:
+    """The same for a pipeline that is to go on, whose stages may rent."""
+    for stage in api.pipelines.declared(pipeline).stages if renting_refused() else ():
+        refuse_foreign({"compute": stage.settings.get("compute")})
+
+
+def refuse_renting_tries(sweep: str) -> None:
+    """The same for a sweep that is to go on."""
+    for one in api.sweeps.sketched(api.sweeps.declared(sweep)) if renting_refused() else ():
+        refuse_foreign({"compute": one.params.compute})
 
 
 def refuse_foreign_sweep(sweep: api.sweeps.Sweep) -> None:
@@ -128,8 +196,12 @@ def _ours(reference: str) -> bool:
     """True for what is no path (a sample, a run's name, a Hub id) and for a path inside the runs folder."""
     if ":/" in reference:  # an address
         return False
-    path = Path(reference).expanduser()
-    folder = path if path.exists() else Path(api.without_part(reference)).expanduser()  # `folder:split` names a folder
-    if folder.exists() and not reference.startswith(api.SAMPLE_PREFIX):
+    try:
+        path = Path(reference).expanduser()
+        folder = path if path.exists() else Path(api.without_part(reference)).expanduser()  # `folder:split` names a folder
+        there = folder.exists()
+    except (OSError, RuntimeError):  # too long for a name, or in the home of nobody
+        return False
+    if there and not reference.startswith(api.SAMPLE_PREFIX):
         return api.people.may_read(folder) if api.people.logins() else folder.resolve().is_relative_to(api.runs_root())
     return not path.is_absolute() and ".." not in path.parts and not reference.startswith("~")

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
@@ -26,7 +25,7 @@ from engine.errors import RunNotFound, StudioError
 from ui.characters import WholeJSON
 from ui.http_answers import body_of, offset_in
 from ui.login.others import of_all
-from ui.reach import only_local, refuse_foreign
+from ui.reach import is_foreign, only_local, refuse_foreign, refuse_renting_again
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 STATIC_SUFFIXES = frozenset({".css", ".js", ".svg", ".woff2"})
@@ -184,8 +183,7 @@ def exported_settings(request: Request) -> Response:
 
 def refuse(request: Request) -> Response | None:
     """An answer to a request that did not come from one of our own pages; None for one that did."""
-    origin = request.headers.get("origin")
-    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    foreign = is_foreign(request.headers.get("origin"), request.headers.get("host"))
     if foreign or request.headers.get("x-studio") != "1":
         return WholeJSON({"error": "This must be asked by the studio's own page.", "hint": ""}, status_code=403)
     return None
@@ -212,7 +210,7 @@ async def act(request: Request) -> Response:
     work: dict[str, Callable[[], Any]] = {
         "stop": lambda: api.stop(name, force=bool(body.get("force")), **meant),
         "discard": lambda: api.stop(name, discard=True, **meant),
-        "resume": lambda: api.resume(name, **meant),
+        "resume": lambda: _resume(name, meant),
         "rename": lambda: api.rename_run(name, str(body.get("to", "")).strip(), **meant),
         "delete": lambda: api.delete_run(name, **meant),
         "cancel": lambda: api.queue.cancel(name, **meant),
@@ -234,6 +232,11 @@ async def act_on_queue(request: Request) -> Response:
     if action not in work:
         return PlainTextResponse("There is no such action.", status_code=404)
     return await run_in_threadpool(answered, work[action])
+
+
+def _resume(name: str, meant: dict[str, Any]) -> None:
+    refuse_renting_again(name)
+    api.resume(name, **meant)
 
 
 def _upload(name: str, body: dict[str, Any]) -> None:

@@ -45,6 +45,7 @@ from ui import (
     sweep_routes,
 )
 from ui.compression import CompressedPages
+from ui.http_errors import ToldErrors
 from ui.login import way
 from ui.login.gate import Gate, GuardedBlocks
 from ui.login.way_in import WayIn
@@ -102,6 +103,7 @@ def build(way_in: WayIn | None = None) -> tuple[gr.Blocks, dict[str, Any]]:
         "app_kwargs": {
             "routes": [*(way_in.routes() if way_in else []), *own_routes()],
             "middleware": [
+                Middleware(ToldErrors),
                 Middleware(KnownHosts),
                 *([Middleware(Gate, way_in, [page.path for page in PAGES])] if way_in else []),
                 Middleware(CompressedPages),
@@ -226,10 +228,14 @@ def _way_in() -> WayIn | None:
     root = api.people.machine_root()
     os.environ["AITRAINING_HOME"] = str(root)
     api.people.demand_logins(chosen.kind)
-    made = WayIn(chosen)
     # a name that somebody types must not mean a file of ours by chance: from here no relative name leads anywhere
     nowhere = root / ".login" / "nowhere"
-    nowhere.mkdir(exist_ok=True)
+    try:
+        made = WayIn(chosen)
+        nowhere.mkdir(exist_ok=True)
+    except OSError as error:
+        why = f"{nowhere.parent}, where the key of logins is kept, cannot be written: {error.strerror}."
+        raise SystemExit(f"Nobody could sign in: {why} Make it writable, or set AITRAINING_HOME to another folder.") from None
     os.chdir(nowhere)
     return made
 
@@ -255,12 +261,15 @@ def _port() -> int:
 
 
 def _prepare_uploads(*, writable: bool) -> None:
-    """Uploads land beside the runs, so that keeping one is a move; leftovers of earlier servers are swept."""
-    if not writable:
-        os.environ.setdefault("GRADIO_TEMP_DIR", tempfile.mkdtemp(prefix="aitraining-uploads-"))
-    folder = Path(os.environ.setdefault("GRADIO_TEMP_DIR", str(api.people.machine_root() / ".uploads" / ".incoming")))
+    """Uploads land beside the runs, so that keeping one is a move. There, leftovers of earlier servers are swept. A folder that
+    the environment names is somebody else's, often the whole of /tmp: it is used, and nothing in it is deleted."""
+    ours = api.people.machine_root() / ".uploads" / ".incoming"
+    if writable:
+        folder = Path(os.environ.setdefault("GRADIO_TEMP_DIR", str(ours)))
+    else:
+        folder = Path(os.environ.setdefault("GRADIO_TEMP_DIR", tempfile.mkdtemp(prefix="aitraining-uploads-")))
     folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.rglob("*"):
+    for path in ours.rglob("*") if writable else ():
         if path.is_file() and time.time() - path.stat().st_mtime > UPLOAD_KEEP_S:
             path.unlink(missing_ok=True)
 

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 from engine import api
 from engine.errors import StudioError
 from ui.login.others import of_all
+from ui.reach import refuse_renting_tries
 from ui.routes import answered, asked_with, refuse
 
 
@@ -81,9 +82,14 @@ async def act(request: Request) -> Response:
     body = await asked_with(request)
     work: dict[str, Callable[[], Any]] = {
         "stop": lambda: api.sweeps.stop(name, force=bool(body.get("force"))),
-        "resume": lambda: api.sweeps.go_on(name),
+        "resume": lambda: _go_on(name),
         "forget": lambda: api.sweeps.forget(name),
     }
     if action not in work:
         return PlainTextResponse("There is no such action.", status_code=404)
     return await run_in_threadpool(answered, work[action])
+
+
+def _go_on(name: str) -> None:
+    refuse_renting_tries(name)
+    api.sweeps.go_on(name)

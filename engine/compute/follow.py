@@ -42,7 +42,7 @@ _OVER = ("COMPLETED", "CANCELED", "ERROR", "DELETED")
 # After a job's end its last lines may still be on their way.
 _LAST_LINES_S = 15.0
 # What of the status there is true here as well.
-_SAME = ("phase", "step", "total_steps", "best_step", "best_value", "device", "metrics")
+_SAME = ("phase", "step", "total_steps", "best_step", "best_value", "kept_step", "kept_value", "device", "metrics")
 
 
 class Follower:

@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from engine.errors import RunError
 from engine.runs.directory import RunDirectory, read_json, write_json
 
 
@@ -50,8 +51,20 @@ class Rented:
 
 
 def rented(run: RunDirectory) -> Rented | None:
-    """The machine that was rented for this run; None for none."""
-    return Rented(**read_json(run.job_file)) if run.job_file.is_file() else None
+    """The machine that was rented for this run; None for none.
+
+    Raises:
+        RunError: job.json was damaged. It may be at work all the same, so that it is not taken for none.
+    """
+    if not run.job_file.is_file():
+        return None
+    try:
+        return Rented(**read_json(run.job_file))
+    except (ValueError, TypeError, RecursionError):
+        raise RunError(
+            f"Which machine was rented for the run {run.name!r} cannot be read: {run.job_file} is damaged.",
+            hint="Look at https://huggingface.co/settings/jobs whether it is still at work, and end it there.",
+        ) from None
 
 
 def note(run: RunDirectory, job: Rented, **changes: Any) -> Rented:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from engine.compute.hf_jobs import HfJobs
 from engine.device import Device, device
+from engine.errors import RunError
 from engine.params import LLMTrainingParams
 from engine.runs import launcher
 from engine.runs.directory import RunDirectory
@@ -87,7 +88,6 @@ def target_of(run: RunDirectory) -> Target:
 
 def _compute(run: RunDirectory) -> str:
     try:
-        params: Any = run.params()
-    except (OSError, ValueError):
+        return str(run.params().get("compute", "local"))
+    except (OSError, RunError):
         return "local"
-    return str(params.get("compute", "local")) if isinstance(params, dict) else "local"

@@ -18,6 +18,7 @@ from engine.data.hub import fetched, looks_like_id
 from engine.data.packed import LARGEST_UNPACKED, bounded, gunzipped, whole
 from engine.data.parts import Part, chosen, part_of, split_of
 from engine.errors import DataError
+from engine.paths import expanded
 from engine.people import may_read
 
 EXPECTED = "a table (CSV, TSV, Parquet), JSON, JSON Lines, or plain text; .gz and .zip of these are read too"
@@ -73,7 +74,7 @@ def members(path: str | Path) -> list[Member]:
     Raises:
         DataError: there is nothing, or nothing that holds rows.
     """
-    asked, path = str(path), Path(path).expanduser()
+    asked, path = str(path), expanded(path)
     if not path.exists():
         part = part_of(asked)
         source = part.source if part else asked

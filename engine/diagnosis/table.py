@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.diagnosis import endings, learning
 from engine.diagnosis.finding import Evidence, Finding, Recogniser
-from engine.errors import ParamError
+from engine.errors import ParamError, RunError
 from engine.registry import parse
 from engine.runs.directory import RunDirectory
 from engine.runs.live import everything
@@ -91,12 +91,19 @@ def evidence(run: RunDirectory) -> Evidence:
         plan=plan,
         curves=curves,
         warnings=tuple(seen["warnings"]),
-        trained=bool(curves.get("loss")) or any(phase["state"] == "training" for phase in seen["phases"]),
+        trained=bool(curves.get("loss")) or any(phase.get("state") == "training" for phase in seen["phases"]),
         log=seen["text"] if died else "",
-        resumable=status.ended_state and status.state is not State.DONE and has_progress(run),
+        resumable=status.ended_state and status.state is not State.DONE and _can_go_on(run),
         restarted=died and restarted_since(run.last_sign_of_life(), status.boot),
         memory_kills=_killed_since(status.memory_kills) if died else None,
     )
+
+
+def _can_go_on(run: RunDirectory) -> bool:
+    try:
+        return has_progress(run)
+    except RunError:  # it is not known what was rented for it: told to whoever resumes it
+        return False
 
 
 def _killed_since(before: int | None) -> int | None:

@@ -31,15 +31,6 @@ spare = [tokenizer.pad_token, tokenizer.unk_token, tokenizer.bos_token]
 ordinary = tokenizer.convert_ids_to_tokens(int(tokenizer.eos_token_id == 0))  # a talk ends in none of these
 tokenizer.pad_token = next((token for token in spare if token not in (None, tokenizer.eos_token)), ordinary)
 """
-# As engine/worker/models.py does it.
-_ENDS_APART = """
-body, head = trainer.model.get_input_embeddings(), trainer.model.get_output_embeddings()
-if head is not None and any(hasattr(end, "base_layer") for end in (body, head)):
-    # an adapter on the embeddings or on the head alone: where both are one matrix they become two
-    head = getattr(head, "base_layer", head)
-    head.weight = torch.nn.Parameter(head.weight.detach().clone(), requires_grad=False)
-    trainer.model.config.tie_word_embeddings = False
-"""
 
 
 def place(recipe: Recipe, base: Origin) -> None:
@@ -130,7 +121,6 @@ def saved(p: Any, *, stacked: bool) -> list[str]:
     last = "trainer.model" + (".merge_and_unload()" if merged else "")
     return [
         "trainer.train()",
-        *([_ENDS_APART.strip()] if merged and p.target_modules != "all-linear" else []),
         f'{last}.save_pretrained(OUTPUT / "model")',
         'tokenizer.save_pretrained(OUTPUT / "model")',
     ]

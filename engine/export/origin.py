@@ -8,6 +8,7 @@ from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
+from engine.bases import base_of
 from engine.errors import ModelError
 from engine.models import ModelSource, resolve
 from engine.runs.directory import read_json
@@ -53,10 +54,8 @@ def origin(reference: str) -> Origin:
 
 def _chain(source: ModelSource) -> list[ModelSource]:
     """The model itself, then the base of each adapter, down to one that is complete."""
-    if source.path is None or (source.path / "config.json").is_file():
-        return [source]
-    base = read_json(source.path / "adapter_config.json")["base_model_name_or_path"]
-    return [source, *_chain(resolve(str(base)))]
+    base = base_of(source)
+    return [source] if base is None else [source, *_chain(base)]
 
 
 def _has_tokenizer(source: ModelSource) -> bool:

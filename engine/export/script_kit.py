@@ -282,7 +282,7 @@ class ScriptKit:
     def _arguments(self) -> dict[str, Setting]:
         """What every run tells transformers, with reasons; settings that were never chosen are left out."""
         p, valid = self.params, bool(self.found.valid)
-        told = shared_arguments(p, Path(), p.batch_size or 1, p.gradient_accumulation, self.found.planned, valid, True)
+        told = shared_arguments(p, Path(), p.batch_size or 1, p.gradient_accumulation, self.found.made, valid, True)
         on_cpu = Setting(True) if p.device == "cpu" else Setting(Code("not torch.accelerator.is_available()"))
         made = {"output_dir": Setting(Code('str(OUTPUT / "checkpoints")')), "use_cpu": on_cpu}
         for name, value in told.items():

@@ -46,6 +46,11 @@ class Settled:
     note: str
 
     @property
+    def made(self) -> int:
+        """Optimizer steps that are made, as far as is known."""
+        return self.steps or self.planned
+
+    @property
     def prepared(self) -> bool:
         return self.rows > 0
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from engine.bases import base_of
 from engine.data.hub import on_hub
 from engine.errors import ModelError
 from engine.hub.fetch import fetched
-from engine.models import ModelSource, base_of, resolve
+from engine.models import ModelSource, resolve
 from engine.params import LLMTrainingParams, form_of
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.paths import expanded
 from engine.pipelines.course import Course, free_name
 from engine.pipelines.named import BASE, chains, named
 from engine.pipelines.pipeline import Pipeline, from_mapping, from_yaml, wrong
@@ -61,7 +62,7 @@ def begun(
 
 def _text(path: Path) -> str:
     try:
-        return path.expanduser().read_text(encoding="utf-8")
+        return expanded(path).read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise wrong(f"The pipeline file {path} is not UTF-8 text.") from None
     except OSError as error:

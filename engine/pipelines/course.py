@@ -114,6 +114,13 @@ class Course(Errand):
         attempts = self.attempts()
         self.write({**self.read(), "runs": {**attempts, stage: [*attempts.get(stage, []), run]}})
 
+    def follow(self, old: str, new: str) -> None:
+        """A run was renamed."""
+        attempts = self.attempts()
+        renamed = {stage: [new if run == old else run for run in runs] for stage, runs in attempts.items()}
+        if renamed != attempts:
+            self.write({**self.read(), "runs": renamed})
+
     def pipeline(self) -> Pipeline:
         """The declaration as it was written down.
 

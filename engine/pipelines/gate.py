@@ -17,6 +17,7 @@ from engine.params import LLMTrainingParams, form_of
 from engine.registry import spec_for
 from engine.runs import events
 from engine.runs.directory import RunDirectory
+from engine.runs.status import kept_measurement
 
 _SIGNS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _WORDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
@@ -128,8 +129,7 @@ def in_words(trainer: str, gate: str) -> str:
 def judge(gate: Gate, run: RunDirectory) -> Verdict:
     """Hold a finished run against a gate, by the measurement of the weights that are in its model."""
     points = _points(run, gate.metric)
-    best = run.status().best_step if run.params().get("keep_best") else None
-    # a model that never got better than it was at the start is saved as it was at the end
+    best = kept[0] if run.params().get("keep_best") and (kept := kept_measurement(run.status())) else None
     step = best or max(points, default=0)
     value = points.get(step)
     return Verdict(gate, None if value is None or not math.isfinite(value) else value, step, best=bool(best))

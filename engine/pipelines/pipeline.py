@@ -10,13 +10,13 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from engine.config_file import read_mapping, yaml_entry
 from engine.data.parts import without_part
 from engine.errors import FieldProblem, ParamError
 from engine.params import NAME_PATTERN, LLMTrainingParams, model_settings
+from engine.paths import expanded
 from engine.pipelines.gate import Gate, read_gate
 from engine.registry import spec_for
 from engine.samples import PREFIX
@@ -176,9 +176,9 @@ def from_here(cls: type[LLMTrainingParams], settings: Mapping[str, Any]) -> dict
 def _full(value: Any, *, folder: bool) -> Any:
     if not isinstance(value, str) or not value.strip() or value.startswith(PREFIX) or (folder and "/" not in value):
         return value
-    here, source = Path(value).expanduser(), without_part(value)
-    if not here.exists() and Path(source).expanduser().is_dir():  # a part of a folder
-        return str(Path(source).expanduser().resolve()) + value.removeprefix(source)
+    here, source = expanded(value), without_part(value)
+    if not here.exists() and expanded(source).is_dir():  # a part of a folder
+        return str(expanded(source).resolve()) + value.removeprefix(source)
     return str(here.resolve()) if here.exists() else value
 
 

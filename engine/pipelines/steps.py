@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from engine.errors import FieldProblem, ModelError, ParamError, RunActive, StudioError
+from engine.errors import FieldProblem, ModelError, ParamError, RunActive, RunError, StudioError
 from engine.models import INSTRUCTED, STARTER, facts, resolve
 from engine.params import LLMTrainingParams, model_settings
 from engine.pipelines.gate import gate_problem
@@ -126,8 +126,8 @@ def _was_given(run: RunDirectory, params: LLMTrainingParams) -> bool:
     """Whether the run was started with these settings, whatever its name."""
     try:
         given = parse(run.params())
-    except ParamError:
-        return False  # settings of another version, which this one cannot take
+    except (ParamError, RunError):
+        return False  # settings of another version, which this one cannot take, or damaged ones
     return given.model_copy(update={"project_name": None}) == params.model_copy(update={"project_name": None})
 
 

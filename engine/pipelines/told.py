@@ -52,7 +52,7 @@ def _ended(progress: Progress, stage: StageProgress, where: str) -> tuple[str, s
     if stage.state in (State.STOPPED.value, State.INTERRUPTED.value):
         return f"Stage {name} ({where}) was {stage.state}. {stage.reason}".strip(), f"{stage.hint} {rest}".strip()
     if stage.state in (GONE, DAMAGED):
-        return f"Stage {name} ({where}): {stage.reason}", f"Resume trains it again. {rest}"
+        return f"Stage {name} ({where}): {stage.reason}", "Resume trains it again, and every stage after it."
     if stage.state == WAITING:
         if progress.stop_asked:
             return f"It was stopped before stage {name} ({where}) began.", rest

@@ -30,7 +30,12 @@ stands here.
 """
 _ENVIRONMENT = (
     ("`AITRAINING_HOME`", "where runs live; without it, `./runs`"),
-    ("`PORT`", "the port of the page; 7860 without it"),
+    ("`PORT`", "the port of the page; without it `GRADIO_SERVER_PORT`, else 7860"),
+    (
+        "`GRADIO_TEMP_DIR`",
+        "where files land that are sent to the page, until they are in the store; without it a folder beside the runs, in "
+        "which what is older than a day is deleted at the start. In a folder that this names nothing is deleted",
+    ),
     (
         "`AITRAINING_HOST`",
         "the address that the page is served on; `127.0.0.1` without it. `0.0.0.0` serves it to others: then it asks for a "
@@ -61,13 +66,17 @@ _ENVIRONMENT = (
     ("`AITRAINING_TORCH`", "which PyTorch an image was built with, `cpu` or `cuda`; set by the image"),
     ("`AITRAINING_ALLOW_PYTHON_REWARDS`", "`1` lets whoever opens the page name a Python file that scores answers"),
     ("`AITRAINING_TEACHER_KEY`", "the key of a teacher's server, for prompt distillation; written nowhere"),
+    ("`OPENAI_API_KEY`", "the same where the teacher is at https://api.openai.com; no other server is sent it"),
     (
         "`AITRAINING_PLACES`",
         "how many runs are at work at once; without it one a GPU, and one on a processor, whose cores several would share",
     ),
     ("`AITRAINING_ALL_GPUS`", "set by the queue for its workers, each of which sees its own GPU alone: which there are"),
     ("`AITRAINING_STANDBY`", "`0` keeps no process warm; runs then start some seconds later"),
-    ("`HF_TOKEN`, `HF_HOME`, `HF_HUB_OFFLINE`", "the Hugging Face Hub's own: login, where downloads are kept, no network"),
+    (
+        "`HF_TOKEN`, `HF_HOME`, `HF_HUB_OFFLINE`",
+        "the Hugging Face Hub's own: login (`HUGGING_FACE_HUB_TOKEN` is its older name), where downloads are kept, no network",
+    ),
 )
 _SETTINGS_NOTE = """Every setting is a flag, written with dashes or with underscores; a switch has a `--no-` form. Lists and
 mappings are JSON, a list may also be its lines. The same as one table: [settings.md](settings.md); which ones matter, and why:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import TrainingError
+from engine.paths import expanded
 from engine.rewards.reward import Row, Score
 
 FORM = "path/to/file.py:function"
@@ -25,7 +26,7 @@ def python_function(argument: str) -> Score:
 
     def score(prompts: Sequence[Any], completions: Sequence[str], rows: Sequence[Row]) -> Sequence[float]:
         if not loaded:
-            loaded.append(_loaded(Path(file).expanduser(), name))
+            loaded.append(_loaded(expanded(file), name))
         try:
             return loaded[0](prompts, completions, rows)
         except Exception as error:  # somebody else's program raises whatever it likes
@@ -38,7 +39,7 @@ def python_function(argument: str) -> Score:
 def absolute(argument: str) -> str:
     """The same function with the file's full path, since a training runs in a folder of its own."""
     file, _, name = argument.rpartition(":")
-    return f"{Path(file).expanduser().resolve()}:{name}"
+    return f"{expanded(file).resolve()}:{name}"
 
 
 def _loaded(file: Path, name: str) -> Any:

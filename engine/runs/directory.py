@@ -29,6 +29,8 @@ from engine.runs.status import ENDED, LAUNCH_GRACE_S, State, Status, truth, unfo
 
 # What a run's folder is called while it is being made.
 DRAFT = ".new-"
+# And while it is being deleted.
+DELETED = ".deleted-"
 
 
 def runs_root() -> Path:
@@ -117,21 +119,38 @@ class RunDirectory:
             raise RunNameTaken(f"A run called {self.name!r} exists.", hint="Choose another name.")
 
     def params(self) -> dict[str, Any]:
-        return read_json(self.params_file)
+        """
+        Raises:
+            RunError: params.json was damaged.
+        """
+        found = _object(self.params_file)
+        if found is None:
+            raise RunError(
+                f"The settings of the run {self.name!r} cannot be read: {self.params_file} is damaged.",
+                hint="Its model, if it has one, is in the folder `model` beside that file.",
+            )
+        return found
 
     def data(self) -> dict[str, Any]:
-        """data.json, or an empty dict while the data is not prepared yet."""
-        return read_json(self.data_file) if self.data_file.is_file() else {}
+        """data.json, or an empty dict while the data is not prepared yet, or where the file was damaged."""
+        return (_object(self.data_file) or {}) if self.data_file.is_file() else {}
 
     def plan(self) -> dict[str, Any]:
-        return read_json(self.plan_file) if self.plan_file.is_file() else {}
+        """plan.json; empty as data.json is."""
+        return (_object(self.plan_file) or {}) if self.plan_file.is_file() else {}
 
     def upload(self) -> dict[str, Any] | None:
         """How the last upload that the page was asked for stands (see engine/hub/sending.py); None where there was none."""
         if not self.upload_file.is_file():
             return None
         sending = is_held(self.upload_lock)  # asked first: it writes how it ended before it lets go
-        found = read_json(self.upload_file)
+        found = _object(self.upload_file) or {}
+        if "state" not in found:
+            return {
+                "state": "failed",
+                "error": "How the upload went cannot be read: its file is damaged.",
+                "hint": "Try it again.",
+            }
         if found["state"] == "sending" and not sending:
             return {**found, "state": "failed", "error": "The upload ended without a word.", "hint": "Try it again."}
         return found
@@ -251,6 +270,15 @@ class RunDirectory:
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _object(path: Path) -> dict[str, Any] | None:
+    """The JSON object that a file holds; None where a full disk or a careless hand left something else."""
+    try:
+        found = read_json(path)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def write_json(path: Path, value: Any, default: Callable[[Any], Any] | None = None) -> None:

@@ -46,7 +46,7 @@ def sweep(root: Path) -> list[str]:
     marks = root / ".discard"
     for mark in sorted(marks.iterdir()) if marks.is_dir() else []:
         run = RunDirectory(labelled(root, mark.name))
-        if run.created is not None and repr(run.created) == mark.read_text():
+        if run.created is not None and repr(run.created) == mark.read_text(errors="replace"):
             try:
                 listing.delete(run)
             except RunActive:
@@ -61,5 +61,5 @@ def sweep(root: Path) -> list[str]:
 def is_discarded(run: RunDirectory) -> bool:
     """Whether somebody asked for this run to be deleted, and it is not yet."""
     with contextlib.suppress(OSError):
-        return (queue_root(run.path.parent) / ".discard" / label(run.path)).read_text() == repr(run.created)
+        return (queue_root(run.path.parent) / ".discard" / label(run.path)).read_text(errors="replace") == repr(run.created)
     return False

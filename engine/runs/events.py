@@ -27,6 +27,15 @@ from pathlib import Path
 from typing import Any
 
 Event = dict[str, Any]
+_STEP = ("step", int)
+# What a reader needs of an event besides `t`, by its type.
+_NEEDED: dict[str, tuple[tuple[str, type], ...]] = {
+    "metric": (_STEP, ("values", dict)),
+    "sample": (_STEP, ("prompt", str), ("answer", str)),
+    "warning": (("message", str),),
+    "best": (_STEP,),
+    "resumed": (_STEP,),
+}
 
 
 def append(path: Path, kind: str, /, **values: Any) -> None:
@@ -82,10 +91,17 @@ def _parsed(lines: Iterable[bytes]) -> Iterable[Event]:
     for line in lines:
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue  # torn by a crash and then appended to: the one line that may be lost
-        if isinstance(event, dict):
+        if isinstance(event, dict) and _is_sound(event):
             yield event
+
+
+def _is_sound(event: Event) -> bool:
+    """Whether an event has what every reader of its kind goes by: one line that somebody damaged hides no others."""
+    if not isinstance(event.get("t"), (int, float)) or not isinstance(event.get("type"), str):
+        return False
+    return all(isinstance(event.get(name), kind) for name, kind in _NEEDED.get(event["type"], ()))
 
 
 def finite(value: Any) -> Any:

@@ -74,8 +74,9 @@ def shaped(found: list[events.Event], *, thin: bool) -> dict[str, Any]:
         by_type[event["type"]].append(event)
         if event["type"] == "metric":
             for key, value in event["values"].items():
-                curves[key][0].append(event["step"])
-                curves[key][1].append(value)
+                if value is None or isinstance(value, (int, float)):
+                    curves[key][0].append(event["step"])
+                    curves[key][1].append(value)
     resumed = max((place for place, event in enumerate(found) if event["type"] == "resumed"), default=0)
     paced = [event for event in found[resumed:] if event["type"] == "metric" and "loss" in event["values"]]
     return {

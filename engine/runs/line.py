@@ -8,6 +8,7 @@ folder of any person's runs stands for it. The file `.queue.paused` holds the qu
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from engine.runs.lock import FileLock, is_held
 
 # Where a run may be moved, as people say it.
 PLACES = ("up", "down", "first", "last")
+_MARKER = re.compile(r"[0-9]+-.+")
 
 
 def lock(root: Path) -> FileLock:
@@ -116,8 +118,9 @@ def _paused(root: Path) -> Path:
 
 
 def _markers(root: Path) -> list[Path]:
+    """In their order; what else somebody or their file manager (.DS_Store) has put there is no marker."""
     with contextlib.suppress(FileNotFoundError):
-        return sorted((queue_root(root) / ".queue").iterdir())
+        return sorted(file for file in (queue_root(root) / ".queue").iterdir() if _MARKER.fullmatch(file.name))
     return []
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.errors import RunActive, RunError, RunNameTaken, RunNotFound
 from engine.params import NAME_PATTERN
-from engine.runs.directory import RunDirectory, read_json
+from engine.runs.directory import RunDirectory
 from engine.runs.lock import is_held
 from engine.runs.place import gone, locked, writing
 from engine.runs.readers import refuse_needed
@@ -117,7 +117,7 @@ def summary(run: RunDirectory) -> RunSummary:
 
 
 def _summary(run: RunDirectory, status: Status) -> RunSummary:
-    params = read_json(run.params_file)
+    params = run.params()
     return RunSummary(
         name=run.name,
         state=status.state.value,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.compute.rented import rented
+from engine.errors import RunError
 from engine.runs import discard, events, history, line, queue
 from engine.runs.directory import RunDirectory
 from engine.runs.status import WORKING
@@ -80,9 +81,17 @@ def _status(run: RunDirectory, status: Any) -> dict[str, Any]:
         "has_model": run.model_dir.is_dir(),
         "has_adapter": run.adapter_dir.is_dir(),
         "upload": run.upload(),
-        "job": job.shown() if (job := rented(run)) else None,
+        "job": _job(run),
         "now": time.time(),
     }
+
+
+def _job(run: RunDirectory) -> dict[str, Any] | None:
+    try:
+        job = rented(run)
+    except RunError:  # told to whoever wants to resume it; everything else is shown
+        return None
+    return job.shown() if job else None
 
 
 def _log(path: Path, offset: int) -> tuple[str, int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from engine.errors import RunError
 from engine.people import LOCAL, OF, labelled, owner_and_name, queue_root, visible, who
 from engine.runs import line, queue
 from engine.runs.directory import RunDirectory
@@ -69,10 +71,10 @@ def waiting_lines(root: Path, names: tuple[str, ...]) -> list[dict[str, Any]]:
     for name in names[:_SHOWN]:
         owner, own_name = owner_and_name(name)
         run = RunDirectory((owner.folder if OF in name else root) / own_name)
-        if run.created is not None:  # else it was deleted while we looked
-            params = run.params()
+        with suppress(OSError, RunError):  # deleted while we looked, or damaged
+            created, params = run.written_status().created, run.params()
             shown = {key: str(params.get(key, "")) for key in ("trainer", "model", "data_path")}
-            lines.append({"name": name, "created": run.created, **shown})
+            lines.append({"name": name, "created": created, **shown})
     return lines
 
 

@@ -84,6 +84,8 @@ def unusable(error: OSError, root: Path) -> RunError:
         return away
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RunError(f"The disk of {root} is full.", hint=MAKE_ROOM)
+    if error.errno is None:  # a lock that was waited for in vain
+        return RunError(str(error), hint="Try again in a moment. If it stays so, end the process that holds it.")
     why = error.strerror or str(error)
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT, errno.EEXIST):
         return RunError(f"The folder {root} cannot be written: {why}.", hint=ELSEWHERE)

@@ -12,6 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from engine.compute.rented import rented
@@ -20,7 +21,7 @@ from engine.errors import RunActive, RunError
 from engine.params import LLMTrainingParams
 from engine.people import label, labelled, queue_root
 from engine.runs import checkpoints, discard, line
-from engine.runs.directory import DRAFT, RunDirectory, runs_root
+from engine.runs.directory import DELETED, DRAFT, RunDirectory, runs_root
 from engine.runs.place import locked
 from engine.runs.places import Place, places
 from engine.runs.status import ENDED, State, Status
@@ -222,8 +223,8 @@ def recover(root: Path) -> None:
     if not root.is_dir():
         return
     with locked(root):
-        for draft in root.glob(f"{DRAFT}*"):
-            shutil.rmtree(draft, ignore_errors=True)  # whoever made it was killed: nobody else makes runs now
+        for left in (*root.glob(f"{DRAFT}*"), *root.glob(f"{DELETED}*")):
+            shutil.rmtree(left, ignore_errors=True)  # whoever made or deleted it was killed; nobody makes runs now
         marked = set(line.waiting(root))
         found = [RunDirectory(path) for path in root.iterdir() if not path.name.startswith(".") and label(path) not in marked]
         lost = [run for run in found if run.waits]
@@ -286,9 +287,14 @@ def _free_places(root: Path) -> list[Place]:
 
 
 def _active(root: Path) -> dict[str, str]:
-    """Runs that were started and the places where, as they were noted."""
+    """Runs that were started and the places where, as they were noted: in no place if that cannot be read."""
     folder = root / ".active"
-    return {marker.name: marker.read_text() for marker in folder.iterdir()} if folder.is_dir() else {}
+    files = [file for file in folder.iterdir() if file.is_file()] if folder.is_dir() else []
+    noted = dict[str, str]()
+    for file in files:
+        with suppress(FileNotFoundError):  # it ended while we looked
+            noted[file.name] = file.read_text(errors="replace")
+    return noted
 
 
 def _at_work(run: RunDirectory) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from engine.bases import base_of
 from engine.errors import ModelError, ParamError, RunActive, RunError
 from engine.models import resolve
 from engine.params import LLMTrainingParams, model_settings
 from engine.registry import parse
 from engine.runs import queue
-from engine.runs.directory import RunDirectory, read_json
+from engine.runs.directory import RunDirectory
 
 
 def refuse_needed(run: RunDirectory) -> None:
@@ -47,18 +48,10 @@ def _models(settings: LLMTrainingParams) -> Iterator[Path]:
     """The folders of every model that a run reads, and of those that are adapters the folders of their bases."""
     for field in model_settings(type(settings)):
         named = getattr(settings, field)
-        while named:
-            try:
-                folder = resolve(str(named)).path
-            except (ModelError, OSError):
-                break
-            if folder is None:
-                break
-            yield folder.resolve()
-            named = _base(folder)
-
-
-def _base(folder: Path) -> str:
-    if (folder / "config.json").is_file() or not (folder / "adapter_config.json").is_file():
-        return ""
-    return str(read_json(folder / "adapter_config.json").get("base_model_name_or_path") or "")
+        try:
+            source = resolve(str(named)) if named else None
+            while source is not None and source.path is not None:
+                yield source.path.resolve()
+                source = base_of(source)
+        except (ModelError, OSError, ValueError, KeyError):
+            continue  # whoever loads it says what is wrong

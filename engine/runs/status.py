@@ -30,7 +30,8 @@ ENDED = frozenset({State.DONE, State.FAILED, State.STOPPED, State.INTERRUPTED})
 LAUNCH_GRACE_S = 120.0
 
 
-_NUMBERS = ("created", "launched", "started", "ended", "step", "total_steps", "best_step", "best_value", "pid", "memory_kills")
+_NUMBERS = ("created", "launched", "started", "ended", "step", "total_steps", "best_step", "best_value")
+_NUMBERS += ("kept_step", "kept_value", "base_created", "pid", "memory_kills")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ class Status:
     ended: float | None = None
     best_step: int | None = None
     best_value: float | None = None
+    kept_step: int | None = None  # the best of what was trained, which is saved; the best of all may be the start
+    kept_value: float | None = None
+    base_created: float | None = None  # when the run was made whose model this one began with
     pid: int | None = None
     pid_started: float | None = None
     boot: str = ""  # which start of the machine it worked in
@@ -118,3 +122,13 @@ def unfollowed(written: Status) -> Status:
         cause="unfollowed",
         resumable=True,
     )
+
+
+def kept_measurement(status: Status) -> tuple[int, float] | None:
+    """The step whose weights a run that keeps its best has saved, and what was measured then; None while it has none.
+
+    A run of a version that did not write these down has kept its best, if that was not the start.
+    """
+    if status.kept_step is not None and status.kept_value is not None:
+        return status.kept_step, status.kept_value
+    return (status.best_step, status.best_value) if status.best_step and status.best_value is not None else None

@@ -17,7 +17,7 @@ from engine.params import NAME_PATTERN
 from engine.runs.directory import RunDirectory
 from engine.runs.errand import Errand
 from engine.runs.listing import summary
-from engine.runs.status import State
+from engine.runs.status import State, kept_measurement
 from engine.spec import TrainerSpec
 from engine.sweeps.sampling import Values
 from engine.sweeps.sweep import Sweep, from_mapping
@@ -142,6 +142,12 @@ class Group(Errand):
         tries[place] = {**tries[place], "run": run, "queued": queued}
         self.write({**self.read(), "tries": tries})
 
+    def follow(self, old: str, new: str) -> None:
+        """A run was renamed."""
+        for place, one in enumerate(self.tries()):
+            if one["run"] == old:
+                self.note(place, new, queued=one["queued"])
+
     def sweep(self) -> Sweep:
         """The declaration as it was written down.
 
@@ -202,9 +208,9 @@ class Group(Errand):
             return replace(found, state=DAMAGED, reason=str(error))
         found = replace(found, state=status.state.value, reason=status.reason, hint=status.hint, seconds=about.seconds)
         found = replace(found, step=status.step, total_steps=status.total_steps)
-        # a model that never got better than it was at the start is saved as it was at the end
-        kept_best = bool(status.best_step) and run.params().get("keep_best")
-        value = status.best_value if kept_best else status.metrics.get(spec.judged_by)
+        value = status.metrics.get(spec.judged_by)
+        if run.params().get("keep_best") and (kept := kept_measurement(status)):
+            value = kept[1]
         return replace(found, value=value if value is not None and math.isfinite(value) else None)
 
 

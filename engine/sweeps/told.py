@@ -29,17 +29,36 @@ def told(progress: Progress) -> tuple[str, str]:
     return said, _hint(progress)
 
 
+# What decides of the answers that are scored, and of the score.
+_SCORE = (
+    "rl_rewards",
+    "rl_reward_model_path",
+    "rl_reward_model_weight",
+    "rl_temperature",
+    "rl_max_new_tokens",
+    "rl_top_k",
+    "rl_top_p",
+)
+
+
 def caution(sweep: Sweep) -> str:
     """Why the numbers of the runs may not be of one kind; "" where they are."""
     groups = {name: form_of(sweep.spec.params, name).group for name in sweep.axes}
-    rows = [name for name, group in groups.items() if group == "Data" or name == "data_path"]
+    # the seed decides which rows are held out, and each model counts tokens of its own
+    rows = [name for name, group in groups.items() if group == "Data" or name in ("data_path", "seed", "model")]
     own = [name for name, group in groups.items() if group == "Trainer" and "loss" in sweep.spec.judged_by]
+    scored = [name for name in groups if name in _SCORE and sweep.spec.judged_by == "eval_reward"]
     if rows:
         return (
             f"{', '.join(rows)} can change which rows or tokens are measured, so the runs are not measured on quite the same."
         )
     if own:
         return f"{', '.join(own)} can change what the loss counts, so a lower one need not be better. Talk to the results, too."
+    if scored:
+        return (
+            f"{', '.join(scored)} can change how answers are written or what a score means, so a higher one need not be "
+            "better. Talk to the results, too."
+        )
     return ""
 
 

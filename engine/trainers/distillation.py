@@ -43,7 +43,8 @@ class DistillationParams(LLMTrainingParams):
     teacher_endpoint: Annotated[str | None, Form("Trainer", label="Teacher's address", advanced=True, widget="text")] = Field(
         None,
         description="A server with an OpenAI-compatible API, like http://127.0.0.1:8000/v1; the teacher is then its model's "
-        "name. The key is read from the environment variable AITRAINING_TEACHER_KEY.",
+        "name. The key is read from the environment variable AITRAINING_TEACHER_KEY (at https://api.openai.com also from "
+        "OPENAI_API_KEY).",
     )
     distill_alpha: Annotated[
         float | None, Form("Trainer", label="Weight of the teacher's guesses", auto=True, advanced=True)

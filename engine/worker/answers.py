@@ -23,18 +23,19 @@ class SampleAnswers:
         self.tokenizer, self.max_new_tokens = tokenizer, max_new_tokens
 
     def answer(self, model: Any) -> list[tuple[str, str]]:
-        """(prompt, answer) pairs, all prompts in one left-padded batch."""
+        """(prompt, answer) pairs, all prompts in one left-padded batch.
+
+        Of a prompt that leaves no room for its answer the beginning is forgotten, as in the playground.
+        """
         if not self.given or not self.max_new_tokens:
             return []
-        side, self.tokenizer.padding_side = self.tokenizer.padding_side, "left"
-        try:
-            batch = self.tokenizer(self.given, return_tensors="pt", padding=True, add_special_tokens=False)
-        finally:
-            self.tokenizer.padding_side = side
+        context = context_of(model)
+        batch = self._read(context - min(self.max_new_tokens, context // 2))
+        width = batch["input_ids"].shape[1]
         with generating(model), torch.no_grad():
             made = model.generate(
                 **batch.to(model.device),
-                max_new_tokens=self.max_new_tokens,
+                max_new_tokens=min(self.max_new_tokens, context - width),
                 do_sample=False,
                 pad_token_id=self.tokenizer.pad_token_id,
                 eos_token_id=stop_tokens(model, self.tokenizer),
@@ -42,8 +43,24 @@ class SampleAnswers:
             )
         if self.stopped():
             return []
-        texts = self.tokenizer.batch_decode(made[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+        texts = self.tokenizer.batch_decode(made[:, width:], skip_special_tokens=True)
         return [(prompt, text.strip()) for prompt, text in zip(self.shown, texts, strict=True)]
+
+    def _read(self, most: int) -> Any:
+        """The prompts as tokens, of each the last `most`."""
+        tokenizer = self.tokenizer
+        sides = tokenizer.padding_side, tokenizer.truncation_side
+        tokenizer.padding_side = tokenizer.truncation_side = "left"
+        try:
+            how = {"padding": True, "truncation": True, "max_length": most, "add_special_tokens": False}
+            return tokenizer(self.given, return_tensors="pt", **how)
+        finally:
+            tokenizer.padding_side, tokenizer.truncation_side = sides
+
+
+def context_of(model: Any) -> int:
+    """How many tokens a model reads at once; one that names no limit is taken to have none."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
 
 
 @contextmanager

@@ -96,6 +96,8 @@ class RunCallback(TrainerCallback):
             self.reporter.set(best_step=None, best_value=None)
             self.best.forget()
             self.without_gain, self.kept = 0, None
+        if self.kept is None:
+            self.reporter.set(kept_step=None, kept_value=None)
 
     def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.reporter.beat()
@@ -139,8 +141,9 @@ class RunCallback(TrainerCallback):
 
     def _sample(self, step: int, model: Any) -> None:
         if self.reporter.ranks.first or is_split(model):
-            for prompt, answer in self.answers.answer(model):
-                self.reporter.sample(step, prompt, answer)
+            with self.reporter.clock.aside():
+                for prompt, answer in self.answers.answer(model):
+                    self.reporter.sample(step, prompt, answer)
 
     def _judge(self, measured: float, state: Any, control: Any, model: Any) -> None:
         """Keep the best weights; stop when the held-out metric has not improved for long enough."""
@@ -162,3 +165,4 @@ class RunCallback(TrainerCallback):
         self.kept, first = measured, self.reporter.ranks.first
         if first or is_split(model):
             self.best.keep(model, step, write=first)
+        self.reporter.set(kept_step=step, kept_value=measured)

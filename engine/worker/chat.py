@@ -29,7 +29,7 @@ from engine.device import device
 from engine.errors import DataError
 from engine.models import resolve
 from engine.runs.channel import Channel
-from engine.worker.answers import stop_tokens
+from engine.worker.answers import context_of, stop_tokens
 from engine.worker.failures import explained
 from engine.worker.hub import stay_here
 from engine.worker.models import load_any, load_tokenizer
@@ -159,7 +159,7 @@ def _speak(model: Any, tokenizer: Any, messages: list[dict[str, str]], settings:
     raw = settings.get("raw")
     text = prompt_text({"text": messages[-1]["content"]} if raw else {"messages": messages}, tokenizer)
     ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"].to(model.device)
-    context = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
+    context = context_of(model)
     room = int(settings.get("max_tokens") or 128)
     if ids.shape[1] >= context:
         ids = ids[:, -(context - min(room, context // 2)) :]  # a long talk forgets its beginning

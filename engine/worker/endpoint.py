@@ -1,7 +1,7 @@
 """A teacher that is asked over the network, at any server with an OpenAI-compatible chat API.
 
-The key is read from the environment (AITRAINING_TEACHER_KEY, else OPENAI_API_KEY), goes into one header and nowhere else:
-whatever a server says is cleared of it before it is shown.
+The key is read from the environment (engine/keys.py), goes into one header and nowhere else: whatever a server says is cleared
+of it before it is shown.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import httpx
 
 from engine.errors import ModelError
 from engine.keys import TEACHER as KEYS
+from engine.keys import teachers
 from engine.worker.reporter import Reporter
 from engine.worker.rows import Row
 from engine.worker.teachers import Answer
@@ -36,7 +37,7 @@ class EndpointTeacher:
 
     def __init__(self, address: str, name: str, reporter: Reporter) -> None:
         self.address, self.name, self.reporter = address, name, reporter
-        self.key = next((key for variable in KEYS if (key := os.environ.get(variable, "").strip())), "")
+        self.key = teachers(address)
         # redirects are not followed, since a key must not follow them
         self.client = httpx.Client(timeout=httpx.Timeout(_ANSWER_S, connect=20.0), follow_redirects=False)
         self.limit_name = "max_tokens"
@@ -105,6 +106,8 @@ class EndpointTeacher:
         if code in (401, 403):
             wants = "refuses the key" if self.key else "wants a key"
             hint = f"Put the right key into the environment variable {KEYS[0]} of the studio, and resume the run."
+            if not self.key and os.environ.get(KEYS[1]):
+                hint += f" {KEYS[1]} is sent to https://api.openai.com alone."
             return ModelError(f"The teacher at {self.address} {wants} ({code}{said}).", hint=hint)
         if code == 404:
             return ModelError(

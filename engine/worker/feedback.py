@@ -70,13 +70,14 @@ def dealt(liked: np.ndarray, batch: int, seed: int) -> np.ndarray:
 class FeedbackRows(Sequence[dict[str, Any]]):
     """Rated answers in the order of `dealt`, each beside its prompt with another answer of the same batch.
 
-    A row is `own` and, unless `alone`, `other` (both as TokenRows gives them), `liked`, and once known `reference`: the
-    reference's log-probabilities of the two.
+    A row is `own` and, unless `alone` or the only one, `other` (both as TokenRows gives them), `liked`, and once known
+    `reference`: the reference's log-probabilities of the two.
     """
 
     def __init__(self, rows: TokenRows, batch: int, max_length: int, *, seed: int, alone: bool, mixed: bool = True) -> None:
         """`mixed` rows must be of both kinds; those that are only measured need not be."""
-        self.rows, self.batch, self.max_length, self.alone = rows, batch, max_length, alone
+        self.rows, self.batch, self.max_length = rows, batch, max_length
+        self.alone = alone or len(rows) < 2  # nobody else's answer is there: its own would say that all it gained is drift
         liked = rows.marks > 0
         self.order = dealt(liked, batch, seed) if mixed or 0 < liked.sum() < len(liked) else np.arange(len(rows))
         self.liked = liked[self.order]

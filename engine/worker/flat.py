@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -31,6 +30,7 @@ from engine.worker.reporter import Reporter
 from engine.worker.shares import FILLER, Evened, FilledUp, without_fillers
 from engine.worker.splitting import SplitCheckpoints, is_split
 from engine.worker.tokens import IGNORED
+from engine.worker.training_clock import TrainingClock
 
 
 def flatten(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -108,7 +108,8 @@ class FlatTrainer(SplitCheckpoints, SafeCheckpoints, Trainer):
         self.remove_callback(PrinterCallback)  # the log has its own lines
         self.model_accepts_loss_kwargs = True  # we divide by num_items_in_batch ourselves
         self.reporter = reporter
-        self._tally = _Tally()
+        self._clock = reporter.clock if reporter else TrainingClock()
+        self._tally = _Tally(self._clock)
 
     def scored(self, model: Any, inputs: dict[str, Any]) -> Scored:
         """The batch's loss and metrics, as sums."""
@@ -172,8 +173,12 @@ class FlatTrainer(SplitCheckpoints, SafeCheckpoints, Trainer):
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Means over all items of the held-out rows."""
+        with self._clock.aside():
+            return self._measure(eval_dataset, metric_key_prefix)
+
+    def _measure(self, eval_dataset: Any, metric_key_prefix: str) -> dict[str, float]:
         assert self.model is not None
-        was_training, began = self.model.training, time.monotonic()
+        was_training = self.model.training
         before = self.reporter.status if self.reporter else None
         if self.reporter:
             self.reporter.set(state=State.EVALUATING, phase="Measuring on held-out rows")
@@ -185,7 +190,6 @@ class FlatTrainer(SplitCheckpoints, SafeCheckpoints, Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         if self.reporter and before:
             self.reporter.set(state=before.state, phase=before.phase)
-        self._tally.pause(time.monotonic() - began)
         return metrics
 
     def _averages(self, batches: Iterable[dict[str, Any]], prefix: str) -> dict[str, float]:
@@ -222,7 +226,8 @@ class FlatTrainer(SplitCheckpoints, SafeCheckpoints, Trainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         self.state.num_input_tokens_seen = self._tally.in_all(self.ranks)  # written with the rest of the state
-        super()._save_checkpoint(model, trial)
+        with self._clock.aside():
+            super()._save_checkpoint(model, trial)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
@@ -234,14 +239,14 @@ class FlatTrainer(SplitCheckpoints, SafeCheckpoints, Trainer):
 class _Tally:
     """Counts between two logs. Kept as tensors, so that a GPU is not made to wait at every step."""
 
-    def __init__(self) -> None:
-        self.tokens = 0
+    def __init__(self, clock: TrainingClock) -> None:
+        self.tokens, self._clock = 0, clock
         self._start()
 
     def _start(self) -> None:
         self._sums: dict[str, torch.Tensor] = {}
         self._over = Counter[str]()
-        self._seen, self._since = 0, time.monotonic()
+        self._seen, self._since = 0, self._clock.seconds()
 
     def add(self, found: Scored, seen: int) -> None:
         for name, value in found.sums.items():
@@ -249,17 +254,13 @@ class _Tally:
             self._over[name] += found.over.get(name, found.items)
         self._seen, self.tokens = self._seen + seen, self.tokens + seen
 
-    def pause(self, seconds: float) -> None:
-        """Leave time that was not training out of the speed."""
-        self._since += seconds
-
     def in_all(self, ranks: Ranks = ALONE) -> int:
         """Tokens until now, over all processes."""
         return self.tokens - self._seen + int(ranks.total(torch.tensor(self._seen)))
 
     def take(self, ranks: Ranks = ALONE) -> dict[str, float]:
         """Averages and speed since the last call, and tokens in all, over all processes."""
-        seconds = max(time.monotonic() - self._since, 1e-9)
+        seconds = max(self._clock.seconds() - self._since, 1e-9)
         sums = {name: float(value) for name, value in self._sums.items()}
         seen, _, sums, over = _of_all(ranks, self._seen, 0, sums, self._over)
         self.tokens += int(seen) - self._seen

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -81,7 +80,7 @@ class GroupTrainer(SafeCheckpoints, GRPOTrainer):
             self.ref_model = reference
         self._told_apart = False
         self._measured: list[int] = []  # answers of each batch of the measurement at work
-        self._since, self._tokens = time.monotonic(), 0
+        self._since, self._tokens = self.reporter.clock.seconds(), 0
 
     def total(self, prompts: Sequence[str], completions: Sequence[str], log_metric: Any, **_: Any) -> list[float | None]:
         """The judge's scores of the answers, each part of them logged by itself; `prompts` are numbers of rows."""
@@ -113,7 +112,11 @@ class GroupTrainer(SafeCheckpoints, GRPOTrainer):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """The mean reward of answers to held-out prompts, drawn with the same dice at every measurement."""
-        before, began = self.reporter.status, time.monotonic()
+        with self.reporter.clock.aside():
+            return self._measure(*args, **kwargs)
+
+    def _measure(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        before = self.reporter.status
         self._measured.clear()
         self.reporter.set(state=State.EVALUATING, phase="Measuring on held-out rows")
         try:
@@ -125,7 +128,6 @@ class GroupTrainer(SafeCheckpoints, GRPOTrainer):
             metrics = {}
             self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         self.reporter.set(state=before.state, phase=before.phase)
-        self._since += time.monotonic() - began
         return metrics
 
     def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
@@ -153,6 +155,10 @@ class GroupTrainer(SafeCheckpoints, GRPOTrainer):
     def _get_train_sampler(self, dataset: Any = None) -> Sampler[int]:
         return _EachPass(super()._get_train_sampler(dataset))
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        with self.reporter.clock.aside():
+            super()._save_checkpoint(model, trial)
+
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
         settings: Any = self.args
@@ -167,7 +173,7 @@ class GroupTrainer(SafeCheckpoints, GRPOTrainer):
             beside = torch.load(os.path.join(checkpoint, _BESIDE), map_location=self.args.device, weights_only=True)
             self._step, self._buffered_inputs = beside["step"], beside["answers"]
             self._told_apart = beside["told_apart"]
-            self._since, self._tokens = time.monotonic(), int(self.state.num_input_tokens_seen)
+            self._since, self._tokens = self.reporter.clock.seconds(), int(self.state.num_input_tokens_seen)
 
     def _tells_apart(self) -> bool:
         """Whether answers to one prompt had different rewards in a step since the last log."""
@@ -175,7 +181,7 @@ class GroupTrainer(SafeCheckpoints, GRPOTrainer):
 
     def _speed(self) -> dict[str, float]:
         """Tokens read and written a second since the last call, and in all."""
-        now, tokens = time.monotonic(), int(self.state.num_input_tokens_seen)
+        now, tokens = self.reporter.clock.seconds(), int(self.state.num_input_tokens_seen)
         made = {"tokens_per_second": (tokens - self._tokens) / max(now - self._since, 1e-9), "tokens": float(tokens)}
         self._since, self._tokens = now, tokens
         return {**made, "memory_bytes": memory_bytes()}

@@ -27,6 +27,7 @@ from engine.registry import parse, spec_for
 from engine.runs.channel import Channel
 from engine.samples import data_file
 from engine.worker.hub import stay_here
+from engine.worker.lengths import figures
 from engine.worker.models import load_tokenizer
 from engine.worker.rows import Part, parts_of
 from engine.worker.templates import choose_template
@@ -142,11 +143,9 @@ def _lengths(seen: list[Part], max_length: int | None) -> dict[str, Any]:
         "max_length": max_length,
         "over": float((lengths > (max_length or lengths.max())).mean()),
         "lost": float(1 - kept.sum() / max(int(lengths.sum()), 1)),
-        "facts": {
-            "tokens_mean": float(lengths.mean()),
-            "tokens_p95": int(np.percentile(lengths, 95)),
-            "tokens_max": int(lengths.max()),
-            "trained_mean": float(np.mean([tokens.trained for tokens in cut])),
-            "read_mean": sum(len(part.tokens.input_ids) for part in seen if not part.trained) / len(made),
-        },
+        "facts": figures(
+            lengths.tolist(),
+            [tokens.trained for tokens in cut],
+            sum(len(part.tokens.input_ids) for part in seen if not part.trained),
+        ),
     }

@@ -25,7 +25,7 @@ from engine.worker.answers import stop_tokens
 from engine.worker.callbacks import RunCallback
 from engine.worker.isolation import keeps_apart
 from engine.worker.judge import Judge, RewardModel
-from engine.worker.models import load_causal, load_frozen
+from engine.worker.models import load_causal, load_frozen, load_reference
 from engine.worker.pairs import PairRows
 from engine.worker.prompts import prompt_rows
 from engine.worker.reporter import Reporter
@@ -265,7 +265,7 @@ class Kit:
             return None
         if kind == "live" and p.peft and not named:
             return pairs.adapter_off(self.isolates)
-        other = load_frozen(resolve(named or p.model), p) if named or kind == "live" else self.model
+        other = load_reference(resolve(named or p.model), p, self.tokenizer) if named or kind == "live" else self.model
         if kind == "live":
             return pairs.held_model(other, self.isolates)
         self.reporter.phase(State.PREPARING, "Asking the reference")
@@ -309,10 +309,11 @@ class Kit:
         """The settings that every trainer hands to transformers, for `rows` rows to train on; `kind` may want more."""
         p = self.params
         on_cpu = p.device == "cpu" or not torch.accelerator.is_available()
-        folder, planned = self.run.checkpoints_dir, self.plan.total_steps
-        values = shared_arguments(p, folder, batch_size, accumulation, planned, has_valid, on_cpu)
+        folder, steps = self.run.checkpoints_dir, self.steps(rows, batch_size, accumulation)
+        steps = min(p.max_steps or steps, steps)
+        values = shared_arguments(p, folder, batch_size, accumulation, steps, has_valid, on_cpu)
         if p.max_steps:  # transformers would repeat the data until it has made that many
-            values["max_steps"] = min(p.max_steps, self.steps(rows, batch_size, accumulation))
+            values["max_steps"] = steps
         if self.ranks.size > 1:
             values["ddp_broadcast_buffers"] = False  # no layer of ours changes its buffers
         values |= zero_arguments(p, on_cpu=on_cpu)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, GenerationConfig
 
+from engine.bases import base_of
 from engine.errors import ModelError
-from engine.models import ModelSource, base_of
+from engine.models import ModelSource, resolve
 from engine.params import LLMTrainingParams
 from engine.worker import attention
 from engine.worker.splitting import is_split, load_options, tie
@@ -34,7 +36,24 @@ def load_tokenizer(source: ModelSource) -> Any:
         raise ModelError(f"The tokenizer of {source.reference} has no end-of-text token.", hint="Choose another model.")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    _count_spaces(tokenizer)
     return tokenizer
+
+
+def _count_spaces(tokenizer: Any) -> None:
+    """Let each token's place in the text begin with the space before its word, which is a part of it. Many files of byte-level
+    tokenizers (GPT-2, Qwen2, RoBERTa) leave it out, and which tokens are trained is decided by their places.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or backend.post_processor is None:
+        return
+    last = backend.post_processor
+    kept = json.loads(last.__getstate__())
+    for step in (kept, *kept.get("processors", ())):
+        if "trim_offsets" in step:
+            step["trim_offsets"] = False
+    last.__setstate__(json.dumps(kept).encode())
+    backend.post_processor = last
 
 
 def load_causal(source: ModelSource, params: LLMTrainingParams, **further: Any) -> Any:
@@ -86,6 +105,27 @@ def load_frozen(source: ModelSource, params: LLMTrainingParams, *, fast: bool = 
     plain = params.model_copy(update={"peft": False, "quantization": "none"})
     further = {"dtype": _DTYPES[params.precision or "fp32"]} if fast else {}
     return load_causal(source, plain, **further).eval().requires_grad_(False)
+
+
+def load_reference(source: ModelSource, params: LLMTrainingParams, tokenizer: Any) -> Any:
+    """`load_frozen` for a model that is asked how likely the tokens of `tokenizer` are.
+
+    Raises:
+        ModelError: it cannot be loaded, or the same numbers are other words to it.
+    """
+    another = source.location != resolve(params.model).location
+    if another and not same_vocabulary(load_tokenizer(source), tokenizer):
+        raise ModelError(
+            f"The reference {source.reference} and the model {params.model} write with different vocabularies, so how likely "
+            "they find an answer cannot be compared.",
+            hint="Leave the reference empty (no --model-ref), or choose one of the same family.",
+        )
+    return load_frozen(source, params)
+
+
+def same_vocabulary(tokenizer: Any, other: Any) -> bool:
+    """Whether both have the same number for each word, as models need that are compared token by token."""
+    return tokenizer.get_vocab() == other.get_vocab()
 
 
 def put_together(split: Any, weights: dict[str, torch.Tensor], source: ModelSource, params: LLMTrainingParams) -> Any:
@@ -148,7 +188,8 @@ def _part_ends(inner: Any) -> None:
     body, head = inner.get_input_embeddings(), inner.get_output_embeddings()
     if body is None or head is None or not any(isinstance(end, BaseTunerLayer) for end in (body, head)):
         return
-    below, above = (end.get_base_layer() if isinstance(end, BaseTunerLayer) else end for end in (body, head))
+    plain: list[Any] = [end.get_base_layer() if isinstance(end, BaseTunerLayer) else end for end in (body, head)]
+    below, above = plain
     if below.weight is above.weight:
         above.weight = torch.nn.Parameter(above.weight.detach().clone(), requires_grad=False)
         inner.config.get_text_config().tie_word_embeddings = False
@@ -173,6 +214,7 @@ def with_adapter(model: Any, params: LLMTrainingParams, task: str) -> Any:
     named: Any = params.target_modules
     if named != "all-linear":
         named = [name.strip() for name in named.split(",") if name.strip()]
+        _check_named(named, model, params.model)
     config = LoraConfig(
         r=params.lora_r,
         lora_alpha=params.lora_alpha,
@@ -187,6 +229,27 @@ def with_adapter(model: Any, params: LLMTrainingParams, task: str) -> Any:
         if named != "all-linear":
             hint = "Use all-linear (--target-modules all-linear), which finds the layers by itself."
         raise ModelError(f"The adapter cannot be put on this model: {error}", hint=hint) from error
+
+
+def _check_named(named: list[str], model: Any, called: str) -> None:
+    """
+    Raises:
+        ModelError: a layer is named that is not there; peft is content with one that is.
+    """
+    layers = [f".{name}" for name, _ in model.named_modules()]
+    missing = sorted(name for name in named if not any(layer.endswith(f".{name}") for layer in layers))
+    if missing:
+        matrices = (
+            name
+            for name, weight in model.named_parameters(remove_duplicate=False)
+            if weight.ndim > 1 and name.endswith(".weight")
+        )
+        there = sorted({name.split(".")[-2] for name in matrices})
+        raise ModelError(
+            f"{called} has no layers called {', '.join(missing)}.",
+            hint=f"Its layers are called {', '.join(there)}. Or use all-linear (--target-modules all-linear), which finds them "
+            "by itself.",
+        )
 
 
 def exact(model: Any) -> Any:

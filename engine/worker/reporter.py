@@ -12,6 +12,7 @@ from engine.runs import events
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State, Status
 from engine.worker.ranks import ALONE, Ranks
+from engine.worker.training_clock import TrainingClock
 
 # The rest is in the charts.
 _IN_LOG = ("reward", "eval_reward", "kl", "loss", "eval_loss", "learning_rate", "token_accuracy", "eval_token_accuracy")
@@ -52,6 +53,7 @@ class Reporter:
     def __init__(self, run: RunDirectory, ranks: Ranks = ALONE) -> None:
         self.run, self.ranks = run, ranks
         self.status: Status = run.written_status()
+        self.clock = TrainingClock()
         events.mend(run.events_file)
 
     @property

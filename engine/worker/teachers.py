@@ -16,10 +16,10 @@ import torch
 from engine.errors import ModelError
 from engine.models import ModelSource, resolve
 from engine.runs.status import State
-from engine.worker.answers import generating, stop_tokens
+from engine.worker.answers import context_of, generating, stop_tokens
 from engine.worker.flat import logits_at
 from engine.worker.isolation import in_half, keeps_apart
-from engine.worker.models import load_frozen, load_tokenizer
+from engine.worker.models import load_frozen, load_tokenizer, same_vocabulary
 from engine.worker.reporter import Reporter
 from engine.worker.rows import Row
 from engine.worker.templates import choose_template
@@ -105,7 +105,7 @@ class LocalTeacher:
         return found
 
     def answers(self, asked: Sequence[tuple[int, Row]], most: int, temperature: float) -> Iterator[tuple[int, Answer]]:
-        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
+        context = context_of(self.model)
         given = [(number, prompt_tokens(row, self.tokenizer).input_ids) for number, row in asked]
         for number, ids in given:
             if len(ids) >= context:
@@ -180,7 +180,7 @@ def local_teacher(kit: Kit, reference: str | None, *, with_guesses: bool) -> Loc
 
 
 def _check_vocabulary(source: ModelSource, tokenizer: Any, kit: Kit) -> None:
-    if tokenizer.get_vocab() != kit.tokenizer.get_vocab():
+    if not same_vocabulary(tokenizer, kit.tokenizer):
         raise ModelError(
             f"The teacher {source.reference} and the model {kit.params.model} write with different vocabularies, so their "
             "guesses cannot be compared token by token.",

@@ -6,18 +6,21 @@ Data is never a template: the row's text is only ever a value that the chat temp
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from transformers.utils.chat_template_utils import render_jinja_template
 
 from engine.errors import DataError
 
 IGNORED = -100
+# Where a part of a text begins and ends, in characters.
+Span = tuple[int, int]
 RENDERS_NOTHING = "The model's chat template renders this conversation as nothing."
 
 
@@ -66,11 +69,16 @@ def chat_tokens(row: dict[str, Any], tokenizer: Any, *, train_on_prompt: bool = 
             return _joined(row["prompt"], row["completion"], tokenizer, train_on_prompt)
         row = {**row, "messages": _exchange(row["prompt"], row["completion"])}
     messages, tools = row["messages"], row.get("tools") or None
-    mark = _marked if _marks_answers(tokenizer) else _by_prefix
-    made = mark(messages, tools, tokenizer, first)
+    if train_on_prompt:  # where the answers are does not matter, and need not be told
+        whole = _rendered(messages, tools, tokenizer, tokenize=False)
+        spans = [(0, len(whole))]
+    else:
+        find = _marked if _marks_answers(tokenizer) else _by_prefix
+        whole, spans = find(messages, tools, tokenizer, first)
+    made = _labelled(whole, spans, tokenizer)
     if not made.input_ids:
         raise DataError(RENDERS_NOTHING, hint="Choose another template.")
-    return Tokens(made.input_ids, list(made.input_ids)) if train_on_prompt else made
+    return made
 
 
 def pair_tokens(row: dict[str, Any], tokenizer: Any) -> tuple[Tokens, Tokens]:
@@ -138,8 +146,14 @@ def template_end(tokenizer: Any) -> int | None:
 
 
 def _rendered(messages: list[dict[str, Any]], tools: Any, tokenizer: Any, **options: Any) -> Any:
-    try:
+    with _refusals_told():
         return tokenizer.apply_chat_template(messages, tools=tools, **options)
+
+
+@contextmanager
+def _refusals_told() -> Iterator[None]:
+    try:
+        yield
     except Exception as error:  # templates are programs of the model's author and raise whatever they like
         raise DataError(
             f"The model's chat template refuses this conversation: {error}.",
@@ -164,21 +178,47 @@ def _marks_answers(tokenizer: Any) -> bool:
     return "generation %}" in tokenizer.chat_template or "generation -%}" in tokenizer.chat_template
 
 
-def _marked(messages: list[dict[str, Any]], tools: Any, tokenizer: Any, first: int) -> Tokens:
+def _marked(messages: list[dict[str, Any]], tools: Any, tokenizer: Any, first: int) -> tuple[str, list[Span]]:
     """Where the template marks the assistant's turns; those before message number `first` are given and not learned."""
-    made = _rendered(messages, tools, tokenizer, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
-    ids, mask = list(made["input_ids"]), list(made["assistant_masks"])
-    given, place = sum(message["role"] == "assistant" for message in messages[:first]), 0
-    for is_answer, run in itertools.groupby(made["assistant_masks"]):
-        length = len(list(run))
-        if is_answer and given:
-            given -= 1
-            mask[place : place + length] = [0] * length
-        place += length
-    return Tokens(ids, [token if answer else IGNORED for token, answer in zip(ids, mask, strict=True)])
+    whole, spans = _with_marks(messages, tools, tokenizer)
+    if any(message["role"] == "assistant" for message in messages[:first]):
+        spans = spans[len(_with_marks(messages[:first], tools, tokenizer)[1]) :]
+    return whole, _with_ends(whole, spans, tokenizer)
 
 
-def _by_prefix(messages: list[dict[str, Any]], tools: Any, tokenizer: Any, first: int) -> Tokens:
+def _with_marks(messages: list[dict[str, Any]], tools: Any, tokenizer: Any) -> tuple[str, list[Span]]:
+    """The conversation as text, and where each of its marks is: a turn of no words has one too, which no token shows."""
+    turns = [{name: value for name, value in message.items() if value is not None} for message in messages]
+    with _refusals_told():
+        template = tokenizer.get_chat_template(tools=tools)
+        known = {"chat_template": template, "return_assistant_tokens_mask": True, **tokenizer.special_tokens_map}
+        made: Any = render_jinja_template([turns], tools=tools, **known)
+    (whole,), (spans,) = made
+    return whole, spans
+
+
+def _with_ends(whole: str, spans: list[Span], tokenizer: Any) -> list[Span]:
+    """The marks of a template that marks only what is said, each with the control token that ends the turn."""
+    controls = tuple(token.content for token in tokenizer.added_tokens_decoder.values())
+    open_ended = {
+        end for start, end in spans if not whole[start:end].rstrip().endswith(controls) and whole.startswith(controls, end)
+    }
+    ending = _ending(controls, tokenizer) if open_ended else ""
+    reaches = {end: end + len(ending) for end in open_ended if ending and whole.startswith(ending, end)}
+    return [(start, reaches.get(end, end)) for start, end in spans]
+
+
+def _ending(controls: tuple[str, ...], tokenizer: Any) -> str:
+    """The control token that follows the last answer: what follows an earlier one may begin the next turn."""
+    try:
+        whole, spans = _with_marks(_exchange("?", "!"), None, tokenizer)
+    except DataError:
+        return ""
+    after = whole[spans[-1][1] :] if spans else ""
+    return max((token for token in controls if after.startswith(token)), key=len, default="")
+
+
+def _by_prefix(messages: list[dict[str, Any]], tools: Any, tokenizer: Any, first: int) -> tuple[str, list[Span]]:
     """Find the answers by rendering the conversation up to each one and checking that the longer text begins with it."""
 
     def text(count: int, **options: Any) -> str:
@@ -197,10 +237,16 @@ def _by_prefix(messages: list[dict[str, Any]], tools: Any, tokenizer: Any, first
                 "This model's chat template rewrites earlier turns, so where the answer begins cannot be told.",
                 hint="Choose the ChatML template (--chat-template chatml), or learn the questions too.",
             )
+    return whole, spans
+
+
+def _labelled(whole: str, spans: list[Span], tokenizer: Any) -> Tokens:
+    """The text's tokens, trained in the spans. One that is only partly in a span is an answer's first or last word."""
+    spans = [(begin, last) for begin, last in spans if begin < last]
     made = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
     ids = list(made["input_ids"])
     labels = [
-        token if any(start < end and start >= begin and end <= last for begin, last in spans) else IGNORED
+        token if any(begin < end and start < last for begin, last in spans) else IGNORED
         for token, (start, end) in zip(ids, made["offset_mapping"], strict=True)
     ]
     return Tokens(ids, labels)

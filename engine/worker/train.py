@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from engine import keys
@@ -24,7 +23,7 @@ from engine.hub_upload import HOW_TO_LOG_IN, upload
 from engine.models import ModelFacts, facts, resolve
 from engine.params import LLMTrainingParams
 from engine.people import act_for_owner_of
-from engine.plan import DataFacts, Plan, plan
+from engine.plan import DataFacts, Plan
 from engine.registry import parse, spec_for
 from engine.runs import checkpoints, line, process, queue
 from engine.runs.channel import Channel
@@ -38,9 +37,11 @@ from engine.worker.crew import Crew
 from engine.worker.failures import LastWords
 from engine.worker.hub import fetch_data, fetch_models, leave_hub
 from engine.worker.kit import Kit
+from engine.worker.lengths import figures
 from engine.worker.lifecycle import settle, take, tell_failure
 from engine.worker.models import load_tokenizer, put_together
 from engine.worker.placing import put_back
+from engine.worker.planning import planned, remember_base
 from engine.worker.ranks import ALONE, Ranks
 from engine.worker.reporter import SHUT_DOWN, Onlooker, Reporter, StopRequested
 from engine.worker.rows import parts_of, read_rows
@@ -140,6 +141,7 @@ class _Work:
         self._prepare_data()
         fetch_models(self.params, self.reporter)
         known = facts(self.params.model)
+        remember_base(self.run, self.reporter, resolve(self.params.model))
         leave_hub(self.params)
         self.reporter.heed_stop()
         self.reporter.phase(State.PREPARING, "Counting tokens")
@@ -152,7 +154,7 @@ class _Work:
         params = self.params.model_copy(update={"device": said})
         # torchrun may have started us on several machines
         here = replace(found, count=ranks.size) if ranks.size > 1 and ranks.meeting is None else found
-        chosen = plan(params, self._count(tokenizer), known, here)
+        chosen = planned(self.run, self.reporter, params, self._count(tokenizer), known, here)
         of_model = {"model_parameters": known.parameters, "model_context": known.context}
         write_json(self.run.plan_file, {**chosen.to_dict(), **of_model})
         if why := chosen.reasons.get("merge_adapter"):
@@ -193,13 +195,9 @@ class _Work:
         return DataFacts(
             rows=data["train_rows"] + (0 if data["own_valid"] else data["valid_rows"]),
             valid_rows=data["valid_rows"] if data["own_valid"] else None,
-            tokens_mean=float(np.mean(lengths)),
-            tokens_p95=int(np.percentile(lengths, 95)),
-            tokens_max=int(max(lengths)),
-            trained_mean=float(np.mean(trained)),
             exact=data["train_rows"] <= _COUNTED,
             liked=data.get("liked"),
-            read_mean=read / len(lengths),
+            **figures(lengths, trained, read),
         )
 
     def _train(self, chosen: Plan, tokenizer: Any, known: ModelFacts) -> None:
@@ -292,7 +290,7 @@ class _Work:
             self.reporter.set(state=State.STOPPED, reason=reason, cause="stopped", ended=time.time(), phase="", step=steps)
             return
         reason = ""
-        if callback.stopped_early:
+        if callback.stopped_early and steps < job.state.max_steps:
             best = self.reporter.status.best_step
             reason = f"Stopped early at step {steps}: the {self.spec.best_words} at step {best}. {_saved(saved_step)}"
         if self.reporter.status.best_step == 0:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine.device import device
 from engine.registry import specs
 from engine.runs import queue
-from engine.runs.directory import RunDirectory
+from engine.runs.directory import RunDirectory, write_json
 from engine.runs.live import live
 from engine.runs.status import State
 from engine.spec import TrainerSpec
+from engine.worker import train
 from tests.conftest import DEVICE
-from tests.train.toys import series
+from tests.train.toys import all_events, series
 
 pytestmark = pytest.mark.slow
 
@@ -75,6 +78,39 @@ def test_tokens_are_counted_on_though_nothing_was_logged_before_the_checkpoint(
     assert series(run, "tokens") == series(whole, "tokens")
     # a speed is that of the steps since the checkpoint, of which there was one
     assert series(run, "tokens_per_second")[KILLED_AT] < 3 * max(series(whole, "tokens_per_second").values())
+
+
+def test_a_run_goes_on_as_it_was_planned_however_much_memory_is_free_by_then(
+    trainings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another batch would make other steps of other rows: what was seen is seen again, and the curve becomes another."""
+    open_ones = {"batch_size": None, "eval_steps": None, "save_steps": None, "max_steps": None, "epochs": 4}
+    whole, run = (trainings.half(specs()["sft"], False, name, **open_ones) for name in ("roomy", "short-of-memory"))
+    assert trainings.work(whole) == 0
+    stop_at(monkeypatch, run, STOPPED_AT)
+    assert trainings.work(run) == 0
+    monkeypatch.undo()
+    monkeypatch.setattr(train, "device", lambda kind: replace(device(kind), memory_free=1))
+    queue.resume(run)
+    assert trainings.work(run) == 0, run.status()
+    assert {**run.plan()["params"], "data_path": ""} == {**whole.plan()["params"], "data_path": ""}
+    assert (run.plan()["reasons"], run.status().total_steps) == (whole.plan()["reasons"], whole.status().total_steps)
+    _same_weights(run, whole)
+    _same_curves(run, whole)
+
+
+def test_what_this_machine_cannot_do_any_more_is_chosen_again(trainings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trainings.half(specs()["sft"], False, "moved", attention=None)
+    stop_at(monkeypatch, run, STOPPED_AT)
+    assert trainings.work(run) == 0
+    monkeypatch.undo()
+    before = run.plan()
+    before["params"]["attention"] = "flash_attention_2"  # it began where there was a GPU
+    write_json(run.plan_file, before)
+    queue.resume(run)
+    assert trainings.work(run) == 0, run.status()
+    assert run.plan()["params"]["attention"] == "documents"
+    assert any("cannot go on as it was planned" in event["message"] for event in all_events(run, "warning"))
 
 
 def test_a_group_training_that_has_learned_may_find_nothing_more_after_a_resume(

@@ -18,6 +18,7 @@ from engine.registry import parse as validate
 from engine.registry import spec_for, specs
 from engine.runs import launcher, queue
 from engine.runs.directory import RunDirectory
+from engine.runs.lock import FileLock
 from engine.runs.status import State
 
 pytestmark = pytest.mark.usefixtures("runs_root")
@@ -303,6 +304,23 @@ def test_a_wrong_wish_about_the_queue_is_told(
     enqueued("one")
     got, _, err = shown(capsys, "queue", *words)
     assert (got, said in err) == (code, True), err
+
+
+@pytest.mark.parametrize("port", ["99999", "0", "-1", "web", "1" * 5000])
+def test_a_port_that_is_none_is_a_wrong_command_line(capsys: pytest.CaptureFixture[str], port: str) -> None:
+    code, _, err = shown(capsys, "app", f"--port={port}")
+    assert code == 2 and "is not a port. Give a number from 1 to 65535.\n" in err
+
+
+def test_a_queue_that_somebody_holds_is_told_in_one_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enqueued("one")
+    monkeypatch.setattr(FileLock, "acquire", lambda *_, **__: False)
+    code, _, err = shown(capsys, "stop", "one")
+    assert code == 1 and re.fullmatch(
+        r"aitraining: Another process has held \S+queue\.lock for a minute\. Try again .*\.\n", err
+    )
 
 
 def test_stop_and_discard_leaves_nothing(capsys: pytest.CaptureFixture[str], runs_root: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from engine.data import held_out_fraction
 from engine.device import Device
-from engine.errors import DeviceError
+from engine.errors import DeviceError, ModelError
 from engine.models import ModelFacts
 from engine.params import LLMTrainingParams, form_of
 from engine.plan import DataFacts, plan, presets
@@ -108,6 +108,23 @@ def test_documents_are_counted_in_blocks() -> None:
     assert short.tokens_per_step == pytest.approx(128 * (short.params.batch_size or 0), rel=0.01)
 
 
+def test_joined_rows_are_counted_as_long_as_they_are_once_cut() -> None:
+    """Ten very long rows among two hundred short ones fill ten places, and not a hundred."""
+    spread = [*[20.0] * 95, *[10_000.0] * 5]
+    data = DataFacts(200, tokens_mean=519, tokens_p95=20, tokens_max=10_000, spread=spread)
+    few = plan(params(packing=True, max_length=512, valid_fraction=0, batch_size=1), data, SMALL, CPU)
+    assert few.steps_per_epoch == pytest.approx(200 * (0.95 * 20 + 0.05 * 512) / (512 * 0.95), abs=1)
+    alone = plan(params(max_length=512, valid_fraction=0, batch_size=1), data, SMALL, CPU)
+    assert alone.tokens_per_step == pytest.approx(0.95 * 20 + 0.05 * 512)
+
+
+@pytest.mark.parametrize("rows", [3, 36, 719, 5000])
+@pytest.mark.parametrize("epochs", [1, 2.5, 3, 8])
+def test_the_reason_of_the_batch_names_the_steps_that_are_made(rows: int, epochs: float) -> None:
+    chosen = plan(params(valid_fraction=0, epochs=epochs), DataFacts(rows), SMALL, CPU)
+    assert f" makes {chosen.total_steps} steps of" in chosen.reasons["batch_size"]
+
+
 def test_the_learning_rate_falls_with_size_and_rises_for_an_adapter() -> None:
     small, large = (plan(params(), DataFacts(300), model, CPU).params.lr or 0 for model in (SMALL, LARGE))
     assert 0 < large < small <= 1e-3
@@ -168,6 +185,13 @@ def test_what_a_cpu_cannot_do_is_refused_with_a_way_out(wanted: dict[str, Any], 
     assert "GPU" in caught.value.message
     assert caught.value.hint
     plan(params(**wanted), DataFacts(50), SMALL, GPU)  # and a card takes it
+
+
+@pytest.mark.parametrize("bits", ["int8", "int4"])
+def test_a_base_of_few_bits_without_an_adapter_is_refused_before_it_is_loaded(bits: str) -> None:
+    with pytest.raises(ModelError, match=f"quantization={bits}.*all its weights") as caught:
+        plan(params(quantization=bits), DataFacts(50), SMALL, GPU)
+    assert "--peft" in caught.value.hint and "--quantization none" in caught.value.hint
 
 
 def test_a_device_that_is_not_here_is_refused() -> None:

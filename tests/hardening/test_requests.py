@@ -140,3 +140,16 @@ def test_settings_that_name_servers_are_known(studio: httpx.Client) -> None:
     names = {name for spec in api.specs().values() for name in spec.params.model_fields}
     referring = {name for name in names if re.search(r"(_path|_endpoint|_url|_host|_server|_ref)$|^model$|_model$", name)}
     assert referring == set(INNER)
+
+
+def test_no_machine_is_rented_for_a_visitor(studio: httpx.Client) -> None:
+    """As a run, and as what a sweep's runs share or try."""
+    rented = {"compute": "hf-jobs", "job_hardware": "a10g-small", "job_owner": "acme"}
+    swept = {"sweep": "s", "settings": RUN}
+    for address, body in (
+        ("/studio/api/runs", {**RUN, **rented}),
+        ("/studio/api/sweeps", {**swept, "settings": {**RUN, **rented}, "try": {"lr": [0.1, 0.01]}}),
+        ("/studio/api/sweeps", {**swept, "try": {"compute": ["hf-jobs", "local"]}}),
+    ):
+        answer = studio.post(address, json=body)
+        assert answer.status_code == 422 and "compute" in answer.json()["settings"], answer.text

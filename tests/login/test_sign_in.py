@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -122,3 +123,19 @@ def test_a_name_that_another_person_had_before_does_not_open_their_folder(studio
     finally:
         renamed["id-of-ben"] = "ben"
     assert again.json()["data_path"] == kept, "whoever changes their name keeps what is theirs"
+
+
+def test_a_session_does_not_outlive_the_deletion_of_ones_folder(studio: Studio) -> None:
+    """Whoever has the name, and so the folder, after that is somebody else."""
+    studio.accounts.people.update({"first-dora": "dora", "second-dora": "dora"})
+    try:
+        first = studio.signed_in("first-dora")
+        assert first.get("/studio/who").json()["name"] == "dora"
+        shutil.rmtree(studio.root / ".people" / "dora")
+        assert first.get("/studio/who").status_code == 401
+        second = studio.signed_in("second-dora")
+        kept = second.put("/studio/api/data/mine.txt", content="hers\n").json()["data_path"]
+        assert "/.people/dora/" in kept
+        assert [one.get("/studio/who").status_code for one in (first, second)] == [401, 200]
+    finally:
+        del studio.accounts.people["first-dora"], studio.accounts.people["second-dora"]

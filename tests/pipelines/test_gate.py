@@ -101,9 +101,15 @@ def test_the_best_checkpoint_is_judged_where_it_is_kept(runs_root: Path) -> None
     )
 
 
+def test_the_best_of_what_was_trained_is_judged_where_the_start_was_better(runs_root: Path) -> None:
+    run = finished(runs_root, {0: 1.0, 10: 1.5, 20: 3.0}, best_step=0, best_value=1.0, kept_step=10, kept_value=1.5, step=20)
+    verdict = judge(read_gate("eval_loss < 2.0"), run)
+    assert (verdict.met, verdict.value, verdict.step, verdict.best) == (True, 1.5, 10, True)
+
+
 @pytest.mark.parametrize("keep_best", [True, False])
 def test_the_end_is_judged_where_the_end_is_kept(runs_root: Path, keep_best: bool) -> None:
-    best_step = 0 if keep_best else 10  # better at the start than ever after: then the end is what is saved
+    best_step = 0 if keep_best else 10  # as versions wrote that kept nothing where the start was best
     run = RunDirectory.create({"keep_best": keep_best}, "run", runs_root)
     for step, value in {0: 1.0, 10: 1.5, 20: 3.0}.items():
         run.log_event("metric", step=step, values={"eval_loss": value})

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from engine import api
 from engine.errors import RunError
 from engine.params import LLMTrainingParams
 from engine.runs import launcher, line, queue
@@ -133,3 +134,97 @@ def test_a_damaged_run_can_be_deleted(tmp_path: Path) -> None:
     run.status_file.write_bytes(b"")
     delete(run)
     assert not run.path.exists()
+
+
+# ---- the files beside it ---------------------------------------------------------------------------------------------
+
+NO_OBJECT = {"empty": b"", "no text": b"\xff\xfe\x00", "half": b'{"a": ', "a list": b"[]", "too deep": b"[" * 100_000}
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The runs whose workers would be started, in their order."""
+    found: list[str] = []
+    monkeypatch.setattr(launcher, "start_worker", lambda run, environment: found.append(run.name))
+    return found
+
+
+def waiting_run(name: str) -> RunDirectory:
+    return queue.enqueue(LLMTrainingParams(trainer="sft", data_path="sample:neighbours", project_name=name))
+
+
+@pytest.mark.parametrize("content", NO_OBJECT.values(), ids=list(NO_OBJECT))
+def test_settings_of_a_run_that_waits_do_not_hide_the_queue(runs_root: Path, content: bytes) -> None:
+    broken, _ = waiting_run("broken"), waiting_run("sound")
+    broken.params_file.write_bytes(content)
+    found, total, _, lines = api.queue.overview(0, 50)
+    assert ([run.name for run in found], total, [line["name"] for line in lines]) == (["sound"], 1, ["sound"])
+    with pytest.raises(RunError, match=r"'broken' cannot be read: .*params\.json is damaged"):
+        api.run_report("broken")
+
+
+def test_stray_files_in_the_folders_of_the_queue_stop_nothing(runs_root: Path, started: list[str]) -> None:
+    (line.folder(runs_root, ".queue") / ".DS_Store").write_bytes(b"\x00\xff")
+    (line.folder(runs_root, ".queue") / "notes.txt").touch()
+    (line.folder(runs_root, ".active") / "gone").write_bytes(b"\xff\xfe")
+    (line.folder(runs_root, ".active") / "folder").mkdir()
+    (line.folder(runs_root, ".discard") / "gone").write_bytes(b"\xff\xfe")
+    waiting_run("sound")
+    queue.recover(runs_root)
+    assert api.queue.overview(0, 50)[3][0]["name"] == "sound"
+    assert queue.dispatch(runs_root) == ["sound"] == started
+    assert (runs_root / ".queue/.DS_Store").exists()  # somebody else's
+
+
+@pytest.mark.parametrize("content", NO_OBJECT.values(), ids=list(NO_OBJECT))
+@pytest.mark.parametrize("file", ["upload.json", "job.json", "plan.json", "data.json"])
+def test_a_run_is_shown_without_what_is_damaged(runs_root: Path, file: str, content: bytes) -> None:
+    params = LLMTrainingParams(trainer="sft", data_path="sample:neighbours").model_dump(mode="json")
+    run = RunDirectory.create(params, "run")
+    run.update_status(state=State.STOPPED, started=1.0, ended=2.0)
+    (run.path / file).write_bytes(content)
+    assert api.run_report("run")["state"] == "stopped"
+    shown = strict(api.live("run", 0, 0))["status"]
+    assert (shown["job"], shown["upload"] is None) == (None, file != "upload.json")
+    if file == "upload.json":
+        assert (shown["upload"]["state"], "damaged" in shown["upload"]["error"]) == ("failed", True)
+    if file == "job.json":  # a machine may be at work: none is rented besides it
+        with pytest.raises(RunError, match=r"job\.json is damaged"):
+            queue.resume(run)
+
+
+MALFORMED = [
+    '{"t": 1, "type": "metric"}',
+    '{"t": 1, "type": "metric", "step": 1, "values": [1]}',
+    '{"t": 1, "type": "metric", "step": 1, "values": {"loss": "low"}}',
+    '{"t": 1, "type": "metric", "step": "one", "values": {"loss": 1}}',
+    '{"type": "metric", "step": 1, "values": {"loss": 1}}',
+    '{"t": 1, "type": "resumed"}',
+    '{"t": 1, "type": "sample", "step": 1}',
+    '{"t": 1, "type": "phase"}',
+    '{"t": 1, "type": ["metric"]}',
+    '{"t": 1}',
+    "[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("text", MALFORMED, ids=lambda text: text[:60])
+def test_a_malformed_event_hides_no_other(runs_root: Path, text: str) -> None:
+    params = LLMTrainingParams(trainer="sft", data_path="sample:neighbours").model_dump(mode="json")
+    run = RunDirectory.create(params, "run")
+    run.update_status(state=State.STOPPED, started=1.0, ended=2.0)
+    run.log_event("metric", step=1, values={"loss": 2.0})
+    with run.events_file.open("a") as file:
+        file.write(text + "\n")
+    run.log_event("metric", step=2, values={"loss": 1.0})
+    assert api.live("run", 0, 0)["curves"]["loss"] == ([1, 2], [2.0, 1.0])
+    assert api.run_report("run")["name"] == "run"
+
+
+def test_what_a_killed_delete_left_is_cleared_away_at_the_next_start(runs_root: Path) -> None:
+    kept = make_run(runs_root, "kept", state=State.DONE)
+    half = runs_root / ".deleted-gone" / "model"
+    half.mkdir(parents=True)
+    (half / "model.safetensors").touch()
+    queue.recover(runs_root)
+    assert not half.parent.exists() and kept.path.exists()

@@ -176,6 +176,15 @@ def test_a_folder_is_of_who_came_first_with_that_name(shared: Path) -> None:
     assert people.signed_in("11", "../x").id == "x" and people.signed_in("12", "…").id == "person"
 
 
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"subject": "1"'])
+def test_a_damaged_folder_of_one_person_keeps_nobody_out(shared: Path, content: str) -> None:
+    """It is nobody's until it is mended: to guess whose it was would give it to somebody else."""
+    (shared / ".people" / "ada" / "person.json").write_text(content)
+    assert people.signed_in("2", "ben").id == "ben" and people.signed_in("1", "ada").id == "ada-2"
+    assert {person.id for person in people.everybody()} == {"", "ada", "ada-2", "ben"}, "their runs are started all the same"
+    assert people.mark("ada") == "" != people.mark("ben")
+
+
 def test_an_admin_names_another_persons_run_and_nobody_else_does(shared: Path) -> None:
     with acting(Person("grace", "grace", admin=True)):
         assert people.owner_and_name("ada~x") == (Person("ada", "ada"), "x")

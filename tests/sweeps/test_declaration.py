@@ -11,6 +11,8 @@ import pytest
 from engine.cli import _read
 from engine.errors import ParamError
 from engine.flags import given_values
+from engine.registry import spec_for
+from engine.sweeps import told
 from engine.sweeps.sampling import Outcome, combinations, following
 from engine.sweeps.space import Choices, Range, read_axis
 from engine.sweeps.sweep import MOST, built, from_mapping, from_yaml
@@ -193,3 +195,20 @@ def test_the_command_says_the_same() -> None:
     args = _read(shlex.split(words)[1:])
     axes = dict(one.split("=", 1) for one in args._sweep)
     assert combinations(built(given_values(args).values, axes, random=args._random)) == combinations(sweep)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "axis", "words"),
+    [
+        ("sft", {"lr": "1e-4, 1e-3"}, ""),
+        ("sft", {"seed": "1, 2"}, "which rows or tokens are measured"),
+        ("sft", {"model": "starter, starter-instructed"}, "which rows or tokens are measured"),
+        ("grpo", {"rl_temperature": "0.5, 1"}, "what a score means"),
+        ("ppo", {"rl_max_new_tokens": "8, 16"}, "what a score means"),
+        ("ppo", {"lr": "1e-5, 1e-4"}, ""),
+    ],
+)
+def test_runs_that_are_not_measured_alike_are_told(trainer: str, axis: dict[str, str], words: str) -> None:
+    settings = {"trainer": trainer, "data_path": "sample:doorstep", **spec_for(trainer).example_settings}
+    said = told.caution(built(settings, axis))
+    assert (words in said) if words else not said

@@ -83,15 +83,16 @@ def test_a_metric_of_which_more_is_better_is_sorted_the_other_way(here: Workers)
     assert "eval_reward" in table.columns
 
 
-def test_a_model_that_only_got_worse_is_judged_by_what_it_ended_as(here: Workers) -> None:
-    """Its best measurement was the one before the first step, and its last weights are what is saved."""
+def test_a_model_that_only_got_worse_is_judged_by_what_is_saved_of_it(here: Workers) -> None:
+    """Its best measurement was the one before the first step; the best of what was trained is what is saved."""
 
     def measure(run: RunDirectory) -> None:
         worse = run.params()["lr"] == 1e-3
-        run.update_status(best_step=0 if worse else 4, best_value=1.0 if worse else 2.0, metrics={"eval_loss": 19.0})
+        best = {"best_step": 0 if worse else 4, "best_value": 1.0 if worse else 2.0}
+        run.update_status(**best, kept_step=4, kept_value=9.0 if worse else 2.0, metrics={"eval_loss": 19.0})
 
     here.before = measure
-    assert run_sweep(BASE, {"lr": [1e-3, 1e-4]}).table()["eval_loss"].tolist() == [2.0, 19.0]
+    assert run_sweep(BASE, {"lr": [1e-3, 1e-4]}).table()["eval_loss"].tolist() == [2.0, 9.0]
 
 
 def test_nothing_is_queued_when_one_combination_cannot_be_used(here: Workers, runs_root: Path) -> None:

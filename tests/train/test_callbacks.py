@@ -11,7 +11,9 @@ import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from engine.params import LLMTrainingParams
+from engine.pipelines.gate import judge, read_gate
 from engine.runs.directory import RunDirectory
+from engine.runs.status import kept_measurement
 from engine.worker.answers import SampleAnswers
 from engine.worker.best import BestWeights
 from engine.worker.callbacks import RunCallback
@@ -157,6 +159,7 @@ def test_the_best_of_what_was_trained_is_kept_though_the_start_was_better(tmp_pa
     assert training.seen == (0, 3.0)
     resumed = Training(tmp_path).begin(40, 4.0, 5.0, 3.5, 6.0)
     assert resumed.callback.kept == 3.5
+    assert kept_measurement(resumed.run.status()) == (30, 3.5)
     resumed.measure(3.6, 50)
     assert resumed.best.step == 30
     resumed.measure(3.4, 60)
@@ -173,6 +176,21 @@ def test_a_training_that_made_the_model_worse_says_so_and_saves_the_least_bad(ne
     least = min(trained, key=lambda step: trained[step])
     said = [event["message"] for event in all_events(run, "warning")]
     assert any(f"The model as it was at step {least} is saved." in one and "before the training" in one for one in said), said
+    assert least != max(trained), "the test needs an end that is worse still"
+    verdict = judge(read_gate("eval_loss < 2.0"), run)
+    assert (verdict.step, verdict.value, verdict.best) == (least, pytest.approx(trained[least]), True)
+    assert kept_measurement(run.status()) == (least, pytest.approx(trained[least])), "what a sweep ranks by"
+
+
+@pytest.mark.parametrize("limit", [3, 4])
+def test_a_run_that_used_all_its_steps_did_not_stop_early(limit: int, new_run: Any, work: Any, tmp_path: Path) -> None:
+    rough = {"lr": 0.9, "optimizer": "sgd", "max_grad_norm": 0.0, "scheduler": "constant", "eval_steps": 1}
+    given = {"valid_fraction": 0.25, "model": "starter", "early_stopping_patience": 3, "max_steps": limit}
+    run = new_run(jsonl(tmp_path / "rows.jsonl", qa(24)), "patient", **rough, **given)
+    assert work(run) == 0, run.status()
+    status = run.status()
+    assert (status.step, status.best_step) == (3, 0), "the test needs a patience that runs out at step 3"
+    assert ("Stopped early at step 3" in status.reason) is (limit > 3)
 
 
 def test_patience_without_anything_to_measure_with_is_told(new_run: Any, work: Any, tmp_path: Path) -> None:

@@ -33,7 +33,6 @@ CASES: dict[str, dict[str, Any]] = {
     "default, texts that see each other": {"trainer": "default", "max_length": 32, "cross_documents": True, "peft": True},
     "sft": {"trainer": "sft"},
     "sft, lora, accumulated": {"trainer": "sft", "peft": True, "gradient_accumulation": 3},
-    "sft, lora on the head of a tied model": {"trainer": "sft", "peft": True, "target_modules": "q_proj,lm_head"},
     "sft, stopped early": {"trainer": "sft", "early_stopping_patience": 1, "epochs": 6, "lr": 0.05, "save_steps": 4},
     "sft, packed": {"trainer": "sft", "packing": True, "max_length": 64, "train_on_prompt": True},
     "dpo": {"trainer": "dpo", "gradient_accumulation": 3},

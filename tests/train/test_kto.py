@@ -105,6 +105,13 @@ def test_the_answer_to_the_same_prompt_is_no_crossed_one(tmp_path: Path) -> None
     assert "other" not in FeedbackRows(rows.rows, 4, max_length=64, seed=0, alone=True)[0]
 
 
+def test_a_lone_answer_is_not_measured_against_itself(tmp_path: Path) -> None:
+    rows = FeedbackRows(rated(tmp_path, [True]), 4, max_length=64, seed=0, alone=False, mixed=False)
+    assert "other" not in rows[0]
+    rows.reference = np.zeros((1, 1), np.float32)
+    assert "other" not in flatten_feedback([rows[0]])
+
+
 def test_batches_stay_together_in_a_new_order_every_pass() -> None:
     sampler = WholeBatches(11, 4, seed=5)
     orders = set()
@@ -192,6 +199,22 @@ def test_the_reference_is_the_model_at_the_start(peft: bool, runs_root: Path, ti
     for value in kept[:, 0]:
         assert min(abs(value - w) for w in wanted) < 1e-3
     assert abs(series(run, "rewards/chosen")[1]) < 1e-4, "nothing has been gained before the first step"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("label", [True, False])
+def test_one_held_out_answer_shows_what_is_learned(label: bool, runs_root: Path, tiny_model: Path, tmp_path: Path) -> None:
+    valid = jsonl(tmp_path / "valid.jsonl", [{"prompt": "Is it open?", "completion": "Yes, it is.", "label": label}])
+    rows = [{"prompt": f"Is gate {n} open?", "completion": ("No.", "Yes.")[n % 2], "label": bool(n % 2)} for n in range(12)]
+    given: dict[str, Any] = {"trainer": "kto", "epochs": 2, "lr": 1e-3, "eval_steps": 1, "device": "cpu", "sample_tokens": 0}
+    data = jsonl(tmp_path / "thumbs.jsonl", rows)
+    train(LLMTrainingParams(model=str(tiny_model), data_path=data, valid_path=valid, project_name="one", **given))
+    run = RunDirectory.open("one", runs_root)
+    losses, kind = series(run, "eval_loss"), "chosen" if label else "rejected"
+    rewards = series(run, f"eval_rewards/{kind}")
+    assert losses[0] == pytest.approx(0.5, abs=1e-3) and len(set(losses.values())) > 2
+    for step, reward in rewards.items():  # the reward is already times beta
+        assert losses[step] == pytest.approx(1 - sigmoid(reward if label else -reward), abs=1e-4)
 
 
 @pytest.mark.slow

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
 from engine.chat_templates import CHATML, PLAIN
 from engine.errors import DataError
@@ -126,11 +129,98 @@ def test_answers_are_found_where_the_template_does_not_mark_them(tokenizer: Any,
     assert all(made.trained for made in marked)
 
 
+TRIMMING = {
+    "byte-level": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+    "roberta": {
+        "type": "RobertaProcessing",
+        "sep": ["<|im_end|>", 2],
+        "cls": ["<|endoftext|>", 0],
+        "trim_offsets": True,
+        "add_prefix_space": False,
+    },
+}
+
+
+def trimming(kind: str, model: Path, folder: Path) -> Path:
+    """A copy of the tokenizer that says of each word where it begins without the space before it, as GPT-2's file does."""
+    shutil.copytree(model, folder)
+    held = json.loads((folder / "tokenizer.json").read_text())
+    one, other = TRIMMING["byte-level"], TRIMMING["roberta"]
+    made = {"type": "Sequence", "processors": [one, other]} if kind == "both" else TRIMMING[kind]
+    (folder / "tokenizer.json").write_text(json.dumps({**held, "post_processor": made}))
+    return folder
+
+
+@pytest.mark.parametrize("kind", [*TRIMMING, "both"])
+@pytest.mark.parametrize("template", [CHATML, unmarked(CHATML), PLAIN, unmarked(PLAIN)])
+def test_a_tokenizer_that_passes_over_spaces_trains_them_all_the_same(
+    kind: str, template: str, tokenizer: Any, tiny_model: Path, tmp_path: Path
+) -> None:
+    other = load_tokenizer(resolve(str(trimming(kind, tiny_model, tmp_path / "trimming"))))
+    tokenizer.chat_template = other.chat_template = template
+    for row in [{"messages": MULTI}, *({"prompt": "Is it?", "completion": odd} for odd in [*ODD_ANSWERS, "a  b\n    c"])]:
+        assert chat_tokens(row, other) == chat_tokens(row, tokenizer)
+    plain = AutoTokenizer.from_pretrained(tmp_path / "trimming")
+    other.save_pretrained(tmp_path / "saved")
+    again = AutoTokenizer.from_pretrained(tmp_path / "saved")
+    for text in (" Two  words\n", "\tand 漢字  ", ""):
+        assert again(text)["input_ids"] == other(text)["input_ids"] == plain(text)["input_ids"]
+
+
 def test_a_template_that_hides_the_answer_is_refused(tokenizer: Any) -> None:
     # such a template shows how many turns there are first, so that no shorter rendering is a beginning of a longer one
     tokenizer.chat_template = "{{ messages | length }} turns: " + unmarked(CHATML)
-    with pytest.raises(DataError, match="rewrites earlier turns"):
+    with pytest.raises(DataError, match="rewrites earlier turns") as caught:
         chat_tokens({"messages": MULTI}, tokenizer)
+    assert "learn the questions too" in caught.value.hint
+    made = chat_tokens({"messages": MULTI}, tokenizer, train_on_prompt=True)  # and so it can be
+    assert tokenizer.decode(made.input_ids).startswith("5 turns:<|im_start|>system")
+    assert made.labels == made.input_ids
+
+
+def content_only(end: str) -> str:
+    """ChatML that marks what the assistant says without the token that ends its turn, as some models' templates do."""
+    says = "{% generation %}{{ m.content }}{% endgeneration %}"
+    said = "{% if m.role == 'assistant' %}" + says + "{% else %}{{ m.content }}{% endif %}"
+    begin = "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    return begin + said + end + "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+
+
+def test_the_end_of_a_turn_is_trained_though_the_template_marks_only_what_is_said(tokenizer: Any) -> None:
+    rows: list[dict[str, Any]] = [{"messages": MULTI}, {"prompt": MULTI[:4], "completion": MULTI[4:]}]
+    rows += [{"messages": [*MULTI, MULTI[1]]}, {"prompt": "Is it?", "completion": ""}]
+    tokenizer.chat_template = unmarked(content_only("<|im_end|>\n"))
+    found = [chat_tokens(row, tokenizer) for row in rows]
+    tokenizer.chat_template = content_only("<|im_end|>\n")
+    assert [chat_tokens(row, tokenizer) for row in rows] == found
+
+
+def test_the_beginning_of_the_next_turn_is_no_end_of_one(tokenizer: Any) -> None:
+    tokenizer.chat_template = content_only("")
+    trained = [label for label in chat_tokens({"messages": MULTI}, tokenizer).labels if label != IGNORED]
+    assert tokenizer.decode(trained) == "Hello.Yes, very."
+    says_the_end = content_only("").replace("{{ m.content }}{% endg", "{{ m.content }}<|im_end|>{% endg")
+    tokenizer.chat_template = says_the_end + "{{ '<|endoftext|>' }}"
+    trained = [label for label in chat_tokens({"messages": MULTI}, tokenizer).labels if label != IGNORED]
+    assert tokenizer.decode(trained) == "Hello.<|im_end|>Yes, very.<|im_end|>"
+
+
+def test_a_word_that_begins_before_its_mark_is_trained(tokenizer: Any) -> None:
+    marks = "{% generation %}{{ m.content }}{{ eos_token }}{% endgeneration %}"
+    said = "{% if m.role == 'assistant' %}A: " + marks + "{% else %}Q: {{ m.content }}\n{% endif %}"
+    tokenizer.chat_template = "{% for m in messages %}" + said + "{% endfor %}"
+    assert "Ġopens" in tokenizer.get_vocab()
+    made = chat_tokens({"prompt": "Is it?", "completion": "opens"}, tokenizer)
+    assert tokenizer.decode([label for label in made.labels if label != IGNORED]) == " opens" + tokenizer.eos_token
+
+
+def test_an_empty_answer_in_the_prompt_is_an_answer(tokenizer: Any) -> None:
+    empty = [*MULTI[:2], {"role": "assistant", "content": ""}, MULTI[3]]
+    for end in ("<|im_end|>\n", "\n"):
+        tokenizer.chat_template = content_only(end)
+        made = chat_tokens({"prompt": empty, "completion": MULTI[4:]}, tokenizer)
+        trained = tokenizer.decode([label for label in made.labels if label != IGNORED])
+        assert trained == "Yes, very." + end.strip()
 
 
 def test_a_template_that_raises_is_told_as_a_fault_of_the_row(tokenizer: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from engine.device import Device
-from engine.errors import DeviceError
+from engine.errors import DeviceError, ModelError
 from engine.models import resolve
 from engine.params import LLMTrainingParams
 from engine.worker.best import fingerprint
@@ -48,6 +48,18 @@ def test_what_is_not_in_few_bits_stays_in_the_format_of_the_training(tiny_model:
     held = {weight.dtype for weight in model.parameters() if not weight.requires_grad}
     assert held == {torch.bfloat16}
     assert {weight.dtype for weight in model.parameters() if weight.requires_grad} == {torch.float32}
+
+
+def test_layers_that_are_not_there_are_told_with_those_that_are(tiny_model: Path) -> None:
+    model = load_any(resolve(str(tiny_model)), dtype=torch.float32)
+    given: dict[str, Any] = {"trainer": "sft", "model": str(tiny_model), "data_path": "x", "peft": True}
+    with pytest.raises(ModelError, match=r"no layers called gate, vproj") as caught:
+        with_adapter(model, LLMTrainingParams(**given, target_modules="q_proj, vproj,gate"), "CAUSAL_LM")
+    assert "down_proj, embed_tokens, gate_proj" in caught.value.hint and "all-linear" in caught.value.hint
+    named = "q_proj,layers.0.mlp.up_proj"
+    trained = with_adapter(model, LLMTrainingParams(**given, target_modules=named), "CAUSAL_LM")
+    on = {name.split(".lora_")[0].rpartition("layers.")[2] for name, _ in trained.named_parameters() if ".lora_" in name}
+    assert on == {"0.self_attn.q_proj", "1.self_attn.q_proj", "0.mlp.up_proj"}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")

@@ -176,6 +176,19 @@ def test_a_named_reference_is_the_one_that_is_used(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("asked_before", [True, False])
+def test_a_reference_with_another_vocabulary_is_refused(
+    asked_before: bool, new_run: Callable[..., RunDirectory], work: Callable[[RunDirectory], int], tmp_path: Path
+) -> None:
+    given: dict[str, Any] = {"trainer": "dpo", "max_steps": 2, "valid_fraction": 0.0, "model_ref": "starter"}
+    run = new_run(jsonl(tmp_path / "pairs.jsonl", ROWS), precompute_reference=asked_before, **given)
+    assert work(run) == 1
+    status = run.status()
+    assert "different vocabularies" in status.reason and "starter" in status.reason, status.reason
+    assert "--model-ref" in status.hint
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("trainer", ["dpo", "orpo", "reward"])
 def test_pairs_that_are_too_long_are_told_and_no_number_is_lost(
     new_run: Callable[..., RunDirectory], work: Callable[[RunDirectory], int], tmp_path: Path, trainer: str

@@ -54,3 +54,18 @@ def test_held_out_files_of_a_folder_are_planned_as_they_are(
     assert (plan["train_rows"], plan["valid_rows"]) == (30, 4)
     assert "4 rows of a file of their own" in plan["reasons"]["valid_fraction"]
     assert series(run, "eval_loss")
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_a_run_of_few_steps_begins_at_once_however_long_its_longest_row_is(
+    new_run: Callable[..., RunDirectory], work: Callable[[RunDirectory], int], tmp_path: Path, packing: bool
+) -> None:
+    """A warm-up that was meant for many steps would make the only one a step of size zero."""
+    long = {"prompt": "Tell me everything. " * 400, "completion": "That is all. " * 400}
+    rows = [*qa(10), *([long] if packing else [long] * 50)]
+    given = {"max_length": 64, "epochs": 1, "valid_fraction": 0, "packing": packing, "warmup_ratio": 0.05, "lr": 0.01}
+    run = new_run(jsonl(tmp_path / "rows.jsonl", rows), **given, batch_size=16)
+    assert work(run) == 0, run.status()
+    assert run.status().step == run.status().total_steps
+    if packing:
+        assert run.plan()["total_steps"] == run.status().total_steps

@@ -13,7 +13,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from engine import LLMTrainingParams, api, train
+from engine import LLMTrainingParams, api, keys, train
 from engine.errors import ModelError, ParamError, TrainingError
 from engine.models import resolve
 from engine.runs.directory import RunDirectory
@@ -185,6 +185,34 @@ def test_answers_come_from_the_server_by_number(server: Server, reporter: Report
     assert (first["model"], first["max_tokens"], first["temperature"]) == ("big", 33, 0.5)
 
 
+def test_the_key_of_openai_is_sent_to_nobody_else(server: Server, reporter: Reporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server.script = [(200, None, {}), (401, "no", {})]
+    assert dict(EndpointTeacher(server.address, "big", reporter).answers(ASKED[:1], 5, 0.0))
+    with pytest.raises(ModelError, match="wants a key") as caught:
+        list(EndpointTeacher(server.address, "big", reporter).answers(ASKED[:1], 5, 0.0))
+    assert {request["key"] for request in server.requests} == {None}
+    assert "OPENAI_API_KEY is sent to https://api.openai.com alone" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://api.openai.com/v1", True),
+        ("https://API.openai.com:443/v1", True),
+        ("http://api.openai.com/v1", False),
+        ("https://api.openai.com.evil.example/v1", False),
+        ("https://api.openai.com@evil.example/v1", False),
+        ("https://evil.example/api.openai.com", False),
+    ],
+)
+def test_who_is_openai(monkeypatch: pytest.MonkeyPatch, address: str, shown: bool) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    assert (keys.teachers(address) == KEY) is shown
+    monkeypatch.setenv("AITRAINING_TEACHER_KEY", "its own")
+    assert keys.teachers(address) == "its own"
+
+
 def test_conversations_are_sent_as_such_and_a_cut_answer_is_known(server: Server, reporter: Reporter) -> None:
     server.script = [(200, {"choices": [{"message": {"content": "Half an"}, "finish_reason": "length"}]}, {})]
     turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who?"}]
@@ -218,7 +246,7 @@ def test_trouble_that_passes_is_waited_for(server: Server, reporter: Reporter, t
 def test_trouble_that_stays_is_told(
     server: Server, reporter: Reporter, monkeypatch: pytest.MonkeyPatch, answer: Any, words: list[str], tries: int
 ) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("AITRAINING_TEACHER_KEY", KEY)
     server.script = [answer]
     with pytest.raises(ModelError) as caught:
         list(EndpointTeacher(server.address, "big", reporter).answers(ASKED[:1], 5, 0.0))

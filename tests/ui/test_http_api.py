@@ -4,6 +4,7 @@ shown by docs/integration.md, whose blocks are run in tests/docs."""
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -245,25 +246,16 @@ def test_a_program_may_name_no_more_than_the_page(studio: httpx.Client, monkeypa
 
 
 def test_a_full_disk_keeps_no_half_file(studio: httpx.Client, runs_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """/dev/full is a disk without room: what is written there comes back as an error."""
+    """/dev/full is a disk without room: what is written there comes back as an error, a short text only at the end."""
     from ui import http_api
 
-    class Full:
-        name = "/nowhere/half"
-
-        def __enter__(self) -> Full:
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
-        def write(self, piece: bytes) -> None:
-            with open("/dev/full", "wb", buffering=0) as disk:
-                disk.write(piece)
-
-    monkeypatch.setattr(http_api.tempfile, "NamedTemporaryFile", lambda **_: Full())
-    answer = studio.put("/data/rows.csv", content="question,answer\na,b\n")
-    assert (answer.status_code, "No space left" in answer.json()["error"]) == (507, True)
-    assert not list((runs_root / ".uploads").glob("*/rows.csv"))
+    half = runs_root.parent / "half"
+    for content in ("question,answer\na,b\n", "question,answer\n" + "a,b\n" * 100_000):
+        half.touch()
+        monkeypatch.setattr(http_api.tempfile, "mkstemp", lambda **_: (os.open("/dev/full", os.O_WRONLY), str(half)))
+        answer = studio.put("/data/rows.csv", content=content)
+        assert (answer.status_code, "No space left" in answer.json()["error"]) == (507, True)
+        assert not half.exists() and not list((runs_root / ".uploads").glob("*/rows.csv"))
 
 
 SWEEP = {"sweep": "rates", "settings": RUN, "try": {"lr": [1e-4, 1e-3]}}

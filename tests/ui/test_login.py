@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from engine import people
-from ui import routes
+from ui import routes, shell
 from ui.login import guesses, way_in
 from ui.login.gate import Gate
 from ui.login.sessions import Sessions
@@ -220,6 +220,37 @@ def test_a_session_ends_by_itself_and_with_another_password(tmp_path: Path, monk
 
 
 # ---- a Space without sign-in ---------------------------------------------------------------------------------------------
+
+
+def test_a_torn_line_of_an_ended_session_costs_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a full disk leaves it; while it is full, who signs out is out all the same."""
+    kept = Sessions(tmp_path, "one", hours=8)
+    first, second = kept.begin("ada", "Ada"), kept.begin("ben", "Ben")
+    (tmp_path / "ended").write_bytes(b"0123 17\n0123 x\n0123 \xff 5\n01234")
+    kept = Sessions(tmp_path, "one", hours=8)
+    for text in (first, second):
+        session = kept.of(text)
+        assert session is not None
+        kept.end(session)
+    after = Sessions(tmp_path, "one", hours=8)
+    assert after.of(first) is None and after.of(second) is None
+    (tmp_path / "ended").unlink()
+    (tmp_path / "ended").symlink_to("/dev/full")
+    third = kept.begin("ada", "Ada")
+    session = kept.of(third)
+    assert session is not None
+    kept.end(session)
+    assert kept.of(third) is None and "No space left" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_said_at_the_start(runs_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page for others needs a place for the key of its logins."""
+    monkeypatch.setenv("AITRAINING_HOST", "0.0.0.0")
+    monkeypatch.setenv("AITRAINING_LOGINS", "")
+    runs_root.mkdir()
+    (runs_root / ".login").touch()
+    with pytest.raises(SystemExit, match=r"Nobody could sign in: .*\.login.* cannot be written: .*AITRAINING_HOME"):
+        shell._way_in()
 
 
 def test_a_space_without_sign_in_says_what_to_do_and_lets_nobody_in(runs_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
+from engine import api
 from engine.errors import ParamError
-from ui.reach import refuse_foreign
+from engine.runs.directory import RunDirectory
+from ui.new_run import Page
+from ui.reach import (
+    refuse_foreign,
+    refuse_foreign_sweep,
+    refuse_renting_again,
+    refuse_renting_stages,
+    refuse_renting_tries,
+)
 
 
 def test_on_this_machine_every_path_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,6 +66,43 @@ def test_a_served_page_uploads_nothing_in_its_owners_name(monkeypatch: pytest.Mo
         refuse_foreign({"data_path": "sample:neighbours", "push_to_hub": True})
 
 
+def test_a_served_page_rents_no_machine_on_its_owners_account(runs_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rented = {"data_path": "sample:neighbours", "compute": "hf-jobs", "job_hardware": "a10g-small", "job_owner": "acme"}
+    run = RunDirectory.create({"trainer": "sft", "project_name": "dear", **rented}, "dear")
+    refuse_foreign(rented)  # on this machine alone
+    refuse_renting_again(run.name)
+    sweep = {"sweep": "s", "settings": {"trainer": "sft", **rented}, "try": {"lr": [1e-3, 1e-4]}}
+    axis = {"sweep": "s", "settings": {"trainer": "sft", "data_path": "sample:neighbours"}, "try": {"compute": ["hf-jobs"]}}
+    for host, logins in (("0.0.0.0", "password"), ("127.0.0.1", "people")):
+        monkeypatch.setenv("AITRAINING_HOST", host)
+        monkeypatch.setenv("AITRAINING_LOGINS", logins)
+        with api.people.acting(api.people.Person()):
+            refuse_foreign({"data_path": "sample:neighbours", "compute": "local"})
+            with pytest.raises(ParamError, match="rents no machines") as caught:
+                refuse_foreign(rented)
+            assert caught.value.problems[0].field == "compute"
+            with pytest.raises(ParamError, match="rents no machines"):
+                refuse_renting_again(run.name)
+            for asked in (sweep, axis):
+                with pytest.raises(ParamError, match="rents no machines"):
+                    refuse_foreign_sweep(api.sweeps.from_mapping(asked))
+
+
+@pytest.mark.parametrize(("host", "offered"), [("127.0.0.1", True), ("0.0.0.0", False)])
+def test_a_served_page_offers_no_machine_to_rent_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, host: str, offered: bool
+) -> None:
+    monkeypatch.setenv("AITRAINING_HOST", host)
+    with gr.Blocks() as blocks:
+        form = Page().form
+    told = " ".join(str(block.value) for block in blocks.blocks.values() if isinstance(block, gr.HTML))
+    config = next(one for one in blocks.get_config_file()["components"] if one["props"].get("elem_id") == "field-compute")
+    assert [name for _, name in config["props"]["choices"]] == (["local", "hf-jobs"] if offered else ["local"])
+    # settings that came with a rented machine are told, and can be changed
+    assert form.widgets["compute"].preprocess("hf-jobs") == "hf-jobs" and form.widgets["compute"].interactive
+    assert ("rents no machines on its owner" in told) is not offered
+
+
 def test_a_served_page_takes_no_configuration_that_may_name_files_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
     config = {"zero_optimization": {"stage": 2}, "tensorboard": {"enabled": True, "output_path": "/etc"}}
     refuse_foreign({"data_path": "sample:neighbours", "deepspeed": config})  # on this machine alone
@@ -92,3 +139,19 @@ def test_a_served_page_asks_no_other_servers_and_reads_no_foreign_teacher(monkey
     with pytest.raises(ParamError, match="uploaded files"):
         refuse_foreign({"teacher_model": "/etc"})
     refuse_foreign({"teacher_model": "starter-instructed"})
+
+
+def test_a_served_page_does_not_go_on_with_what_rents(runs_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the owner began from the command line: each resumed stage and run would be paid for once more."""
+    settings = {"trainer": "sft", "data_path": "sample:neighbours", "compute": "hf-jobs", "job_hardware": "a10g-small"}
+    pipeline = api.pipelines.from_mapping({"pipeline": "p", "stages": {"only": settings}})
+    sweep = api.sweeps.from_mapping({"sweep": "s", "settings": settings, "try": {"lr": [1e-3, 1e-4]}})
+    monkeypatch.setattr(api.pipelines, "declared", lambda name: pipeline)
+    monkeypatch.setattr(api.sweeps, "declared", lambda name: sweep)
+    refuse_renting_stages("p")  # on this machine alone
+    refuse_renting_tries("s")
+    monkeypatch.setenv("AITRAINING_HOST", "0.0.0.0")
+    with pytest.raises(ParamError, match="rents no machines"):
+        refuse_renting_stages("p")
+    with pytest.raises(ParamError, match="rents no machines"):
+        refuse_renting_tries("s")

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Collection
 from contextlib import nullcontext
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
 import gradio as gr
 from starlette.datastructures import MutableHeaders
@@ -25,6 +25,7 @@ from ui.characters import whole
 from ui.login.guesses import in_words
 from ui.login.pace import Pace
 from ui.login.way_in import WayIn
+from ui.reach import is_foreign
 
 # For everybody: the login page's look. And what Gradio asks itself once at its start, which tells nobody anything.
 _SIGNED_OUT = ("/studio/static/", "/gradio_api/startup-events")
@@ -228,10 +229,8 @@ def _of_another(person: api.people.Person, scope: Scope) -> tuple[api.people.Per
 
 def _foreign(request: Request) -> bool:
     """Whether another site's page wants something done: a browser says where such a request comes from."""
-    origin = request.headers.get("origin")
-    if request.method in ("GET", "HEAD", "OPTIONS") or origin is None:
-        return False
-    return urlsplit(origin).netloc != request.headers.get("host")
+    asks_only = request.method in ("GET", "HEAD", "OPTIONS")
+    return not asks_only and is_foreign(request.headers.get("origin"), request.headers.get("host"))
 
 
 def _sealed(scope: Scope, send: Send) -> Send:

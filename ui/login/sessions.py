@@ -12,6 +12,7 @@ import hmac
 import json
 import os
 import secrets
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Session:
-    """Somebody who signed in: the id of their folder, their name, when this ends (seconds since 1970), its own number."""
+    """Somebody who signed in: the id of their folder, their name, when this ends (seconds since 1970), its own number, and a
+    mark of who that is, since a folder's id may be given to somebody else once it was deleted."""
 
     id: str
     name: str
     ends: float
     number: str
+    mark: str = ""
 
 
 class Sessions:
@@ -42,22 +45,27 @@ class Sessions:
         """How long a session lasts."""
         return int(self._seconds)
 
-    def begin(self, id: str, name: str) -> str:
+    def begin(self, id: str, name: str, mark: str = "") -> str:
         """What the browser of this person keeps from now on."""
-        return self.signed("session", {"id": id, "name": name, "number": secrets.token_hex(16)}, self._seconds)
+        held = {"id": id, "name": name, "number": secrets.token_hex(16), "mark": mark}
+        return self.signed("session", held, self._seconds)
 
     def of(self, text: str | None) -> Session | None:
         """The session that a browser shows; None for one that was never begun here, has run out, or was ended."""
         held = self.opened("session", text)
         if held is None or held["number"] in self._ended:
             return None
-        return Session(held["id"], held["name"], held["ends"], held["number"])
+        return Session(held["id"], held["name"], held["ends"], held["number"], held.get("mark", ""))
 
     def end(self, session: Session) -> None:
         """Sign out: what was kept of this session anywhere is worth nothing from now on."""
         self._ended[session.number] = session.ends
-        with self._file.open("a", encoding="ascii") as file:
-            file.write(f"{session.number} {session.ends!r}\n")
+        try:
+            with self._file.open("a", encoding="ascii") as file:
+                file.write(f"\n{session.number} {session.ends!r}\n")  # a line of its own, whatever was torn before it
+        except OSError as error:
+            why = "Who signs out now is out until the studio restarts; a copy of their cookie would count again then."
+            print(f"{self._file} cannot be written: {error.strerror}. {why}", file=sys.stderr, flush=True)
 
     def signed(self, purpose: str, values: dict[str, Any], seconds: float) -> str:
         """`values` as a text that only we can have written, good for some time and for one purpose."""
@@ -80,11 +88,19 @@ class Sessions:
         return hmac.digest(self._key, purpose.encode() + b"\0" + text, "sha256")
 
     def _read(self) -> dict[str, float]:
-        """The numbers of sessions that were ended and would not be over yet."""
+        """The numbers of sessions that were ended and would not be over yet. A torn line, of a full disk, costs no other."""
         if not self._file.is_file():
             return {}
-        lines = (line.split() for line in self._file.read_text(encoding="ascii").splitlines())
-        return {number: float(ends) for number, ends in lines if float(ends) > time.time()}
+        lines = (line.split() for line in self._file.read_text(encoding="ascii", errors="replace").splitlines())
+        pairs = (line for line in lines if len(line) == 2)
+        return {number: ends for number, text in pairs if (ends := _time(text)) > time.time()}
+
+
+def _time(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def _kept(file: Path) -> bytes:

@@ -58,7 +58,10 @@ class WayIn:
         return api.people.Person() if refused is None else JSONResponse({"error": refused, "hint": ""}, status_code=401)
 
     def _session(self, request: Request) -> Session | None:
-        return None if self.way.kind == CLOSED else self._sessions.of(request.cookies.get(_cookie(request)))
+        session = None if self.way.kind == CLOSED else self._sessions.of(request.cookies.get(_cookie(request)))
+        if session is None or not session.id:  # all who know the password are one person
+            return session
+        return session if session.mark and session.mark == api.people.mark(session.id) else None
 
     def _is_admin(self, name: str) -> bool:
         return self.way.kind == PEOPLE and name.lower() in self.way.admins
@@ -87,7 +90,7 @@ class WayIn:
 
     def _let_in(self, request: Request, id: str, name: str, wanted: str) -> Response:
         answer = RedirectResponse(wanted, 303)
-        _keep(request, answer, _cookie(request), self._sessions.begin(id, name), self._sessions.seconds)
+        _keep(request, answer, _cookie(request), self._sessions.begin(id, name, api.people.mark(id)), self._sessions.seconds)
         return answer
 
     # ---- a password
