@@ -133,9 +133,23 @@
       this.parts.refused.replaceChildren();
       this.tick();
     }
+    /** The run is no more, or never was: nothing that follows a run at work stays; curves and log may still be read. */
     missing(error) {
-      this.parts.pill.textContent = "not found";
+      this.settle("not found");
+      if (!this.ready)
+        for (const part of this.element.children) part.hidden = part !== this.parts.trouble && !part.contains(this.parts.title);
       this.parts.trouble.replaceChildren(note(error), el("p", {}, el("a", { class: "st-button", href: "/runs" }, "All runs")));
+    }
+    /** Nothing more is asked of the run, and nothing can be done to it. */
+    settle(word) {
+      const p = this.parts;
+      this.over = true;
+      p.pill.textContent = word;
+      p.pill.dataset.state = "gone";
+      p.say.textContent = "";
+      for (const part of [p.actions, p.kpis, p.rented, p.findings, p.refused, p.upload]) part.replaceChildren();
+      p.progress.hidden = true;
+      document.title = `${this.name} · AITraining Studio`;
     }
     about(found) {
       this.parts.facts.textContent = `${found.trainer} · ${found.model} · ${found.data}`;
@@ -206,6 +220,11 @@
     status(s) {
       const p = this.parts;
       this.state = s;
+      // another tab was quicker: what was refused here has been done
+      if (this.resumedElsewhere && s.state !== this.resumedElsewhere) {
+        this.parts.refused.replaceChildren();
+        this.resumedElsewhere = null;
+      }
       this.ended = s.ended_state;
       if (p.pill.textContent !== s.state) {
         p.pill.textContent = s.state;
@@ -316,7 +335,7 @@
         ["Best", s.best_step == null ? "–" : `${number(s.best_value)} at ${s.best_step}`],
         ["Tokens/s", number(this.board.last("tokens_per_second"))],
         ["Memory", bytes(this.board.last("memory_bytes"))],
-        ["Time", duration(s.started ? Math.max(0, (s.ended ?? s.now) - s.started) : null)],
+        ["Time", duration(s.worked)],
         ["Left", this.ended ? "–" : duration(left)],
       ];
       if (this.parts.kpis.children.length !== rows.length)
@@ -328,7 +347,7 @@
     }
     actions(s) {
       const waits = s.waiting_behind != null,
-        key = [s.state, waits, s.stop_asked, s.discarded, s.resumable, s.has_model, this.sending].join();
+        key = [s.state, waits, s.stop_asked, s.discarded, s.resumable, s.checkpoints_removed, s.has_model, this.sending].join();
       if (key === this.offered) return;
       this.offered = key;
       const button = (words, main, onclick, id) =>
@@ -344,7 +363,8 @@
         );
       if (!s.ended_state && !s.discarded)
         made.push(button(waits ? "Delete" : "Stop and discard", false, () => this.discard(waits), "discard"));
-      const resumes = ["stopped", "interrupted"].includes(s.state) || (s.state === "failed" && s.resumable);
+      const cutOff = ["stopped", "interrupted"].includes(s.state) && !s.checkpoints_removed;
+      const resumes = s.ended_state && s.state !== "done" && (cutOff || s.resumable);
       if (resumes)
         made.push(button("Resume", true, () => this.act("resume"), "resume"));
       const mine = encodeURIComponent(this.name);
@@ -352,6 +372,7 @@
       else if (s.has_model) made.push(link("Talk to it", !resumes, `/playground?a=starter&b=${mine}`, "talk"));
       if (s.ended_state) made.push(link("Run again, changed", false, `/new?from=${mine}`, "again"));
       made.push(button("Export", false, () => this.export(), "export"));
+      if (s.ended_state && s.has_model) made.push(button("Download the model", false, () => this.download(), "download"));
       if (s.ended_state && s.has_model && !this.sending)
         made.push(button("Upload to the Hub", false, () => this.upload(s.has_adapter), "upload"));
       this.parts.actions.replaceChildren(...made);
@@ -359,6 +380,14 @@
     async export() {
       try {
         await window.Export.offer(this.name, this.address, this.plain);
+        this.parts.refused.replaceChildren();
+      } catch (error) {
+        this.parts.refused.replaceChildren(note(error));
+      }
+    }
+    async download() {
+      try {
+        await window.Export.model(this.name);
         this.parts.refused.replaceChildren();
       } catch (error) {
         this.parts.refused.replaceChildren(note(error));
@@ -392,17 +421,14 @@
         this.parts.refused.replaceChildren();
       } catch (error) {
         this.parts.refused.replaceChildren(note(error));
+        this.resumedElsewhere = what === "resume" ? this.state.state : null;
       }
       this.soon();
       return said;
     }
     /** The run was deleted or renamed, and another one has its name: what is shown here is of the past. */
     replaced() {
-      this.over = true;
-      this.parts.pill.textContent = "gone";
-      this.parts.pill.dataset.state = "gone";
-      this.parts.actions.replaceChildren();
-      this.parts.say.textContent = "";
+      this.settle("gone");
       const words = "The run that this page shows was deleted or renamed, and another run has its name now.";
       const show = el("button", { type: "button", class: "st-button", onclick: () => location.reload() }, "Show that run");
       this.parts.trouble.replaceChildren(note(new Error(words)), el("p", {}, show));

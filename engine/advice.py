@@ -75,6 +75,7 @@ NAMES = {
     "sft": "SFT",
     "distillation": "Prompt Distillation",
     "dpo": "DPO",
+    "kto": "KTO",
     "orpo": "ORPO",
     "ppo": "PPO",
     "reward": "Reward Model Training",
@@ -176,6 +177,17 @@ _PPO = Advice(
     "rlhf",
     (("reward", "ppo"),),
     ("dpo", "orpo", "sft"),
+)
+
+_KTO = Advice(
+    "kto",
+    "Use KTO",
+    "Each answer has been judged by itself: KTO learns to write the liked ones sooner and the others less. SFT can be chosen "
+    "too; it copies the answers with a thumbs up and never sees the others.",
+    "Questions, each with an answer and a thumbs up or down.",
+    "preference",
+    (("kto",),),
+    ours=True,
 )
 
 TREE = Question(
@@ -313,5 +325,6 @@ FILE_ANSWERS: dict[RowKind, dict[str, str]] = {
     "prompts": {"labeled": "no", "raw": "no", "prompt": "yes"},
     "chat": {"labeled": "yes", "pairs": "no"},
     "preference": {"labeled": "yes", "pairs": "yes"},
-    "feedback": {"labeled": "yes", "pairs": "no"},
 }
+# What a kind of rows ends in at once: the tree asks for nothing that would lead there.
+FILE_ADVICE: dict[RowKind, Advice] = {"feedback": _KTO}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from engine.advice import FILE_ANSWERS, NAMES, PIPELINES, TREE, USE_CASES, Advice, Leaf, Pipeline, Question
+from engine.advice import FILE_ADVICE, FILE_ANSWERS, NAMES, PIPELINES, TREE, USE_CASES, Advice, Leaf, Pipeline, Question
 from engine.registry import specs
 from engine.spec import RowKind
 
@@ -56,11 +56,14 @@ def recommend(answers: dict[str, str], kinds: Sequence[RowKind] = ()) -> Recomme
     """The recommendation that the answers lead to; None while a question is open.
 
     `answers` maps a question's id to an answer's id, or "use" to a use case's id. `kinds` are the kinds of rows that a
-    file can serve, best first: they answer what the person has not, and the usual answer is taken for the rest.
+    file can serve, best first: they answer what the person has not, and the usual answer is taken for the rest. A kind that
+    the tree has no end for has advice of its own.
     """
     case = next((c for c in USE_CASES if c.id == answers.get("use")), None)
     if case:
         return _resolved(case)
+    if kinds and not answers and kinds[0] in FILE_ADVICE:
+        return _resolved(FILE_ADVICE[kinds[0]])
     known = {**(FILE_ANSWERS.get(kinds[0], {}) if kinds else {}), **answers}
     node: Question | Leaf = TREE
     while isinstance(node, Question):

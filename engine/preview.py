@@ -17,6 +17,7 @@ from engine.plan import DataFacts
 from engine.registry import parse, spec_for
 from engine.runs.channel import Channel
 from engine.samples import data_file
+from engine.uploads import own_name
 
 _IDLE_S = 300.0
 _ANSWER_S = 120.0
@@ -38,7 +39,10 @@ class Inspector:
         Raises:
             StudioError: what the process says is wrong with the data or the model.
         """
+        from engine.hub.needs import refuse_unknown
+
         request = {"params": params.model_dump(mode="json"), "limit": limit}
+        refuse_unknown(params.model)  # before the others' questions have to wait for it
         with self._lock:
             if _needs_hub(params) and not self._hub:
                 self._drop()
@@ -145,10 +149,27 @@ def _facts(key: str) -> DataFacts:
     kind, form, mapping = spec_for(params.trainer).rows, params.data_format, params.column_mapping or None
     seen = inspect(data_file(params.data_path), kind, form=form, mapping=mapping)
     share = seen.usable / max(seen.looked_at, 1)
-    own = inspect(data_file(params.valid_path), kind, form=form, mapping=mapping).usable if params.valid_path else seen.held_out
+    own = _held_out_rows(params) if params.valid_path else seen.held_out
     counted = _inspector.ask(params, 0)["facts"]
     rows, bad = max(1, round(seen.rows * share)), sum(seen.problem_counts.values())
     return DataFacts(rows=rows, valid_rows=own, exact=seen.rows_exact, liked=seen.liked, unusable=bad, **counted)
+
+
+def _held_out_rows(params: LLMTrainingParams) -> int:
+    """How many rows of the file of held-out rows can be used.
+
+    Raises:
+        DataError: it cannot be read as the rows that are trained on are; says which of the two files is meant.
+    """
+    from engine.data import inspect
+
+    path, mapping = str(params.valid_path), params.column_mapping or None
+    try:
+        return inspect(data_file(path), spec_for(params.trainer).rows, form=params.data_format, mapping=mapping).usable
+    except errors.DataError as error:
+        name = Path(own_name(path)).name
+        said = f"The held-out file {name} cannot be used: {error.message}"
+        raise errors.DataError(said, hint=f"It is read as the rows to train on are. {error.hint}") from None
 
 
 def _stamp(path: str) -> float:

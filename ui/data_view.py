@@ -44,7 +44,7 @@ def file_html(seen: Any, sentence: str = "") -> str:
     about = f"{'' if seen.rows_exact else 'about '}{count(seen.rows, 'row')}"
     size_of = f", {size(seen.size_bytes)}" if seen.size_bytes else ""
     facts = f"{escape(seen.file_format)}, {escape(seen.encoding)}{size_of}, {about}"
-    note = f'<p class="st-note">{escape(seen.conversion_note)}</p>' if seen.conversion_note else ""
+    note = f'<p class="st-note">{escape(seen.conversion_note)}{_used(seen)}</p>' if seen.conversion_note else ""
     warnings = "".join(f'<p class="st-note warning">{escape(text)}</p>' for text in seen.warnings)
     return (
         f"{f'<p>{escape(sentence)}</p>' if sentence else ''}"
@@ -52,6 +52,14 @@ def file_html(seen: Any, sentence: str = "") -> str:
         f"<p>The rows are <strong>{escape(seen.form_label)}</strong>. <span class='st-soft'>{escape(seen.why)}</span></p>"
         f"{note}{warnings}{problems_html(seen)}{_raw(seen)}"
     )
+
+
+def _used(seen: Any) -> str:
+    """How many of the file's rows are left where a training takes only some of them."""
+    if seen.looked_at == seen.usable + sum(seen.problem_counts.values()):
+        return ""
+    first = "" if seen.looked_at == seen.rows else "first "
+    return f" That is {seen.usable:,} of the {first}{count(seen.looked_at, 'row')}."
 
 
 def problems_html(seen: Any) -> str:
@@ -62,7 +70,7 @@ def problems_html(seen: Any) -> str:
     rules = ", ".join(f"{escape(rule)} ({number:,})" for rule, number in seen.problem_counts.items())
     listed = "".join(f'<li dir="auto">{escape(problem.message)}</li>' for problem in seen.problems[:50])
     more = f"<li>… and {total - 50:,} more</li>" if total > 50 else ""
-    among = "" if total + seen.usable == seen.rows else f" among the first {seen.looked_at:,}"
+    among = "" if seen.looked_at == seen.rows else f" among the first {seen.looked_at:,}"
     return (
         f'<div class="st-note warning" id="problems"><strong>{count(total, "row")}{among} cannot be used</strong>: {rules}. '
         f"<details><summary>Which ones</summary><ul>{listed}{more}</ul></details></div>"

@@ -54,7 +54,8 @@ def opened(kept: list[Any], query: dict[str, str], form: SettingsForm) -> tuple[
     note = ""
     if (wishes and draft.get("asked") != asked) or not draft.get("values"):
         values, auto, note = _begun(wishes, form)
-        draft, seen, step, ticket = {"values": values, "asked": asked, "everything": False}, {"auto": auto}, 0, {}
+        draft, step, ticket = {"values": values, "asked": asked, "everything": False}, 0, {}
+        seen = {"auto": auto, **_agreed(wishes, values)}
         if "finding" in wishes and not note:
             step = REVIEW  # what is changed stands above all steps, and Start is here
     elif ticket.get("started"):
@@ -77,6 +78,15 @@ def _params_of(wishes: dict[str, str]) -> api.LLMTrainingParams:
     if "finding" in wishes:
         return api.remedied(wishes["from"], wishes["finding"])[0]
     return api.run_params(wishes["from"])
+
+
+def _agreed(wishes: dict[str, str], values: dict[str, Any]) -> dict[str, Any]:
+    """That a run's rows have been looked at: what it says about bad rows was agreed to, and need not be asked again."""
+    try:
+        before = api.run_params(wishes["from"]).data_path if "from" in wishes else ""
+    except StudioError:
+        return {}
+    return {"looked": before} if before and before == values["data_path"] else {}
 
 
 def _begun(wishes: dict[str, str], form: SettingsForm) -> tuple[dict[str, Any], bool, str]:

@@ -42,7 +42,7 @@ class Page(new_run.Page):
             self.remove = gr.Button("Remove this stage", elem_id="remove-stage", size="md", min_width=150)
 
     def _after_groups(self) -> None:
-        with gr.Column(elem_classes="group", elem_id="gate"):
+        with gr.Column(elem_classes="group", elem_id="gate") as self.gate_box:
             gr.HTML(
                 "<h2 class='sub'>Before the next stage</h2>"
                 "<p class='st-soft group-note'>The stage is tested on its held-out rows. "

@@ -14,7 +14,7 @@ from ui.draft import REVIEW
 from ui.events import PRIVATE
 from ui.fields import Field, models_for
 from ui.new_run_data import sample_of
-from ui.new_run_handlers import Handlers
+from ui.new_run_handlers import Handlers, rows_refused
 from ui.pipeline_data import StageData
 from ui.reach import refuse_foreign
 from ui.reward_picker import rules_html
@@ -59,7 +59,8 @@ class PipelineHandlers(Handlers):
         """What is filled when another stage is shown."""
         p = self.pipeline_page
         stores = [p.stores.draft, p.stores.place, p.stores.seen, p.stores.step]
-        return [*stores, p.steps, p.chain, p.sample, *p.gate, p.preset, p.to_review, p.remove, *self.form.components]
+        shown = [p.steps, p.chain, p.sample, p.gate_box, *p.gate, p.preset, p.to_review, p.remove]
+        return [*stores, *shown, *self.form.components]
 
     @property
     def _opened(self) -> list[Any]:
@@ -95,7 +96,7 @@ class PipelineHandlers(Handlers):
         return [
             draft, place, {**seen, "looked": stage["looked"], "seen": path, "auto": False}, step, gr.Tabs(selected=step),
             pipeline_review.chain_html(draft, place, {}), sample_of(path),
-            gr.update(choices=metrics, value=metric), sign, bound,
+            gr.update(visible=not last or bool(metric)), gr.update(choices=metrics, value=metric), sign, bound,
             gr.update(choices=list(api.presets(trainer)), value=None), gr.update(value=onward),
             gr.update(visible=removable, value=f"Remove stage {stage['name']}"),
             *self._filled(stage["values"], earlier),
@@ -201,7 +202,9 @@ class PipelineHandlers(Handlers):
         review, ready = pipeline_review.problems_html(problems), False
         if made is not None and not problems:
             seen = api.pipelines.outlook(made, draft.get("again") or "")
-            review, ready = pipeline_review.review_html(seen), all(stage.estimate for stage in seen)
+            problems = {name: [str(why)] for name, why in _refused(seen).items()}
+            review = (pipeline_review.problems_html(problems) if problems else "") + pipeline_review.review_html(seen)
+            ready = all(stage.estimate for stage in seen) and not problems
         note, button = review_view.open_html(missing), gr.update(visible=bool(missing))
         chain = pipeline_review.chain_html(draft, place, problems)
         return None, [review, command, yaml, gr.update(interactive=ready), note, button, button, chain]
@@ -280,10 +283,8 @@ class PipelineHandlers(Handlers):
         draft, _ = self.draft(given)
         try:
             made = pipeline_draft.pipeline_of(draft, self.form)
-            for stage in made.stages:
-                params = api.validate(stage.settings)
-                if why := self._unusable(params):
-                    raise why
+            for stage, why in _refused(api.pipelines.outlook(made, draft.get("again") or "")).items():
+                raise StudioError(f"Stage {stage}: {why.message}", hint=why.hint)
             if draft.get("again"):
                 api.pipelines.go_on(made.name, made)
             else:
@@ -292,6 +293,12 @@ class PipelineHandlers(Handlers):
         except StudioError as error:
             raise gr.Error(str(error), title="The pipeline was not started", duration=None) from None
         return [{**(ticket or {}), "started": made.name}, made.name]
+
+
+def _refused(seen: list[Any]) -> dict[str, StudioError]:
+    """Why stages are not started, by their names: rows that cannot be used, and nobody has said that they are left out."""
+    todo = [stage for stage in seen if stage.move != "keep" and stage.unasked]
+    return {stage.stage.name: rows_refused(stage.unasked) for stage in todo}
 
 
 def _stages_for(field: Field, earlier: list[dict[str, Any]]) -> list[tuple[str, str]]:

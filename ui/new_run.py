@@ -166,7 +166,7 @@ class Page:
         self.several = SweepPanel(self.form) if self.tries_several else None
         with gr.Row(elem_classes="onward"):
             self.back_to_settings = gr.Button("Back", size="lg")
-            self.start = gr.Button(self.start_words, variant="primary", elem_id="start", size="lg")
+            self.start = gr.Button(self.start_words, variant="primary", interactive=False, elem_id="start", size="lg")
 
 
 def finder(kind: str, label: str) -> gr.Textbox:

@@ -111,7 +111,7 @@ class DataStep:
         except StudioError as error:
             view = data_view.failure_html(error) + view
         bad = sum(seen.problem_counts.values())
-        fresh = kept.get("looked") != path
+        fresh = seen.kind is not None and kept.get("looked") != path  # nothing is known of rows that cannot be read yet
         drops = bool(held.get("drop_bad_rows"))
         if fresh:  # rows are never left out without having been asked
             drops, kept = not bad, {**kept, "looked": path}
@@ -126,7 +126,8 @@ class DataStep:
 
     def _trainer_for(self, seen: Any, kept: dict[str, Any], trainer: str) -> tuple[str, str]:
         """The training, and a note when the file chose it or speaks against it."""
-        found = api.recommend({}, seen.kinds) if seen.kinds else None
+        kinds = seen.kinds[1:] if seen.liked == 1.0 else seen.kinds  # only thumbs up say no more than answers do
+        found = api.recommend({}, kinds) if kinds else None
         fits = api.spec_for(trainer).rows in seen.kinds
         auto = kept.get("auto")
         if found is None or found.start is None:

@@ -232,9 +232,10 @@ class Handlers:
         if params.drop_bad_rows:
             return None
         bad = api.data_facts(params).unusable
-        if not bad:
-            return None
-        left_out = "Leave this row out" if bad == 1 else f"Leave these {bad} rows out"
-        return StudioError(
-            f"{count(bad, 'row')} cannot be used.", hint=f"Press “{left_out}” in step 1, Data, or correct the file."
-        )
+        return rows_refused(bad) if bad else None
+
+
+def rows_refused(bad: int) -> StudioError:
+    """Why nothing is started while rows cannot be used and nobody has said that they are to be left out."""
+    left_out = "Leave this row out" if bad == 1 else f"Leave these {bad} rows out"
+    return StudioError(f"{count(bad, 'row')} cannot be used.", hint=f"Press “{left_out}” in step 1, Data, or correct the file.")

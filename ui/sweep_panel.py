@@ -76,7 +76,7 @@ class SweepPanel:
                 self.add = gr.Button("Add", elem_id="several-add", min_width=90, scale=1)
             self.lines = gr.Textbox(
                 label="What varies, one setting a line",
-                placeholder="lr = 1e-4, 3e-4",
+                placeholder="Learning rate = 1e-4, 3e-4",
                 elem_id="several-lines",
                 lines=2,
                 max_lines=8,
@@ -152,7 +152,9 @@ class SweepPanel:
         """The lines with one for this setting, in place of the one it had."""
         if not name or not (values or "").strip():
             return [gr.skip(), gr.skip(), gr.skip()]
-        kept = [line for line in (lines or "").splitlines() if line.strip() and line.partition("=")[0].strip() != name]
+        field = self.form.fields[name]
+        called = {name, *(field.label(trainer).lower() for trainer in field.trainers)}
+        kept = [line for line in (lines or "").splitlines() if line.strip() and _setting(line).lower() not in called]
         return ["\n".join([*kept, f"{name} = {values.strip()}"]), gr.update(value="", info=""), None]
 
     def outlook(self, lines: str, kind: str, tries: str, *given: Any) -> list[Any]:
@@ -184,7 +186,7 @@ class SweepPanel:
     def _sweep(self, lines: str, kind: str, tries: str, given: tuple[Any, ...]) -> api.sweeps.Sweep:
         chosen = self.form.chosen(given)
         how = {} if kind == "grid" else {kind: _number(tries)}
-        sweep = api.sweeps.built(chosen, _axes(lines), name=chosen.get("project_name"), **how)
+        sweep = api.sweeps.built(chosen, _axes(lines, self._names(chosen["trainer"])), name=chosen.get("project_name"), **how)
         refuse_foreign_sweep(sweep)
         return sweep
 
@@ -196,6 +198,11 @@ class SweepPanel:
     def _labelled(self, sweep: api.sweeps.Sweep) -> str:
         fields, trainer = self.form.fields, sweep.spec.id
         return "; ".join(f"{fields[name].label(trainer)}: {axis}" for name, axis in sweep.axes.items())
+
+    def _names(self, trainer: str) -> dict[str, str]:
+        """The settings of a trainer by what the page calls them, in lower case."""
+        fields = self.form.fields.items()
+        return {field.label(trainer).lower(): name for name, field in fields if trainer in field.trainers}
 
     def _choices(self, trainer: str) -> list[tuple[str, str]]:
         """The settings of a trainer that are worth trying, those shown without "all settings" first."""
@@ -223,13 +230,18 @@ def outlook_html(sweep: api.sweeps.Sweep, seen: Any, axes: str) -> str:
         head = "<strong>Some of them will probably not fit into memory:</strong>"
         parts.append(f'<div class="st-note warning">{head}<ul class="todo">{listed}</ul></div>')
     parts.append(f"<p class='st-soft'>The same from the command line: <code>{escape(api.sweeps.command(sweep))}</code></p>")
-    if caution := api.sweeps.caution(sweep):
+    if caution := api.sweeps.caution(sweep, labels=True):
         parts.append(f'<div class="st-note warning">{escape(caution)}</div>')
     return "".join(parts)
 
 
-def _axes(lines: str) -> dict[str, str]:
-    """What varies, from its lines.
+def _setting(line: str) -> str:
+    """What stands before a line's equals sign."""
+    return line.partition("=")[0].strip()
+
+
+def _axes(lines: str, names: dict[str, str]) -> dict[str, str]:
+    """What varies, from its lines; `names` has the settings by what the page calls them.
 
     Raises:
         ParamError: a line is none, or a setting stands there twice.
@@ -237,9 +249,10 @@ def _axes(lines: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for line in filter(None, (line.strip() for line in lines.splitlines())):
         name, sign, values = (part.strip() for part in line.partition("="))
-        name = name.lstrip("-").replace("-", "_")
+        name = names.get(name.lower()) or name.lstrip("-").replace("-", "_")
         if not sign or not name:
-            raise ParamError([FieldProblem("", f"{line!r} cannot be read. Write a setting and its values: lr = 1e-4, 3e-4.")])
+            said = f"{line!r} cannot be read. Write a setting and its values: Learning rate = 1e-4, 3e-4."
+            raise ParamError([FieldProblem("", said)])
         if name in found:
             raise ParamError([FieldProblem(name, f"{name} stands there twice. Put all its values in one line.")])
         found[name] = values

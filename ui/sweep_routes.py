@@ -38,7 +38,7 @@ def one(request: Request) -> Response:
 
 def _one(name: str) -> dict[str, Any]:
     progress, declared = api.sweeps.progress(name), api.sweeps.declared(name)
-    said, hint = api.sweeps.told(progress)
+    said, hint = api.sweeps.told(progress, labels=True)
     spec = declared.spec
     made = progress.to_dict()
     for shown in made["tries"]:
@@ -49,7 +49,7 @@ def _one(name: str) -> dict[str, Any]:
         "hint": hint,
         "title": spec.title,
         "measure": api.sweeps.measure(progress),
-        "caution": api.sweeps.caution(declared),
+        "caution": api.sweeps.caution(declared, labels=True),
         "axes": [_axis(spec, name, axis) for name, axis in declared.axes.items()],
         "base": str(declared.settings.get("model") or "starter"),
         "scores": spec.makes == "score",

@@ -37,6 +37,8 @@ _ANSWER += ("réponse", "reponse", "respuesta", "resposta", "risposta")
 _SYSTEM = Role("system", "System prompt", False, ("system", "system_prompt"))
 _TOOLS = Role("tools", "Tools", False, ("tools", "functions"))
 
+_VERDICT = ("label", "feedback", "thumbs", "thumb", "rating", "vote", "is_good", "good", "helpful", "is_helpful")
+
 FORMS = {
     form.name: form
     for form in (
@@ -100,9 +102,7 @@ FORMS = {
             (
                 Role("prompt", "Prompt", True, _PROMPT),
                 Role("completion", "Answer", True, _ANSWER),
-                Role(
-                    "label", "Good or bad", True, ("label", "feedback", "thumbs", "thumb", "rating", "vote", "is_good", "good")
-                ),
+                Role("label", "Good or bad", True, _VERDICT),
                 _SYSTEM,
             ),
             ("feedback", "chat", "prompts"),
@@ -187,8 +187,20 @@ def detect(rows: list[dict[str, Any]]) -> Detection | None:
         if all(role.name in mapping for role in form.roles if role.required) and _fits(form.name, mapping, rows):
             named = list(dict.fromkeys(mapping.values()))
             hold = f"column {named[0]} holds" if len(named) == 1 else f"columns {', '.join(named)} hold"
-            return Detection(form.name, mapping, f"The {hold} {form.label}.")
+            return Detection(form.name, mapping, f"The {hold} {form.label}.{_no_thumbs(form.name, columns, rows)}")
     return _by_content(columns, rows)
+
+
+def _no_thumbs(form: str, columns: list[str], rows: list[dict[str, Any]]) -> str:
+    """What is said of a verdict beside each answer that is no thumbs up or down, and so is not learned from."""
+    name = guess_mapping("feedback", columns).get("label", "") if form == "qa" else ""
+    other = next((row[name] for row in rows if row.get(name) not in (None, "") and truth_of(row[name]) is None), None)
+    if other is None:
+        return ""
+    return (
+        f" The column {name} is not used: it holds {str(other)[:20]!r}, and only yes or no (1 or 0, up or down) tells good "
+        "from bad. Write one of these for every answer to train on both kinds."
+    )
 
 
 def detect_mapped(rows: list[dict[str, Any]], mapping: dict[str, str], likely: Detection | None) -> Detection | None:
@@ -222,7 +234,7 @@ def detect_mapped(rows: list[dict[str, Any]], mapping: dict[str, str], likely: D
 
 def guess_mapping(form: str, columns: list[str]) -> dict[str, str]:
     """The column for each role, by whole names only: `user_id` is never the question."""
-    lower = {re.sub(r"[\s-]+", "_", name.strip().lower()): name for name in reversed(columns)}
+    lower = {re.sub(r"[\s-]+", "_", name.strip().lower().rstrip("?")): name for name in reversed(columns)}
     mapping: dict[str, str] = {}
     for role in FORMS[form].roles:
         found = next((lower[c] for c in role.columns if c in lower and lower[c] not in mapping.values()), None)

@@ -19,7 +19,7 @@ from engine.data.stream import (
     beginning,
     characters,
     check_serves,
-    converted,
+    every,
     format_name,
     lacking,
     layout,
@@ -109,8 +109,10 @@ def inspect(
     kept = 0
     if kind is not None:
         check_serves(how, kind)
-        look = Look(converted(how.files, how, kind), check_rows)
+        look = Look(every(how.files, how, kind), check_rows)  # the file's own rows, whatever is made of them
         for number, row in look:
+            if row is None:
+                continue
             if isinstance(row, Problem):
                 counts[row.rule] += 1
                 problems.append(row)
@@ -156,8 +158,12 @@ def inspect(
 def _why(how: Layout) -> str:
     if missing := lacking(how):
         return f"No column is chosen for: {', '.join(missing)}."
-    if how.detection:
+    if how.detection and how.detection.mapping == how.mapping:
         return how.detection.why
+    if how.form and how.mapping:
+        labels = {role.name: role.label for role in FORMS[how.form].roles}
+        read = ", ".join(f"{column} as “{labels[role]}”" for role, column in how.mapping.items())
+        return f"As it is set below: {read}."
     return "No column has a name that says what it is; choose what each one holds."
 
 

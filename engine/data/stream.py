@@ -82,6 +82,11 @@ def _refuse_unknown(mapping: dict[str, str], columns: list[str]) -> None:
 
 def converted(files: list[Member], how: Layout, kind: RowKind) -> Iterator[tuple[int, dict[str, Any] | Problem]]:
     """Every row of `files` as a canonical row of `kind`, or as a problem. Row numbers run on from file to file."""
+    return ((number, row) for number, row in every(files, how, kind) if row is not None)
+
+
+def every(files: list[Member], how: Layout, kind: RowKind) -> Iterator[tuple[int, dict[str, Any] | Problem | None]]:
+    """As `converted`, with None for a row that is left out on purpose: a disliked answer, for who learns from liked ones."""
     check_serves(how, kind)
     before = 0
     for file in files:
@@ -92,18 +97,18 @@ def converted(files: list[Member], how: Layout, kind: RowKind) -> Iterator[tuple
                 yield record.row + before, record
                 continue
             last = record.number
-            made = _one(record, how, kind, before)
-            if made is not None:
-                yield record.number + before, made
+            yield record.number + before, _one(record, how, kind, before)
         before += last if len(files) > 1 else 0
 
 
 def check_serves(how: Layout, kind: RowKind) -> None:
     """Raise a DataError when rows of this form cannot be turned into `kind`, or a role has no column."""
     if not how.form:
+        others = ", ".join(words for other, words in KIND_WORDS.items() if other != kind)
         raise DataError(
             f"The columns {_listed(how.columns)} do not say what they are.",
-            hint=f"Expected {KIND_WORDS[kind]}. Say what the rows are, and then which column is which.",
+            hint=f"This training takes {KIND_WORDS[kind]}; others take {others}. Say what the rows are, and then which column "
+            "is which.",
         )
     form = FORMS[how.form]
     if kind not in form.kinds:

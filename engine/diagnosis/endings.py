@@ -71,13 +71,17 @@ def killed(e: Evidence) -> Finding | None:
         what = "The training process was killed by the system (SIGKILL) or by somebody."
         no_want = "and the system tells of no want of memory" if e.memory_kills == 0 else "often because memory runs out"
         why = f"It had no chance to say why, {no_want}."
-    go_on = "Resume goes on from the last checkpoint; nothing before it is lost."
+    advice = "It had no checkpoint yet: Resume begins it again."
+    if e.resumable:
+        advice = "Resume goes on from the last checkpoint; nothing before it is lost."
+    elif e.status.checkpoints_removed:
+        advice = "Its checkpoints were removed, so it cannot go on. Start it again with the same settings."
     return Finding(
         "killed",
         what,
         why,
-        go_on if e.resumable else "It had no checkpoint yet: Resume begins it again.",
-        action="resume",
+        advice,
+        action="resume" if e.resumable or not e.status.checkpoints_removed else "retry",
         confidence="certain" if e.restarted or crashed else "likely",
     )
 

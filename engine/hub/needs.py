@@ -6,8 +6,13 @@ from engine.bases import base_of
 from engine.data.hub import on_hub
 from engine.errors import ModelError
 from engine.hub.fetch import fetched
-from engine.models import ModelSource, resolve
+from engine.models import ModelSource, hub_error, resolve
 from engine.params import LLMTrainingParams, form_of
+
+# How long the Hub may take to say whether it has a model: somebody waits for it.
+_WAIT_S = 10
+# Any of them in the cache means that a tokenizer was fetched before: older models have not all of them.
+_TOKENIZER = ("tokenizer_config.json", "tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 def hub_models(params: LLMTrainingParams) -> list[ModelSource]:
@@ -30,6 +35,28 @@ def hub_data(params: LLMTrainingParams) -> list[str]:
 def lacks(reference: str, file: str = "config.json") -> bool:
     """Whether a model, or the base of an adapter, has to be fetched before it can be used."""
     return any(not fetched(source.reference, file) for source in _on_hub(reference))
+
+
+def refuse_unknown(reference: str) -> None:
+    """Ask the Hub once whether it has the model whose tokenizer is to be fetched. Its client asks for each file again and
+    again, for most of a minute.
+
+    Raises:
+        ModelError: it has not, or gives no answer.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError
+
+    named = resolve(reference)
+    if named.path is not None and (named.path / _TOKENIZER[0]).is_file():
+        return  # an adapter brings its own, whatever it was made for
+    for source in _on_hub(reference):
+        if any(fetched(source.reference, file) for file in _TOKENIZER):
+            continue
+        try:
+            HfApi().model_info(source.reference, timeout=_WAIT_S)
+        except (HTTPError, OSError) as error:  # an answer that says no, or no answer at all
+            raise hub_error(source.reference, error) from None
 
 
 def _on_hub(reference: str) -> list[ModelSource]:

@@ -30,6 +30,7 @@ class Foreseen:
     plan: Plan | None = None
     estimate: Estimate | None = None
     problem: StudioError | None = None
+    unasked: int = 0  # rows that cannot be used, while nobody has said that they are to be left out
 
 
 def outlook(pipeline: Pipeline, course: Course | None = None) -> list[Foreseen]:
@@ -67,6 +68,8 @@ def _foreseen(pipeline: Pipeline, stage: Stage, run: str, move: Move) -> Foresee
         params = standing_in(pipeline, parse(stage.settings))
         data, model, here = data_facts(params), facts(params.model), device_of(params)
         chosen = plan(params, data, model, here)
-        return Foreseen(stage, run, move, chosen, estimate(chosen, data, model, here, spec_for(params.trainer)))
+        unasked = 0 if params.drop_bad_rows else data.unusable
+        takes = estimate(chosen, data, model, here, spec_for(params.trainer))
+        return Foreseen(stage, run, move, chosen, takes, unasked=unasked)
     except StudioError as error:
         return Foreseen(stage, run, move, problem=error)

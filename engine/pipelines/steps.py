@@ -197,7 +197,8 @@ def data_problems(params: LLMTrainingParams, *, measured_for: str = "") -> list[
         if seen.looked_at and not seen.usable:
             first = f" The first problem: {seen.problems[0].message}" if seen.problems else ""
             found.append(FieldProblem(field, f"{field}: none of the first {seen.looked_at} rows can be used.{first}"))
-        rows, own = min(seen.rows, params.max_samples or seen.rows), params.valid_path or seen.held_out
+        usable = round(seen.rows * seen.usable / max(seen.looked_at, 1))
+        rows, own = min(usable, params.max_samples or usable), params.valid_path or seen.held_out
         if measured_for and not own and params.valid_fraction is None and not held_out_fraction(rows):
             words = f"{measured_for}: of {rows} rows none would be held out to measure with. Set valid_fraction, such as 0.2."
             found.append(FieldProblem(measured_for, words))

@@ -11,18 +11,21 @@ from typing import Any
 
 from engine.errors import RunActive, RunError, RunNameTaken, RunNotFound
 from engine.params import NAME_PATTERN
+from engine.registry import specs
 from engine.runs.directory import RunDirectory
 from engine.runs.lock import is_held
 from engine.runs.place import gone, locked, writing
 from engine.runs.readers import refuse_needed
-from engine.runs.status import State, Status
+from engine.runs.status import State, Status, kept_measurement
+from engine.runs.worked import seconds_at_work
 
 _Marks = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One line of the list of runs. Times are seconds since 1970, `seconds` how long it worked so far."""
+    """One line of the list of runs. Times are seconds since 1970, `seconds` how long it worked so far, `best_value` the
+    held-out measurement of the weights that are saved."""
 
     name: str
     state: str
@@ -126,12 +129,22 @@ def _summary(run: RunDirectory, status: Status) -> RunSummary:
         model=str(params.get("model", "")),
         data=str(params.get("data_path", "")),
         created=status.created,
-        seconds=_seconds(run, status),
+        seconds=seconds_at_work(run, status),
         step=status.step,
         total_steps=status.total_steps,
-        best_value=status.best_value,
+        best_value=_score(params, status),
         metrics=status.metrics,
     )
+
+
+def _score(params: dict[str, Any], status: Status) -> float | None:
+    """What was measured on held-out rows of the weights that are saved: the best of what was trained, or the last."""
+    if params.get("keep_best", True):
+        if kept := kept_measurement(status):
+            return kept[1]
+    elif (spec := specs().get(str(params.get("trainer")))) and spec.judged_by in status.metrics:
+        return status.metrics[spec.judged_by]
+    return None if status.best_step == 0 else status.best_value
 
 
 def rename(run: RunDirectory, new: str) -> None:
@@ -197,15 +210,3 @@ def refuse_active(run: RunDirectory) -> None:
         return  # damaged, and nobody works on it
     if not status.ended_state:
         raise RunActive(f"The run {run.name!r} is {status.state.value}.", hint="Stop it first.")
-
-
-def _seconds(run: RunDirectory, status: Status) -> float | None:
-    """Time at work; for a run that was killed, up to its last event."""
-    if status.started is None:
-        return None
-    until = status.started
-    if status.ended is not None:
-        until = status.ended
-    elif run.events_file.is_file():
-        until = run.events_file.stat().st_mtime
-    return max(0.0, until - status.started)  # a clock that was set back makes nothing negative

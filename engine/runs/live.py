@@ -20,6 +20,7 @@ from engine.errors import RunError
 from engine.runs import discard, events, history, line, queue
 from engine.runs.directory import RunDirectory
 from engine.runs.status import WORKING
+from engine.runs.worked import seconds_at_work
 
 _LOG_TAIL = 64_000
 _LOG_PIECE = 256_000
@@ -72,6 +73,7 @@ def _joined(seen: dict[str, Any], further: dict[str, Any]) -> dict[str, Any]:
 def _status(run: RunDirectory, status: Any) -> dict[str, Any]:
     return {
         **status.to_dict(),
+        "worked": seconds_at_work(run, status),
         "working": status.state in WORKING,
         "ended_state": status.ended_state,
         "waiting_behind": queue.position(run.name, run.path.parent),

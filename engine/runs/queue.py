@@ -25,6 +25,7 @@ from engine.runs.directory import DELETED, DRAFT, RunDirectory, runs_root
 from engine.runs.place import locked
 from engine.runs.places import Place, places
 from engine.runs.status import ENDED, State, Status
+from engine.runs.worked import seconds_at_work
 
 
 def enqueue(
@@ -89,6 +90,7 @@ def resume(run: RunDirectory) -> None:
             hint="",
             cause="",
             launched=None,
+            worked_before=seconds_at_work(run, status) or 0.0,
             started=None,
             ended=None,
             pid=None,

@@ -31,7 +31,7 @@ LAUNCH_GRACE_S = 120.0
 
 
 _NUMBERS = ("created", "launched", "started", "ended", "step", "total_steps", "best_step", "best_value")
-_NUMBERS += ("kept_step", "kept_value", "base_created", "pid", "memory_kills")
+_NUMBERS += ("kept_step", "kept_value", "base_created", "pid", "memory_kills", "worked_before")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Status:
     launched: float | None = None
     started: float | None = None
     ended: float | None = None
+    worked_before: float = 0.0  # seconds at work before it was resumed, in all its earlier parts
     best_step: int | None = None
     best_value: float | None = None
     kept_step: int | None = None  # the best of what was trained, which is saved; the best of all may be the start

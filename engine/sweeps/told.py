@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from engine.params import form_of
 from engine.pipelines.gate import titles
+from engine.registry import spec_for
 from engine.runs.status import State
+from engine.spec import TrainerSpec
 from engine.sweeps.group import DAMAGED, Progress
 from engine.sweeps.space import written
 from engine.sweeps.sweep import Sweep
@@ -16,14 +18,14 @@ def measure(progress: Progress) -> str:
     return f"held-out {title[:1].lower()}{title[1:]}, {'higher' if progress.higher_is_better else 'lower'} is better"
 
 
-def told(progress: Progress) -> tuple[str, str]:
-    """What is the case, and a hint ("" when nothing is to be done)."""
+def told(progress: Progress, *, labels: bool = False) -> tuple[str, str]:
+    """What is the case, and a hint ("" when nothing is to be done); with `labels` settings are called as on the page."""
     if progress.state == DAMAGED:
         return "What is written down of this sweep is damaged.", "Its runs are ordinary ones and are still there."
     ended = sum(not one.at_work for one in progress.tries)
     said = f"{ended} of {progress.wanted} runs have ended."
     if progress.best is not None:
-        said += f" Best{'' if progress.state == 'done' else ' so far'}: {progress.best.run} with {_chosen(progress)}."
+        said += f" Best{'' if progress.state == 'done' else ' so far'}: {progress.best.run} with {_chosen(progress, labels)}."
     if progress.trouble:
         return f"{said} {progress.trouble}", "Go on continues from here; runs that have ended are kept."
     return said, _hint(progress)
@@ -41,13 +43,14 @@ _SCORE = (
 )
 
 
-def caution(sweep: Sweep) -> str:
-    """Why the numbers of the runs may not be of one kind; "" where they are."""
+def caution(sweep: Sweep, *, labels: bool = False) -> str:
+    """Why the numbers of the runs may not be of one kind; "" where they are. `labels` as in `told`."""
     groups = {name: form_of(sweep.spec.params, name).group for name in sweep.axes}
+    called = {name: f"“{_called(sweep.spec, name, labels)}”" if labels else name for name in sweep.axes}
     # the seed decides which rows are held out, and each model counts tokens of its own
-    rows = [name for name, group in groups.items() if group == "Data" or name in ("data_path", "seed", "model")]
-    own = [name for name, group in groups.items() if group == "Trainer" and "loss" in sweep.spec.judged_by]
-    scored = [name for name in groups if name in _SCORE and sweep.spec.judged_by == "eval_reward"]
+    rows = [called[name] for name, group in groups.items() if group == "Data" or name in ("data_path", "seed", "model")]
+    own = [called[name] for name, group in groups.items() if group == "Trainer" and "loss" in sweep.spec.judged_by]
+    scored = [called[name] for name in groups if name in _SCORE and sweep.spec.judged_by == "eval_reward"]
     if rows:
         return (
             f"{', '.join(rows)} can change which rows or tokens are measured, so the runs are not measured on quite the same."
@@ -62,9 +65,16 @@ def caution(sweep: Sweep) -> str:
     return ""
 
 
-def _chosen(progress: Progress) -> str:
+def _chosen(progress: Progress, labels: bool) -> str:
     assert progress.best is not None
-    return ", ".join(f"{name} {written(value)}" for name, value in progress.best.values.items())
+    spec = spec_for(progress.trainer)
+    chosen = progress.best.values.items()
+    return ", ".join(f"{_called(spec, name, labels)} {written(value)}" for name, value in chosen)
+
+
+def _called(spec: TrainerSpec, name: str, labels: bool) -> str:
+    """A setting by its name, or by what the page calls it."""
+    return (form_of(spec.params, name).label or name.replace("_", " ").capitalize()) if labels else name
 
 
 def _hint(progress: Progress) -> str:

@@ -246,7 +246,7 @@ SPEC = TrainerSpec(
         Chart(
             "Loss",
             twin("loss"),
-            "Both lines should fall. When the held-out line turns up, more prompts help more than more passes.",
+            "It should fall. When the line of held-out rows turns up, more prompts help more than more passes.",
         ),
         Chart(
             "Distance from the teacher",

@@ -127,7 +127,7 @@ SPEC = TrainerSpec(
         Chart(
             "Loss",
             twin("loss"),
-            "Both lines should fall; when the held-out line turns up, the pairs are being learned by heart.",
+            "It should fall; when the line of held-out rows turns up, the pairs are being learned by heart.",
         ),
         Chart(
             "Learning the better answer",

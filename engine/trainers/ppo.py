@@ -140,7 +140,7 @@ SPEC = TrainerSpec(
         Chart(
             "Score",
             twin("reward"),
-            "The mean score of the answers. Both lines should rise; the best model is the one with the highest held-out score.",
+            "The mean score of the answers. It should rise; the best model is the one with the highest held-out score.",
         ),
         Chart(
             "Distance to the original",

@@ -109,7 +109,7 @@ SPEC = TrainerSpec(
         Chart(
             "Loss",
             twin("loss"),
-            "Both lines should fall. When the held-out line turns up while the other still falls, the model has "
+            "It should fall. Where rows are held out, and their line turns up while the other still falls, the model has "
             "started to learn the answers by heart: fewer passes, or more data.",
         ),
         Chart(

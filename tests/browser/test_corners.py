@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from engine.runs.status import State, Status
 from tests.browser.conftest import Server
 from tests.browser.steps import typed
 from tests.browser.test_new_run import opened
@@ -182,6 +185,46 @@ def test_why_something_was_refused_stays_on_the_screen(page: Page, server: Serve
     page.evaluate("document.querySelector('.monitor').monitor.soon()")
     expect(page.locator(".monitor")).to_contain_text("a later word")
     expect(page.locator("[role=alert]")).to_contain_text("is done")
+
+
+def test_a_run_that_was_deleted_elsewhere_offers_nothing_more(page: Page, server: Server) -> None:
+    run = finished(server, "deleted-elsewhere")
+    run.write_status(Status(State.TRAINING, step=3, total_steps=9, created=1.0, started=time.time()))
+    worker = run.lock()
+    assert worker.acquire()
+    page.goto(f"{server.url}/run?id=deleted-elsewhere")
+    expect(page.locator("#stop")).to_be_visible()
+    shutil.rmtree(run.path)
+    worker.release()
+    expect(page.locator(".run-head .st-pill")).to_have_text("not found")
+    expect(page.locator(".run-head button")).to_have_count(0)
+    expect(page.locator(".kpis dt")).to_have_count(0)
+    expect(page.locator(".run-say")).to_have_text("")
+    expect(page.locator(".monitor .bar")).to_be_hidden()
+    expect(page.locator(".chart-tools")).to_be_visible()
+    page.goto(f"{server.url}/run?id=never-was")
+    expect(page.locator(".run-head .st-pill")).to_have_text("not found")
+    expect(page.locator(".chart-tools")).to_be_hidden()
+    expect(page.get_by_role("link", name="All runs")).to_be_visible()
+
+
+def test_no_resume_is_offered_once_the_checkpoints_are_removed(page: Page, server: Server) -> None:
+    run = finished(server, "nothing-to-go-on-from")
+    run.write_status(Status(State.STOPPED, created=1.0, started=2.0, ended=60.0, checkpoints_removed=True))
+    page.goto(f"{server.url}/run?id=nothing-to-go-on-from")
+    expect(page.locator("#again")).to_be_visible()
+    expect(page.locator("#resume")).to_have_count(0)
+
+
+def test_the_files_of_a_finished_model_can_be_downloaded(page: Page, server: Server) -> None:
+    run = finished(server, "to-take-home")
+    run.model_dir.mkdir()
+    (run.model_dir / "model.safetensors").write_bytes(b"m" * 5000)
+    page.goto(f"{server.url}/run?id=to-take-home")
+    page.click("#download")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="model.safetensors").click()
+    assert download.value.path().read_bytes() == b"m" * 5000
 
 
 def test_the_light_switch_is_not_there_before_it_is_heard(page: Page, server: Server) -> None:

@@ -99,6 +99,18 @@ def test_a_tab_that_is_out_of_date_stops_nobody_else(page: Page, held: Server) -
     assert second.waits
 
 
+def test_what_another_tab_has_resumed_is_not_told_as_refused(page: Page, held: Server) -> None:
+    (run,) = enqueued(held, "twice-resumed")
+    queue.cancel(run)
+    page.goto(f"{held.url}/run?id=twice-resumed")
+    expect(page.locator("#resume")).to_be_visible()
+    page.evaluate("clearTimeout(document.querySelector('.monitor').monitor.timer)")
+    queue.resume(run)
+    page.click("#resume")
+    expect(page.locator(".run-head .st-pill")).to_have_text("queued")
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
 def test_an_uploaded_file_is_called_by_its_own_name(page: Page, held: Server) -> None:
     kept = held.home / ".uploads" / ("0" * 16) / "my rows.csv"
     kept.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import pytest
 import engine.data
 from engine.data import Problem
 from engine.errors import DataError
+from ui.data_view import file_html
 
 USER = {"role": "user", "content": "When does the harbour open?"}
 ANSWER = {"role": "assistant", "content": "At six."}
@@ -51,6 +52,10 @@ def test_what_is_not_mapped_yet_can_still_be_looked_at(tmp_path: Path) -> None:
         engine.data.inspect(path, "chat", form="qa")
     mapped = engine.data.inspect(path, form="qa", mapping={"prompt": "Betreff", "completion": "Loesweg"})
     assert (mapped.kind, mapped.usable) == ("chat", 5)
+    assert mapped.why == "As it is set below: Betreff as “Question”, Loesweg as “Answer”."
+    with pytest.raises(DataError, match="do not say what they are") as unknown:
+        engine.data.inspect(path, "text")
+    assert all(words in unknown.value.hint for words in ("plain text", "questions with answers", "a better and a worse"))
 
 
 def test_thumbs_in_other_languages_and_thumbs_that_are_none(tmp_path: Path) -> None:
@@ -193,6 +198,18 @@ def test_the_words_that_people_have_for_pairs_and_thumbs(tmp_path: Path) -> None
     assert _rows(_file(tmp_path, rated), "feedback") == [{"prompt": "Why?", "completion": "So.", "label": True}]
     stars = engine.data.inspect(_file(tmp_path, {**rated, "rating": 4}))
     assert stars.form == "qa", "stars are no thumbs"
+    assert "The column rating is not used: it holds '4'" in stars.why
+    asked = {"question": "Why?", "answer": "So.", "Helpful?": "no"}
+    assert _rows(_file(tmp_path, asked), "feedback") == [{"prompt": "Why?", "completion": "So.", "label": False}]
+
+
+def test_rows_that_are_left_out_on_purpose_are_still_the_files_rows(tmp_path: Path) -> None:
+    rows = [{"question": f"Why {n}?", "answer": f"So {n}.", "rating": ("up", "down")[n % 2]} for n in range(80)]
+    path = _file(tmp_path, *rows)
+    both, liked = engine.data.inspect(path, "feedback"), engine.data.inspect(path, "chat")
+    assert (both.rows, both.looked_at, both.usable) == (80, 80, 80)
+    assert (liked.rows, liked.rows_exact, liked.looked_at, liked.usable, liked.problems) == (80, True, 80, 40, [])
+    assert "That is 40 of the 80 rows." in file_html(liked)
 
 
 def test_capitals_in_column_names(tmp_path: Path) -> None:

@@ -149,6 +149,8 @@ def test_each_ending_is_told_by_its_cause() -> None:
     assert only(killed).action == "resume" and "killed by the system" in only(killed).what
     begun_again = only(replace(killed, resumable=False))
     assert begun_again.action == "resume" and "begins it again" in begun_again.advice
+    removed = replace(killed, resumable=False, status=replace(killed.status, checkpoints_removed=True))
+    assert only(removed).action == "retry" and "checkpoints were removed" in only(removed).advice
     assert "restarted" in only(replace(killed, restarted=True)).what
     assert "crashed" in only(replace(killed, log="Fatal Python error: Segmentation fault")).what
     starved = only(replace(killed, memory_kills=1))

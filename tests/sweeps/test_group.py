@@ -159,6 +159,7 @@ def test_a_stop_takes_out_what_waits_and_go_on_puts_it_back(left: Workers, runs_
     states = {one.run: one.state for one in sweeps.progress("town").tries}
     assert states == {"town-1": "done", "town-2": "stopped", "town-3": "stopped"}
     assert "Go on queues again" in " ".join(sweeps.told(sweeps.progress("town")))
+    assert "with Learning rate 1e-05" in sweeps.told(sweeps.progress("town"), labels=True)[0], "as the page calls it"
     with pytest.raises(
         TrainingError, match=r"Sweep town: stopped\. 3 of 3 runs have ended\. Best so far: town-1 with lr 1e-05"
     ):

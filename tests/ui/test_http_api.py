@@ -316,7 +316,7 @@ def test_the_page_of_a_sweep_is_told_all_that_it_shows(waiting: httpx.Client) ->
     found = waiting.get(f"{page}/sweeps/rates").json()
     assert [axis["label"] for axis in found["axes"]] == ["Learning rate", "Longest row, in tokens"]
     assert found["measure"] == "held-out loss, lower is better"
-    assert "max_length can change which rows or tokens are measured" in found["caution"]
+    assert "“Longest row, in tokens” can change which rows or tokens are measured" in found["caution"]
     assert found["command"].endswith("--sweep lr=0.0001,0.001 --sweep max_length=64,128")
     assert {run["sweep"] for run in waiting.get(f"{page}/runs").json()} == {"rates"}
     assert waiting.get(f"{page}/runs/rates-1/about").json()["sweep"] == "rates"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import pytest
@@ -13,6 +15,7 @@ from engine.pipelines.course import Course
 from ui import pipeline_draft
 from ui.form import SettingsForm
 from ui.new_pipeline import Page
+from ui.new_pipeline_handlers import PipelineHandlers
 from ui.pipeline_review import chain_html
 
 CHAIN = api.pipelines.from_mapping(
@@ -40,9 +43,14 @@ CHAIN = api.pipelines.from_mapping(
 
 
 @pytest.fixture(scope="module")
-def form() -> SettingsForm:
+def page() -> Page:
     with gr.Blocks():
-        return Page().form
+        return Page()
+
+
+@pytest.fixture(scope="module")
+def form(page: Page) -> SettingsForm:
+    return page.form
 
 
 def draft_of(pipeline: api.pipelines.Pipeline, form: SettingsForm) -> pipeline_draft.Draft:
@@ -136,3 +144,45 @@ def test_nothing_that_was_typed_is_markup(form: SettingsForm, runs_root: Path) -
     shown = chain_html(draft, 0, {"answers": ["<i>wrong</i>"]})
     assert not any(tag in shown for tag in ("<img", "<script", "<i>", "<b>"))
     assert "scored by judge" in shown
+
+
+def test_a_later_stages_unusable_row_is_refused_by_the_stages_name_and_not_by_the_network(
+    page: Page, runs_root: Path, tmp_path: Path
+) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    good = [{"prompt": f"How is day {n}?", "chosen": "Splendid, thank you.", "rejected": "Sigh."} for n in range(30)]
+    rows = [*good, {"prompt": "And you?", "chosen": "Well.", "rejected": "Well."}]
+    pairs.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    sft = {"trainer": "sft", "model": "starter", "data_path": "sample:neighbours", "drop_bad_rows": True}
+    dpo = {"trainer": "dpo", "model": "sft", "data_path": str(pairs), "drop_bad_rows": False}
+    handlers = PipelineHandlers(page)
+
+    def given(dpo: dict[str, Any]) -> list[Any]:
+        chain = api.pipelines.from_mapping({"pipeline": "town", "stages": {"sft": sft, "dpo": dpo}})
+        draft = draft_of(chain, page.form)
+        values = draft["stages"][1]["values"]
+        return [draft, 1, "town", *pipeline_draft.NO_GATE, *(values[name] for name in page.form.names)]
+
+    review, _, _, start, *_, chain = handlers.review(*given(dpo))
+    assert "<strong>dpo</strong>: 1 row cannot be used" in review
+    assert "Leave this row out" in chain
+    assert start["interactive"] is False
+    with pytest.raises(gr.Error, match="Stage dpo: 1 row cannot be used") as error:
+        handlers.start({"id": "x"}, *given(dpo))
+    assert error.value.title == "The pipeline was not started"
+    review, _, _, start, *_ = handlers.review(*given({**dpo, "drop_bad_rows": True}))
+    assert "It fits on this machine" in review
+    assert start["interactive"] is True
+
+
+def test_the_last_stage_is_not_asked_for_a_gate(page: Page, runs_root: Path) -> None:
+    handlers = PipelineHandlers(page)
+    draft = draft_of(CHAIN, page.form)
+
+    def shown(place: int) -> bool:
+        told = handlers._shown(draft, place, {}, 0)
+        return told[handlers._turned.index(page.gate_box)]["visible"]
+
+    assert [shown(place) for place in range(3)] == [True, True, False]
+    draft["stages"][2]["gate"] = ["eval_reward", ">=", "0.5"]
+    assert shown(2), "one that is there can be taken away"

@@ -39,3 +39,13 @@ def test_the_review_calls_settings_by_their_names_on_the_page(panel: SweepPanel,
     given |= {"trainer": "sft", "data_path": f"{api.SAMPLE_PREFIX}good-cheer"}
     said, start, *_ = panel.outlook("lr = 1e-5, 1e-4", "grid", "10", *given.values())
     assert "Learning rate: 1e-05, 0.0001" in said and start["value"] == "Start 2 runs"
+
+
+def test_a_line_may_call_a_setting_as_the_page_does(panel: SweepPanel, runs_root: Path) -> None:
+    given = {name: to_widget(panel.form.fields[name], panel.form.fields[name].default) for name in panel.form.names}
+    given |= {"trainer": "sft", "data_path": f"{api.SAMPLE_PREFIX}good-cheer"}
+    said, start, *_ = panel.outlook("Learning rate = 1e-5, 1e-4", "grid", "10", *given.values())
+    assert "Learning rate: 1e-05, 0.0001" in said and start["value"] == "Start 2 runs"
+    said, *_ = panel.outlook("learning rate = 1e-5\nlr = 1e-4", "grid", "10", *given.values())
+    assert "Learning rate stands there twice" in said
+    assert panel.added("lr", "1e-3", "Learning rate = 1e-5, 1e-4\nepochs = 1, 2")[0] == "epochs = 1, 2\nlr = 1e-3"

@@ -7,6 +7,7 @@ import re
 from engine import api
 from engine.advisor import leaves, pipelines, recommend, tree, use_cases
 from engine.registry import specs
+from engine.spec import RowKind
 from ui.tree import comparison_html, pipelines_html, recommendation_html, recommendations_html, tree_html
 
 # The documentation's tree, line by line: depth, then its words.
@@ -74,7 +75,13 @@ def test_an_open_question_has_no_recommendation() -> None:
 
 
 def test_a_file_answers_the_questions() -> None:
-    for kind, words in (("text", "Use Default"), ("chat", "Use SFT"), ("preference", "Use ORPO")):
+    ends: dict[RowKind, str] = {
+        "text": "Use Default",
+        "chat": "Use SFT",
+        "preference": "Use ORPO",
+        "feedback": "Use KTO",
+    }
+    for kind, words in ends.items():
         found = recommend({}, [kind])
         assert found is not None
         assert found.advice.words == words
