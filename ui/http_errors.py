@@ -69,7 +69,7 @@ class _Answer:
 
     async def _tell(self, status: int, headers: Headers) -> None:
         self.begun = True
-        answer = said(status, *self._words(status, headers), settings=self._own.get("settings"))
+        answer = said(status, *self._words(status), settings=self._own.get("settings"))
         for name in ("allow", "cache-control", "www-authenticate"):
             if name in headers:
                 answer.headers[name] = headers[name]
@@ -84,10 +84,10 @@ class _Answer:
             return {}
         return found if isinstance(found, dict) and isinstance(found.get("error"), str) else {}
 
-    def _words(self, status: int, headers: Headers) -> tuple[str, str]:
+    def _words(self, status: int) -> tuple[str, str]:
         own = self._own
         if own:
             return own["error"], str(own.get("hint", ""))
         if status == 405:
-            return f"This address does not take {self.scope['method']}.", f"It takes {headers.get('allow', 'another method')}."
+            return f"This address does not take {self.scope['method']}.", "docs/integration.md says what each address takes."
         return _WORDS.get(status) or (self.body.decode("utf-8", "replace")[:500] or f"This was refused ({status}).", "")

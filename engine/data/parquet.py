@@ -73,10 +73,8 @@ def _seekable(member: Member) -> Iterator[Any]:
             yield copy
 
 
-def _batches(file: Any, name: str) -> Iterator[tuple[Any, Any]]:
-    """The rows in groups of few bytes, each with its types; texts may be references to the file's own list of texts (its
-    dictionary).
-    """
+def _batches(file: Any, name: str) -> Iterator[Any]:
+    """The rows in groups of few bytes; texts may be references to the file's own list of texts (its dictionary)."""
     from pyarrow.parquet import ParquetFile
 
     plain = ParquetFile(file, buffer_size=_BLOCK)
@@ -97,8 +95,7 @@ def _batches(file: Any, name: str) -> Iterator[tuple[Any, Any]]:
         by_list = unpacked > _MUCH >= size  # Arrow keeps the whole list, also where it is long
         weight = size if by_list else max(size, unpacked)
         most = max(1, min(_ROWS, _AT_ONCE * rows // max(weight, 1)))
-        for batch in (listed if by_list else plain).iter_batches(most, [group], use_threads=False):
-            yield batch, plain.schema_arrow
+        yield from (listed if by_list else plain).iter_batches(most, [group], use_threads=False)
 
 
 def _is_text(leaf: Any) -> bool:
@@ -116,9 +113,9 @@ def _longest(listed: Any, group: int, path: str) -> int:
     return 0 if array is None else max((size for size in _lengths(array.dictionary).to_pylist() if size), default=0)
 
 
-def _light(batches: Iterable[tuple[Any, Any]]) -> Iterator[Any]:
+def _light(batches: Iterable[Any]) -> Iterator[Any]:
     """The same rows in groups that are light enough to be written out; None in the place of a row that is too large."""
-    for batch, schema in batches:
+    for batch in batches:
         left = [batch]
         while left:
             rows = left.pop()
@@ -128,7 +125,7 @@ def _light(batches: Iterable[tuple[Any, Any]]) -> Iterator[Any]:
             elif weight > LARGEST_VALUE:
                 yield from [None] * rows.num_rows
             else:
-                yield rows if rows.schema.equals(schema) else rows.cast(schema)
+                yield rows
 
 
 def _weight(array: Any) -> int:

@@ -31,6 +31,14 @@ spare = [tokenizer.pad_token, tokenizer.unk_token, tokenizer.bos_token]
 ordinary = tokenizer.convert_ids_to_tokens(int(tokenizer.eos_token_id == 0))  # a talk ends in none of these
 tokenizer.pad_token = next((token for token in spare if token not in (None, tokenizer.eos_token)), ordinary)
 """
+# As engine/worker/models.py does it.
+_PLACES = """
+# a token's place in a text begins with the space before its word, also where the tokenizer's file leaves it out
+last = tokenizer.backend_tokenizer.post_processor
+if last is not None:
+    last.__setstate__(last.__getstate__().replace(b'"trim_offsets":true', b'"trim_offsets":false'))
+    tokenizer.backend_tokenizer.post_processor = last
+"""
 
 
 def place(recipe: Recipe, base: Origin) -> None:
@@ -49,6 +57,8 @@ def tokenizer(base: Origin, wish: str, *, talks: bool, scores: bool) -> str:
         lines.append(_SPARE_PADDING.strip())
     else:
         lines += ["if tokenizer.pad_token is None:", "    tokenizer.pad_token = tokenizer.eos_token"]
+    if talks:
+        lines.append(_PLACES.strip())
     if talks and (wish != "auto" or not base.template):
         lines.append(f"BEGIN = {begun_by('tokenizer')}")
     if talks and wish == "chatml":

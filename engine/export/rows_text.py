@@ -35,7 +35,7 @@ def tokens(row):
 
 TALK = '''
 def tokens(row):
-    """A talk in the model's chat template; labels are its tokens where the assistant speaks, and -100 elsewhere."""
+    """A talk in the model's chat template; labels are its tokens where it is learned, and -100 elsewhere."""
     if "messages" in row:
         talk, given = row["messages"], 0
     else:  # a question, which may be a talk itself, and the answer that is learned
@@ -81,9 +81,9 @@ answers = marked_answers if re.search(r"generation -?%}", tokenizer.chat_templat
 """
 
 EVERY_TOKEN = '''
-def tokens(row):
-    """A talk in the model's chat template; every token is learned, questions too."""
-    ids, _ = talk_tokens(row)
+def answers(talk, tools, given):
+    """Every token is learned, questions too."""
+    ids = list(tokenizer.apply_chat_template(talk, tools=tools, return_dict=True)["input_ids"])
     return ids, list(ids)
 '''
 

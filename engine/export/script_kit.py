@@ -221,6 +221,8 @@ class ScriptKit:
 
     def _talks(self, recipe: Recipe, every_token: bool) -> list[str]:
         """Talks as tokens, by the way in which the chat template shows where answers are."""
+        if every_token:
+            return [rows_text.EVERY_TOKEN, rows_text.TALK]
         known = self.params.chat_template != "auto" or self.base.template is not None
         marked = self.params.chat_template != "auto" or not self.base.template or bool(_MARKS.search(self.base.template))
         if known:
@@ -231,8 +233,6 @@ class ScriptKit:
             pieces = [rows_text.MARKED.replace("def answers(", "def marked_answers("), found, rows_text.WHICH]
         if marked or not known:
             recipe.needs("itertools")
-        if every_token:
-            return [*pieces, rows_text.TALK.replace("def tokens(", "def talk_tokens("), rows_text.EVERY_TOKEN]
         return [*pieces, rows_text.TALK]
 
     def _pairs(self, recipe: Recipe) -> None:

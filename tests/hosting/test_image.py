@@ -102,7 +102,7 @@ def test_the_readme_configures_a_space() -> None:
     head = yaml.safe_load((ROOT / "README.md").read_text(encoding="utf-8").split("---\n")[1])
     colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
     assert head["sdk"] == "docker" and {head["colorFrom"], head["colorTo"]} <= colours and len(head["emoji"]) == 1
-    assert len(head["short_description"]) <= 60 and head["license"] and head["title"] and head["tags"]
+    assert len(head["short_description"]) <= 60 and head["title"] and head["tags"]
     assert head["suggested_hardware"] == "cpu-basic"
     assert head["hf_oauth"] is True
     assert "hf_oauth_scopes" not in head, "who somebody is, is all that is asked while nothing uses more"

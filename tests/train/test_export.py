@@ -204,9 +204,41 @@ def test_the_program_learns_the_tokens_that_the_run_learns(
         monkeypatch.setattr("engine.export.origin._template", lambda source: None)
     run = new_run("rows.jsonl", model=str(tmp_path / "model"), chat_template=wish, max_length=200)
     program = export(run).script.split("\n\n\nset_seed(")[0]
-    room: dict[str, Any] = {"__file__": str(tmp_path / "train.py")}
-    exec(compile(program, "train.py", "exec"), room)
     choose_template(tokenizer, wish)
-    for row in TALKS:
-        made = chat_tokens(row, tokenizer)
+    learns_the_same(program, tmp_path, TALKS, tokenizer)
+
+
+def learns_the_same(program: str, folder: Path, rows: list[dict[str, Any]], tokenizer: Any, **how: Any) -> None:
+    room: dict[str, Any] = {"__file__": str(folder / "train.py")}
+    exec(compile(program, "train.py", "exec"), room)
+    for row in rows:
+        made = chat_tokens(row, tokenizer, **how)
         assert made.trained and room["tokens"](row) == (made.input_ids, made.labels), row
+
+
+@pytest.mark.parametrize("template", [CHATML, UNMARKED], ids=["marked", "unmarked"])
+@pytest.mark.parametrize("wish", ["auto", "plain"])
+def test_the_program_learns_white_space_that_the_tokenizer_passes_over(
+    new_run: Callable[..., RunDirectory], tiny_model: Path, tmp_path: Path, wish: str, template: str
+) -> None:
+    shutil.copytree(tiny_model, tmp_path / "model")
+    (tmp_path / "model" / "chat_template.jinja").write_text(template)
+    held = json.loads((tmp_path / "model" / "tokenizer.json").read_text())
+    held["post_processor"] = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    (tmp_path / "model" / "tokenizer.json").write_text(json.dumps(held))
+    tokenizer = load_tokenizer(resolve(str(tmp_path / "model")))
+    choose_template(tokenizer, wish)
+    run = new_run("rows.jsonl", model=str(tmp_path / "model"), chat_template=wish, max_length=200)
+    rows = [*TALKS, {"prompt": "When?", "completion": " At  six,\n    or so. "}]
+    learns_the_same(export(run).script.split("\n\n\nset_seed(")[0], tmp_path, rows, tokenizer)
+
+
+def test_the_program_learns_every_token_where_answers_cannot_be_told(
+    new_run: Callable[..., RunDirectory], tiny_model: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_model, tmp_path / "model")
+    (tmp_path / "model" / "chat_template.jinja").write_text("{{ messages | length }} turns: " + UNMARKED)
+    tokenizer = load_tokenizer(resolve(str(tmp_path / "model")))
+    run = new_run("rows.jsonl", model=str(tmp_path / "model"), train_on_prompt=True, max_length=200)
+    program = export(run).script.split("\n\n\nset_seed(")[0]
+    learns_the_same(program, tmp_path, TALKS, tokenizer, train_on_prompt=True)

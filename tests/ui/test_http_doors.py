@@ -80,7 +80,7 @@ def test_every_error_of_the_api_is_told_alike(program: httpx.Client, monkeypatch
         assert answer.status_code == status
         told = answer.json()
         assert set(told) == {"error", "hint", "settings"} and told["error"].endswith("."), told
-    assert "GET" in asked[405].json()["hint"] and "GET" in asked[405].headers["allow"]
+    assert "does not take PUT" in asked[405].json()["error"] and "allow" in asked[405].headers
     assert "division" not in asked[500].text
     assert program.get("/runs/nobody").json()["error"].startswith("There is no run")
 
