@@ -10,6 +10,7 @@ from engine.data.parts import Part, chosen, usual, without_part
 from engine.errors import DataError
 from engine.hub import account
 from engine.hub.fetch import Tell, fetch
+from engine.paths import expanded
 
 _ID = re.compile(r"^[A-Za-z0-9][\w.\-]{0,95}/[\w.\-]{1,96}$")
 _FILES = ["*.parquet", "*.jsonl", "*.json", "*.csv", "*.tsv", "*.txt", "*.gz", "*.zip"]
@@ -27,7 +28,7 @@ def looks_like_id(text: str) -> bool:
 def on_hub(path: str) -> bool:
     """Whether a data path means a data set of the Hub, or a part of one, and nothing that is here."""
     source = without_part(path)
-    return not Path(path).expanduser().exists() and not Path(source).expanduser().exists() and looks_like_id(source)
+    return not expanded(path).exists() and not expanded(source).exists() and looks_like_id(source)
 
 
 def fetched(reference: str, part: Part | None = None, tell: Tell = lambda done, total: None) -> list[Path]:

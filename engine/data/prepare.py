@@ -20,6 +20,7 @@ from engine.data.records import Problem
 from engine.data.source import Member
 from engine.data.stream import Layout, converted, layout
 from engine.errors import DataError
+from engine.paths import expanded
 from engine.spec import RowKind
 
 _FEW = 20
@@ -261,7 +262,7 @@ def _dropped_words(what: str, counts: Counter[str]) -> Iterator[str]:
 
 def _digest(path: str | Path, files: list[Member]) -> str:
     """SHA-256 of a file as it lies there; of a folder, a part of one or a Hub set that of the files' names and contents."""
-    digest, alone = hashlib.sha256(), Path(path).expanduser()
+    digest, alone = hashlib.sha256(), expanded(path)
     for file in [Member(alone.name, lambda: alone.open("rb"), None)] if alone.is_file() else files:
         digest.update(b"" if alone.is_file() else file.name.encode())
         with file.open() as opened:

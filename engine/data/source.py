@@ -78,8 +78,8 @@ def members(path: str | Path) -> list[Member]:
     if not path.exists():
         part = part_of(asked)
         source = part.source if part else asked
-        if part and Path(source).expanduser().exists() and may_read(Path(source).expanduser()):
-            return _part(Path(source).expanduser(), part)
+        if part and expanded(source).exists() and may_read(expanded(source)):
+            return _part(expanded(source), part)
         if looks_like_id(source):
             return _all_unpacked(fetched(source, part), "")
     if path.is_dir() and may_read(path):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import TrainingError
 from engine.params import LLMTrainingParams
+from engine.paths import expanded
 from engine.python_api import TrainedModel
 from engine.runs import queue
 from engine.runs.directory import RunDirectory
@@ -173,7 +174,7 @@ def read_file(path: Path) -> str:
     from engine.errors import FieldProblem, ParamError
 
     try:
-        return path.expanduser().read_text(encoding="utf-8")
+        return expanded(path).read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ParamError([FieldProblem("", f"The sweep file {path} is not UTF-8 text.")]) from None
     except OSError as error:

@@ -10,6 +10,7 @@ import pytest
 from engine import api, cli, people
 from engine.errors import DataError, ModelError, ParamError, StudioError
 from engine.pipelines.asked import asked
+from engine.sweeps.python_api import run_sweep
 from tests.hardening.conftest import RUN
 from ui.reach import refuse_foreign
 
@@ -35,8 +36,9 @@ def test_a_run_with_a_name_that_is_none_is_told(
 
 
 def test_it_is_refused_where_it_is_only_looked_at(runs_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match="There is no file '~nobody"):
-        api.inspect_data(HOMELESS)
+    for text in (HOMELESS, f"{HOMELESS}:train"):
+        with pytest.raises(DataError, match="There is no file '~nobody"):
+            api.inspect_data(text)
     with pytest.raises(ModelError, match="There is no model '~nobody"):
         api.model_facts(HOMELESS)
     for look in (api.inspect_data, api.model_facts):
@@ -44,6 +46,8 @@ def test_it_is_refused_where_it_is_only_looked_at(runs_root: Path, monkeypatch: 
             look(LONG)
     with pytest.raises(StudioError, match="cannot be read"):
         asked(f"{HOMELESS}.yaml")
+    with pytest.raises(StudioError, match="cannot be read"):
+        run_sweep(f"{HOMELESS}.yaml")
     monkeypatch.setenv("AITRAINING_HOST", "0.0.0.0")
     for text in (HOMELESS, LONG):
         with pytest.raises(ParamError, match="served to others"):
