@@ -165,11 +165,12 @@ def _held_out_rows(params: LLMTrainingParams) -> int:
 
     path, mapping = str(params.valid_path), params.column_mapping or None
     try:
-        return inspect(data_file(path), spec_for(params.trainer).rows, form=params.data_format, mapping=mapping).usable
+        seen = inspect(data_file(path), spec_for(params.trainer).rows, form=params.data_format, mapping=mapping)
     except errors.DataError as error:
         name = Path(own_name(path)).name
         said = f"The held-out file {name} cannot be used: {error.message}"
         raise errors.DataError(said, hint=f"It is read as the rows to train on are. {error.hint}") from None
+    return round(seen.rows * seen.usable / max(seen.looked_at, 1))  # a look ends after some thousand rows
 
 
 def _stamp(path: str) -> float:

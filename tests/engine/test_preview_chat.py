@@ -135,6 +135,9 @@ def test_held_out_files_of_a_folder_are_no_rows_to_train_on(tmp_path: Path) -> N
     (tmp_path / "own.csv").write_text("prompt,completion\n" + "Who?,You.\n" * 3)  # the person's own file goes first
     facts = api.data_facts(params(data_path=str(tmp_path / "train.csv"), valid_path=str(tmp_path / "own.csv")))
     assert (facts.rows, facts.valid_rows) == (40, 3)
+    (tmp_path / "own.csv").write_text("prompt,completion\n" + "Who?,You.\n" * 12_000)  # more than a look sees
+    facts = api.data_facts(params(data_path=str(tmp_path / "train.csv"), valid_path=str(tmp_path / "own.csv")))
+    assert facts.valid_rows == pytest.approx(12_000, rel=0.02)
 
 
 def test_the_process_goes_when_the_page_does(wait_until: Callable[..., None]) -> None:
