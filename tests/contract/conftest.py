@@ -94,7 +94,7 @@ class Held:
         """`all_tensors` counts plain tensors too; in full training gradients and moments have the embedding's shape."""
         from transformers import AutoModelForCausalLM
 
-        from engine.worker import kit, teachers
+        from engine.worker import kit, models, teachers
         from engine.worker.callbacks import RunCallback
 
         self.shape = AutoModelForCausalLM.from_pretrained(base).get_input_embeddings().weight.shape
@@ -116,6 +116,7 @@ class Held:
             return stepped(callback, args, state, control, **given)
 
         patch.setattr(kit, "load_frozen", watched_load)
+        patch.setattr(models, "load_frozen", watched_load)
         patch.setattr(teachers, "load_frozen", watched_load)
         patch.setattr(RunCallback, "on_step_end", watched_step)
 
