@@ -38,7 +38,9 @@
           ? `${Math.round(n / 1e6)} MB`
           : n >= 1e6
             ? `${(n / 1e6).toFixed(1)} MB`
-            : `${Math.round(n / 1e3)} kB`;
+            : n >= 1e3
+              ? `${Math.round(n / 1e3)} kB`
+              : `${n} bytes`;
   /** How far something is on its way from or to the Hub, in words: 1.2 of 2.2 GB, 34 MB a second, 30 s left. */
   const transfer = (t) => {
     const left = t.per_second && t.total > t.done ? `, ${duration((t.total - t.done) / t.per_second)} left` : "";

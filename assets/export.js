@@ -47,7 +47,7 @@
       ],
     );
   };
-  /** Offer the files of the model of the run called `name`, each to be downloaded; throws what the server says. */
+  /** Offer the files of the model of the run called `name`, all in one or each by itself; throws what the server says. */
   const model = async (name) => {
     const address = `/studio/api/runs/${encodeURIComponent(name)}/model`,
       { files } = await get(address);
@@ -55,10 +55,14 @@
     const listed = files.map((file) =>
       el("li", {}, el("a", { href: place(file.name), download: "" }, file.name), ` ${bytes(file.bytes)}`),
     );
-    show("Download the model", [
-      el("p", {}, "Together in one folder these files are the model, as transformers and other programs load it."),
-      el("ul", { class: "model-files" }, listed),
-    ]);
+    show(
+      "Download the model",
+      [
+        el("p", {}, "Together in one folder these files are the model, as transformers and other programs load it."),
+        el("ul", { class: "model-files" }, listed),
+      ],
+      [link("All in one (zip)", true, `${address}.zip`, "download-all")],
+    );
   };
   window.Export = { offer, model };
 })();

@@ -23,7 +23,7 @@
     return made;
   };
   const at = (step) => (step ? `step ${step}` : "before");
-  const span = (first, last) => (first === last ? at(first) : `${at(first)} to ${last}`);
+  const span = (first, last) => (first === last ? at(first) : `${at(first)} to ${first ? last : at(last)}`);
 
   class Monitor {
     constructor(element, name) {

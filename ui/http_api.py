@@ -14,7 +14,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from engine import api
@@ -31,6 +31,7 @@ from ui.http_answers import (
     said,
 )
 from ui.login.others import of_all
+from ui.packing import zipped
 from ui.reach import refuse_foreign, refuse_renting_again, upload_limit
 
 
@@ -48,6 +49,7 @@ def routes() -> list[BaseRoute]:
         Route("/studio/api/runs/{name}/stop", stop, methods=["POST"]),
         Route("/studio/api/runs/{name}/resume", resume, methods=["POST"]),
         Route("/studio/api/runs/{name}/model", model),
+        Route("/studio/api/runs/{name}/model.zip", model_zip),
         Route("/studio/api/runs/{name}/model/{file:path}", model_file),
     ]
 
@@ -173,6 +175,18 @@ async def resume(request: Request) -> Response:
 async def model(request: Request) -> Response:
     """The files of the finished model."""
     return await answered(request, lambda: {"files": api.model_files(name_in(request))})
+
+
+async def model_zip(request: Request) -> Response:
+    """All of them in one zip, in a folder of the run's name."""
+
+    def work() -> Response:
+        name = name_in(request)
+        files = [(f"{name}/{one['name']}", api.model_file(name, one["name"])) for one in api.model_files(name)]
+        told = {"content-disposition": f'attachment; filename="{name}.zip"'}
+        return StreamingResponse(zipped(files), media_type="application/zip", headers=told)
+
+    return await answered(request, work)
 
 
 async def model_file(request: Request) -> Response:

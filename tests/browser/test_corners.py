@@ -7,6 +7,7 @@ import shutil
 import socket
 import time
 from pathlib import Path
+from zipfile import ZipFile
 
 import httpx
 import pytest
@@ -225,6 +226,11 @@ def test_the_files_of_a_finished_model_can_be_downloaded(page: Page, server: Ser
     with page.expect_download() as download:
         page.get_by_role("link", name="model.safetensors").click()
     assert download.value.path().read_bytes() == b"m" * 5000
+    with page.expect_download() as whole:
+        page.click("#download-all")
+    assert whole.value.suggested_filename == "to-take-home.zip"
+    with ZipFile(whole.value.path()) as archive:
+        assert archive.read("to-take-home/model.safetensors") == b"m" * 5000
 
 
 def test_the_light_switch_is_not_there_before_it_is_heard(page: Page, server: Server) -> None:

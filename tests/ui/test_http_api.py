@@ -6,8 +6,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import httpx
 import pytest
@@ -137,13 +139,16 @@ def test_the_model_is_fetched_file_by_file_and_nothing_else_is(studio: httpx.Cli
     files = studio.get(f"/runs/{name}/model").json()["files"]
     assert files == [{"name": "adapter/weights.safetensors", "bytes": 10}, {"name": "config.json", "bytes": 2}]
     assert studio.get(f"/runs/{name}/model/adapter/weights.safetensors").content == b"0123456789"
+    with ZipFile(BytesIO(studio.get(f"/runs/{name}/model.zip").content)) as archive:
+        assert [one.filename for one in archive.infolist()] == [f"{name}/{one['name']}" for one in files]
+        assert archive.read(f"{name}/adapter/weights.safetensors") == b"0123456789" and archive.testzip() is None
     rest = studio.get(f"/runs/{name}/model/adapter/weights.safetensors", headers={"Range": "bytes=4-"})
     assert (rest.status_code, rest.content) == (206, b"456789")
     for path in ("..%2Fsecret", "%2e%2e/secret", "adapter/../../secret", "%2Fetc%2Fpasswd", "nothing.bin"):
         answer = studio.get(f"/runs/{name}/model/{path}")
         assert answer.status_code == 404 and b"not of the model" not in answer.content, path
     for run in ("..", "%2e%2e", "nobody", ".uploads"):
-        assert studio.get(f"/runs/{run}/model").status_code == 404, run
+        assert studio.get(f"/runs/{run}/model").status_code == studio.get(f"/runs/{run}/model.zip").status_code == 404, run
 
 
 def test_data_is_kept_and_can_be_trained_on(studio: httpx.Client, runs_root: Path) -> None:
