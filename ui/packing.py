@@ -34,7 +34,7 @@ def zipped(files: Iterable[tuple[str, Path]]) -> Iterator[bytes]:
     with ZipFile(sink, "w", ZIP_STORED) as archive:  # type: ignore[arg-type]  # all that is asked of a file is to be written
         for name, path in files:
             about = ZipInfo.from_file(path, name, strict_timestamps=False)
-            with path.open("rb") as file, archive.open(about, "w", force_zip64=True) as part:
+            with path.open("rb") as file, archive.open(about, "w") as part:
                 while piece := file.read(_PIECE):
                     part.write(piece)
                     yield sink.take()
