@@ -24,7 +24,9 @@ def merge(model: Any, source: ModelSource, dtype: torch.dtype) -> Any:
 
 
 def _rounded(model: Any, dtype: torch.dtype) -> bool:
-    return any(w.is_floating_point() and w.dtype != dtype for w in model.parameters() if not w.requires_grad)
+    """Whether the base is held in a format that cannot say all that its file says; fp32 can."""
+    fine = (dtype, torch.float32)
+    return any(w.is_floating_point() and w.dtype not in fine for w in model.parameters() if not w.requires_grad)
 
 
 def _has_room(model: Any, dtype: torch.dtype) -> bool:

@@ -67,6 +67,19 @@ def test_weights_that_no_adapter_is_on_stay_what_they_were(
     torch.testing.assert_close(logits(merged), logits(adapted), rtol=1e-4, atol=1e-4)
 
 
+def test_a_base_that_was_held_as_it_is_is_not_read_again(
+    new_run: Run, work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merging, "_base", lambda *given: pytest.fail("it was read again"))
+    run = new_run(jsonl(tmp_path / "rows.jsonl", qa(8)), "finer", **{**LORA, "target_modules": "q_proj"}, model="starter")
+    assert work(run) == 0, run.status()
+    base = resolve("starter").path
+    assert base is not None
+    before, after = load_file(base / "model.safetensors"), load_file(run.model_dir / "model.safetensors")
+    assert all(torch.equal(before[name], after[name]) for name in before if "q_proj" not in name)
+    assert after["model.embed_tokens.weight"].dtype == torch.bfloat16
+
+
 def test_where_there_is_no_memory_to_read_the_base_again_the_held_one_is_taken(
     new_run: Run, work: Work, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
