@@ -66,12 +66,18 @@ def answers(talk, tools, given):
     for place, turn in enumerate(talk):
         if turn["role"] == "assistant" and place >= given:
             before, upto = text(place, add_generation_prompt=True), text(place + 1)
+            content = turn["content"] or ""
+            said = [part.strip() for part in (content, content.rpartition("</think>")[2])]
+            turned = [part + upto.rpartition(part)[2].rstrip("\\n") for part in said if part and part in upto]
+            amid = next((part for part in turned if whole.startswith(part, len(before))), "")
             if whole.startswith(before) and whole.startswith(upto):
                 spans.append((len(before), len(upto.rstrip("\\n"))))
+            elif whole.startswith(before) and amid:  # an earlier answer, which is written otherwise once more follows
+                spans.append((len(before), len(before) + len(amid)))
             elif place == len(talk) - 1:
                 raise ValueError("the chat template rewrites earlier turns")
     made = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
-    inside = [any(a < b and a >= begin and b <= end for begin, end in spans) for a, b in made["offset_mapping"]]
+    inside = [any(a < end and begin < b for begin, end in spans) for a, b in made["offset_mapping"]]
     return list(made["input_ids"]), [token if learned else -100 for token, learned in zip(made["input_ids"], inside)]
 '''
 

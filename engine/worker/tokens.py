@@ -219,7 +219,8 @@ def _ending(controls: tuple[str, ...], tokenizer: Any) -> str:
 
 
 def _by_prefix(messages: list[dict[str, Any]], tools: Any, tokenizer: Any, first: int) -> tuple[str, list[Span]]:
-    """Find the answers by rendering the conversation up to each one and checking that the longer text begins with it."""
+    """Find the answers by rendering the conversation up to each one and checking that the longer text begins with it, or with
+    what stands of it there."""
 
     def text(count: int, **options: Any) -> str:
         return _rendered(messages[:count], tools, tokenizer, tokenize=False, **options)
@@ -232,12 +233,27 @@ def _by_prefix(messages: list[dict[str, Any]], tools: Any, tokenizer: Any, first
         before, upto = text(index, add_generation_prompt=True), text(index + 1)
         if whole.startswith(before) and whole.startswith(upto):
             spans.append((len(before), len(upto.rstrip("\n"))))
+        elif whole.startswith(before) and (end := _amid(whole, len(before), upto, message)):
+            spans.append((len(before), end))
         elif index == len(messages) - 1:
             raise DataError(
                 "This model's chat template rewrites earlier turns, so where the answer begins cannot be told.",
                 hint="Choose the ChatML template (--chat-template chatml), or learn the questions too.",
             )
     return whole, spans
+
+
+def _amid(whole: str, start: int, upto: str, message: dict[str, Any]) -> int:
+    """The end of an answer that the template writes otherwise once more turns follow, as Qwen3 leaves out its thoughts: its
+    words begin at `start`, and the same ends the turn. 0 where that is not so.
+    """
+    content = message.get("content") or ""
+    for said in (content.strip(), content.rpartition("</think>")[2].strip()):
+        _, found, ending = upto.rpartition(said) if said else ("", "", "")
+        turn = said + ending.rstrip("\n")
+        if found and whole.startswith(turn, start):
+            return start + len(turn)
+    return 0
 
 
 def _labelled(whole: str, spans: list[Span], tokenizer: Any) -> Tokens:

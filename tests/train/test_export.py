@@ -23,6 +23,7 @@ from engine.worker.models import load_tokenizer
 from engine.worker.templates import choose_template
 from engine.worker.tokens import chat_tokens
 from tests.contract.conftest import numbered
+from tests.train.test_labels import THINKS
 from tests.train.toys import jsonl, series
 
 pytestmark = pytest.mark.slow
@@ -183,7 +184,7 @@ TALKS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("template", [CHATML, UNMARKED, None], ids=["marked", "unmarked", "none"])
+@pytest.mark.parametrize("template", [CHATML, UNMARKED, THINKS, None], ids=["marked", "unmarked", "thinks", "none"])
 @pytest.mark.parametrize("wish", ["auto", "chatml", "plain"])
 @pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
 def test_the_program_learns_the_tokens_that_the_run_learns(

@@ -129,6 +129,33 @@ def test_answers_are_found_where_the_template_does_not_mark_them(tokenizer: Any,
     assert all(made.trained for made in marked)
 
 
+# As Qwen3 has it: what is thought stands in the answers after the last question alone.
+THINKS = (
+    "{%- set last = namespace(at=0) %}{%- for m in messages %}{%- if m.role == 'user' %}{%- set last.at = loop.index0 %}"
+    "{%- endif %}{%- endfor %}{%- for m in messages %}{{- '<|im_start|>' + m.role + '\n' }}"
+    "{%- if m.role == 'assistant' and loop.index0 > last.at %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}"
+    "{{- m.content + '<|im_end|>\n' }}{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
+)
+
+
+def test_every_answer_is_trained_though_the_template_writes_the_last_one_otherwise(tokenizer: Any) -> None:
+    tokenizer.chat_template = THINKS
+    turns = [("When?", "At six."), ("And then?", "At six."), ("Really?", "Yes.")]
+    messages = [
+        {"role": role, "content": text} for turn in turns for role, text in zip(("user", "assistant"), turn, strict=True)
+    ]
+    made = chat_tokens({"messages": messages}, tokenizer)
+    pieces: list[tuple[str, bool]] = []
+    for place, (question, answer) in enumerate(turns):
+        thought = "<think>\n\n</think>\n\n" if place == 2 else ""
+        asked = f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+        pieces += [(asked, False), (f"{thought}{answer}<|im_end|>", True), ("\n", False)]
+    assert made == by_hand(pieces, tokenizer)
+    tokenizer.chat_template = THINKS.replace("{{- m.content", "{{- m.content.split('</think>')[-1] | trim")
+    messages[1]["content"] = "<think>\nSix, surely.\n</think>\n\nAt six."  # what is not written there cannot be trained
+    assert chat_tokens({"messages": messages}, tokenizer) == made
+
+
 TRIMMING = {
     "byte-level": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
     "roberta": {
