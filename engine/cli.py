@@ -24,6 +24,7 @@ from engine.errors import FieldProblem, ParamError, StudioError
 from engine.export.command_line import add_command as add_export_command
 from engine.flag_help import FlagHelp
 from engine.flags import PlainErrors, add_flags, given_values, known_trainer, take_older
+from engine.idle import idle
 from engine.pipelines.command_line import add_commands as add_pipeline_commands
 from engine.prune_command import add_commands as add_room_commands
 from engine.runs.command_line import add_commands as add_queue_commands
@@ -175,6 +176,8 @@ def _llm(args: argparse.Namespace) -> int:
     for line in given.lines:  # what became of names that older tools have
         print(line, file=sys.stderr)
     params = api.validate(given.values)
+    for line in idle(params, given.values):
+        print(f"warning: {line}", file=sys.stderr)
     if args.dry_run:
         made = dry_run(params)
         print(json.dumps(made, indent=1, ensure_ascii=False) if args.json else "\n".join(told(made)))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import FieldProblem, ModelError, ParamError
+from engine.idle import counts, sentence
 from engine.models import facts, resolve
-from engine.params import LLMTrainingParams, flag, form_of
+from engine.params import LLMTrainingParams
 from engine.pipelines.pipeline import model_settings
 from engine.pipelines.steps import data_problems
 from engine.registry import parse
 from engine.sweeps.sampling import Values, combinations, corners
-from engine.sweeps.space import written
 from engine.sweeps.sweep import Sweep
 
 
@@ -84,7 +84,7 @@ def _judged(sweep: Sweep, values: Sequence[Values]) -> list[Try]:
         except ParamError as error:
             problems.update({problem.message: problem for problem in error.problems})
             continue
-        idle = [name for name in combination if not _counts(found.params, name)]
+        idle = [name for name in combination if not counts(found.params, name)]
         used |= combination.keys() - set(idle)
         kept = {name: value for name, value in combination.items() if name not in idle}
         if kept not in [other.values for other in made]:
@@ -93,20 +93,8 @@ def _judged(sweep: Sweep, values: Sequence[Values]) -> list[Try]:
         raise ParamError(list(problems.values()))
     idle_always = [name for name in sweep.axes if name not in used]
     if idle_always:
-        raise ParamError([FieldProblem(name, _idle(sweep, name)) for name in idle_always])
+        raise ParamError([FieldProblem(name, sentence(sweep.spec.params, name)) for name in idle_always])
     return made
-
-
-def _counts(params: LLMTrainingParams, name: str) -> bool:
-    """Whether a setting does anything beside these others."""
-    when = form_of(type(params), name).when
-    return all(getattr(params, other) in wanted for other, wanted in when.items())
-
-
-def _idle(sweep: Sweep, name: str) -> str:
-    when: Mapping[str, tuple[Any, ...]] = form_of(sweep.spec.params, name).when
-    needs = " and ".join(f"{other} is {' or '.join(map(written, wanted))}" for other, wanted in when.items())
-    return f"{name} does nothing here: it counts only while {needs}. Set that as well ({', '.join(map(flag, when))})."
 
 
 def _model_problems(params: LLMTrainingParams) -> list[FieldProblem]:

@@ -342,3 +342,20 @@ def test_a_pipe_that_closes_early_is_no_accident() -> None:
         process.stdout.close()
         assert b"Traceback" not in process.stderr.read()
         process.wait(30)
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--lora-r", "64"], "lora_r does nothing here: it counts only while peft is yes. Set that as well (--peft)."),
+        (["--lora-r", "64", "--peft"], ""),
+        (["--lora-r", "16"], ""),  # what it would be anyway
+        (["--hub-model-id", "me/mine"], "hub_model_id does nothing here"),
+    ],
+)
+def test_a_setting_that_does_nothing_beside_the_others_is_told(
+    capsys: pytest.CaptureFixture[str], runs_root: Path, flags: list[str], told: str
+) -> None:
+    assert main(["llm", "--trainer", "sft", "--data-path", "sample:neighbours", "--dry-run", *flags]) == 0
+    said = capsys.readouterr().err
+    assert (told in said) if told else "does nothing" not in said
