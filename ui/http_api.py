@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -18,7 +18,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from engine import api
-from engine.errors import ParamError
+from engine.errors import ParamError, RunError
 from ui.http_answers import (
     Refused,
     answered,
@@ -182,11 +182,23 @@ async def model_zip(request: Request) -> Response:
 
     def work() -> Response:
         name = name_in(request)
-        files = [(f"{name}/{one['name']}", api.model_file(name, one["name"])) for one in api.model_files(name)]
+        files = _opened(name)
         told = {"content-disposition": f'attachment; filename="{name}.zip"'}
         return StreamingResponse(zipped(files), media_type="application/zip", headers=told)
 
     return await answered(request, work)
+
+
+def _opened(name: str) -> list[tuple[str, BinaryIO]]:
+    opened: list[tuple[str, BinaryIO]] = []
+    try:
+        for one in api.model_files(name):
+            opened.append((f"{name}/{one['name']}", api.model_file(name, one["name"]).open("rb")))
+    except FileNotFoundError:
+        for _, file in opened:
+            file.close()
+        raise RunError(f"The model of {name!r} is being changed or deleted.", hint="Try it again.") from None
+    return opened
 
 
 async def model_file(request: Request) -> Response:
