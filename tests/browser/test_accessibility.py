@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 from engine import api
 from engine.params import LLMTrainingParams
 from engine.runs import line, queue
+from engine.runs.directory import RunDirectory
 from tests.browser.conftest import Server
 from tests.browser.steps import wait_for_end
 from tests.browser.test_pages import finished
@@ -68,6 +70,8 @@ def furnished(server: Server) -> Iterator[Server]:
     """The shared server with something on every page, and a run that waits in a queue that is paused."""
     line.pause(server.home)
     furnish(server)
+    # the newest, so that it is on the list's first page however many runs other tests have left
+    RunDirectory(server.home / "looked-at").update_status(created=time.time())
     params = LLMTrainingParams(trainer="sft", data_path="sample:neighbours", project_name="looked-at-waiting")
     waiting = queue.enqueue(params, root=server.home)
     yield server
