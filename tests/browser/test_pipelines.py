@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from engine.pipelines.course import Course
 from engine.pipelines.pipeline import from_mapping
+from engine.runs import line
 from tests.browser.conftest import Server
 from tests.browser.steps import TRAINED_S, typed
 
@@ -30,6 +33,16 @@ def stage_shown(page: Page, place: int) -> None:
 
 def state(page: Page, words: str) -> None:
     expect(page.locator(".run-head .st-pill")).to_have_text(words, timeout=TRAINED_S)
+
+
+@contextmanager
+def paused(server: Server) -> Iterator[None]:
+    """No run starts: what is changed meanwhile is surely changed before the next one's turn."""
+    line.pause(server.home)
+    try:
+        yield
+    finally:
+        line.go_on(server.home)
 
 
 def short(page: Page, stage: str) -> None:
@@ -163,9 +176,11 @@ def test_a_gate_stops_it_and_a_failed_stage_is_retried_alone(page: Page, server:
     expect(page.locator(".stages-table tbody tr").nth(0)).to_contain_text("done before, is kept")
     expect(page.locator("#start")).to_be_enabled()
     first = (server.home / "gated-talk" / "status.json").read_text()
-    page.click("#start")
-    page.wait_for_url("**/pipeline?id=gated")
-    sums.unlink()  # checked a moment ago, gone when its turn comes
+    with paused(server):
+        page.click("#start")
+        page.wait_for_url("**/pipeline?id=gated")
+        expect(page.locator('.chain [data-stage="count"] .st-pill')).to_have_text("queued")
+        sums.unlink()  # checked a moment ago, gone when its turn comes
     state(page, "failed")
     expect(page.locator(".run-say")).to_contain_text("Stage count (2 of 2) failed.")
     sums.write_text(rows)
