@@ -36,5 +36,16 @@
     if (!typed && target.matches?.('.gradio-container [data-testid="textbox"]'))
       target.dispatchEvent(new KeyboardEvent("keypress", { key: "Unidentified", bubbles: true }));
   });
+  // Gradio 6.31 takes the words beside a wrong value away with the first word of any answer that has read the form, though
+  // the value is as wrong as before. Whenever they go, the server is asked for them again; it says nothing of a right one.
+  const words = ".validation-error";
+  const missed = ({ target, removedNodes }) =>
+    [...removedNodes].some((node) => node.matches?.(words) || node.querySelector?.(words)) && !target.querySelector(words);
+  let asking = 0;
+  new MutationObserver((changes) => {
+    if (!changes.some(missed)) return;
+    clearTimeout(asking);
+    asking = setTimeout(() => document.getElementById("judge")?.click(), 100);
+  }).observe(document.documentElement, { childList: true, subtree: true });
   window.StudioForm = { show };
 })();

@@ -57,6 +57,7 @@ class Page:
             buttons=["copy"],
         )
         self.started = gr.Textbox(visible=False)
+        self.judge = gr.Button(visible="hidden", elem_id="judge")  # pressed by form.js
 
     def _above(self) -> None:
         """What stands above the steps."""

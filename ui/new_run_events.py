@@ -61,6 +61,8 @@ class Events(Handlers):
         typed = [w.input for n, w in self.form.widgets.items() if n not in elsewhere]
         changed = gr.on(typed, **self._refreshing(), validator=self.judge)
         changed.success(self.tokens, self.asked, [p.token_view], **PRIVATE)
+        # the words beside a box are lost with every answer that reads the form; then the page asks for them again (form.js)
+        p.judge.click(lambda *_: None, self._refreshing()["inputs"], None, validator=self.judge, **PRIVATE)
         gr.on([p.everything.input], **self._refreshing())
         self._after_model(p.preset.input(self.preset, [p.preset, *inputs], inputs, **PRIVATE))
         p.copy_yaml.click(None, [p.yaml], [p.own_yaml], js="(text) => text", **PRIVATE)

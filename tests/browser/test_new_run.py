@@ -34,6 +34,21 @@ def test_a_wrong_value_is_said_beside_its_box(page: Page, server: Server) -> Non
     expect(page.locator("#field-batch_size")).to_contain_text("in 4 passes")  # the reason follows
 
 
+def test_what_is_wrong_stays_said_whatever_else_is_answered(page: Page, server: Server) -> None:
+    """Gradio's page takes the words away with every answer that reads the form: here those of the review."""
+    opened(page, server, "3 · Settings")
+    typed(page, "field-epochs", "many")
+    wrong = page.locator("#field-epochs div.validation-error")
+    expect(wrong).to_contain_text("Passes over the data must be a number")
+    page.get_by_role("tab", name="4 · Review and start").click()
+    expect(page.locator("#review-view [role=alert]")).to_contain_text("Passes over the data must be a number")
+    page.get_by_role("tab", name="3 · Settings").click()
+    expect(wrong).to_contain_text("Passes over the data must be a number")
+    page.locator("#show-all input").check()
+    expect(page.locator("#field-max_steps")).to_be_visible()
+    expect(wrong).to_contain_text("Passes over the data must be a number")
+
+
 def test_what_is_deleted_or_pasted_counts_as_well(page: Page, server: Server) -> None:
     opened(page, server, "3 · Settings")
     typed(page, "field-epochs", "4")
