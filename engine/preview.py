@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import errors
+from engine.data.checks import one_sided
 from engine.data.parts import without_part
 from engine.params import LLMTrainingParams
 from engine.people import who
@@ -149,6 +150,8 @@ def _facts(key: str) -> DataFacts:
     kind, form, mapping = spec_for(params.trainer).rows, params.data_format, params.column_mapping or None
     seen = inspect(data_file(params.data_path), kind, form=form, mapping=mapping)
     share = seen.usable / max(seen.looked_at, 1)
+    if kind == "feedback" and seen.liked in (0.0, 1.0) and seen.looked_at == seen.rows:
+        raise one_sided(bool(seen.liked))
     own = _held_out_rows(params) if params.valid_path else seen.held_out
     counted = _inspector.ask(params, 0)["facts"]
     rows, bad = max(1, round(seen.rows * share)), sum(seen.problem_counts.values())

@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import Any
 
+from engine.errors import DataError
 from engine.spec import RowKind
 
 # A longer row is likely a whole book in one cell; about 25,000 tokens.
@@ -61,6 +62,14 @@ class Checks:
             few = "One row is" if self.rows == 1 else f"{self.rows} rows are"
             made.append(f"{few} very few: good for a try, too few to learn more than that.")
         return made
+
+
+def one_sided(liked: bool) -> DataError:
+    """Why nothing can be learned from answers that are all liked, or all not."""
+    return DataError(
+        f"Every answer has a thumbs {'up' if liked else 'down'}, so good cannot be told from bad.",
+        hint="Add answers with the other thumb; good answers alone are learned with plain fine-tuning.",
+    )
 
 
 def key_of(row: dict[str, Any], kind: RowKind) -> int:

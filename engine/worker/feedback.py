@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import sigmoid
 from torch.utils.data import Sampler
 
-from engine.errors import DataError
+from engine.data.checks import one_sided
 from engine.worker.flat import FlatTrainer, Scored, flatten
 from engine.worker.pairs import answer_log_probs
 from engine.worker.shares import FILLER
@@ -51,10 +51,7 @@ def dealt(liked: np.ndarray, batch: int, seed: int) -> np.ndarray:
     draw = np.random.default_rng(seed)
     kinds = [draw.permutation(np.flatnonzero(liked)), draw.permutation(np.flatnonzero(~liked))]
     if not all(len(rows) for rows in kinds):
-        raise DataError(
-            f"Every answer has a thumbs {'up' if len(kinds[0]) else 'down'}, so good cannot be told from bad.",
-            hint="Add answers with the other thumb; good answers alone are learned with plain fine-tuning.",
-        )
+        raise one_sided(bool(len(kinds[0])))
     few, many = sorted(kinds, key=len)
     total, order = len(liked), list[np.ndarray]()
     for start in range(0, total, batch):

@@ -125,6 +125,18 @@ def test_data_is_counted_for_a_trainer_that_cannot_do_without_a_setting(spec: ap
     assert api.data_facts(asked).rows == 150
 
 
+@pytest.mark.parametrize("thumb", ["up", "down"])
+def test_thumbs_of_one_kind_are_refused_before_anything_starts(tmp_path: Path, thumb: str) -> None:
+    file = tmp_path / "thumbs.csv"
+    file.write_text("prompt,completion,label\n" + "".join(f"Who {n}?,Me.,{thumb}\n" for n in range(30)))
+    asked = api.LLMTrainingParams(trainer="kto", data_path=str(file))
+    with pytest.raises(DataError, match=f"Every answer has a thumbs {thumb}, so good cannot be told from bad") as caught:
+        api.data_facts(asked)
+    assert "plain fine-tuning" in caught.value.hint
+    file.write_text(file.read_text() + "Who?,You.," + {"up": "down", "down": "up"}[thumb] + "\n")
+    assert api.data_facts(asked).rows == 31
+
+
 def test_held_out_files_of_a_folder_are_no_rows_to_train_on(tmp_path: Path) -> None:
     for name, count in (("train", 40), ("validation", 5), ("test", 7)):
         (tmp_path / f"{name}.csv").write_text("prompt,completion\n" + "Who?,Me.\n" * count)
