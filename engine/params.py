@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import warnings
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -305,8 +306,9 @@ def settings_words(cls: type[LLMTrainingParams]) -> str:
 
 
 def form_of(cls: type[LLMTrainingParams], name: str) -> Form:
-    """The `Form` that the field `name` carries."""
-    return next(m for m in cls.model_fields[name].metadata if isinstance(m, Form))
+    """The `Form` that the field `name` carries; one that declares no label is called by the field's name."""
+    form = next(m for m in cls.model_fields[name].metadata if isinstance(m, Form))
+    return form if form.label else replace(form, label=name.replace("_", " ").capitalize())
 
 
 def model_settings(cls: type[LLMTrainingParams]) -> dict[str, str]:

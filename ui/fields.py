@@ -52,8 +52,7 @@ class Field:
         return None if self.info.is_required() else self.info.get_default(call_default_factory=True)
 
     def label(self, trainer: str | None = None) -> str:
-        form = self.forms.get(trainer or "", self.form)
-        return form.label or self.name.replace("_", " ").capitalize()
+        return self.forms.get(trainer or "", self.form).label
 
     def sentence(self, trainer: str | None = None) -> str:
         return self.infos.get(trainer or "", self.info).description or ""

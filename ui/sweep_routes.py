@@ -60,7 +60,7 @@ def _one(name: str) -> dict[str, Any]:
 
 def _axis(spec: api.TrainerSpec, name: str, axis: Any) -> dict[str, Any]:
     """A setting that varies: its label, and the values in the order in which they were listed."""
-    label = api.form_of(spec.params, name).label or name.replace("_", " ").capitalize()
+    label = api.form_of(spec.params, name).label
     plain = axis.plain()
     listed = [api.sweeps.written(value) for value in plain] if isinstance(plain, list) else []
     return {"name": name, "label": label, "listed": listed, "tried": str(axis)}

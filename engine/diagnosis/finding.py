@@ -112,7 +112,7 @@ class Evidence:
         return True
 
     def _change(self, name: str, value: Any) -> Change:
-        label = form_of(type(self.params), name).label or name.replace("_", " ").capitalize()
+        label = form_of(type(self.params), name).label
         return Change(name, label, getattr(self.chosen, name), value)
 
 

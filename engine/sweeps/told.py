@@ -74,7 +74,7 @@ def _chosen(progress: Progress, labels: bool) -> str:
 
 def _called(spec: TrainerSpec, name: str, labels: bool) -> str:
     """A setting by its name, or by what the page calls it."""
-    return (form_of(spec.params, name).label or name.replace("_", " ").capitalize()) if labels else name
+    return form_of(spec.params, name).label if labels else name
 
 
 def _hint(progress: Progress) -> str:
