@@ -363,6 +363,25 @@ def test_a_setting_that_does_nothing_beside_the_others_is_told(
     assert (told in said) if told else "does nothing" not in said
 
 
+@pytest.mark.parametrize(
+    ("trainer", "flags", "told"),
+    [
+        ("grpo", ["--rl-clip-range", "0.5"], "counts only while rl_rounds is more than 1. Set that as well (--rl-rounds)."),
+        ("grpo", ["--rl-clip-range", "0.5", "--rl-rounds", "2"], ""),
+        ("ppo", ["--rl-kl-target", "3", "--rl-kl-coef", "0"], "counts only while rl_kl_coef is more than 0."),
+        ("ppo", ["--rl-kl-target", "3"], ""),
+        ("ppo", ["--rl-clip-range", "0.5"], ""),
+    ],
+)
+def test_a_number_that_makes_another_do_nothing_is_told(
+    capsys: pytest.CaptureFixture[str], runs_root: Path, trainer: str, flags: list[str], told: str
+) -> None:
+    asked = ["llm", "--trainer", trainer, "--data-path", "sample:contest", "--rl-rewards", "no-repeat", "--dry-run"]
+    assert main([*asked, *flags]) == 0
+    said = capsys.readouterr().err
+    assert (told in said) if told else "does nothing" not in said
+
+
 def test_a_dry_run_says_how_the_rows_are_read_and_which_cannot_be(
     capsys: pytest.CaptureFixture[str], runs_root: Path, tmp_path: Path
 ) -> None:
