@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import Any, TextIO
 
 from engine.data.json_stream import LARGEST_VALUE, BrokenJson, JsonStream, parse
+from engine.data.parts import SPLITS
 from engine.data.records import Problem, Record
 from engine.data.source import Member, text_of
 from engine.data.turns import is_plain_turn, makes_a_talk
@@ -188,9 +189,9 @@ class _Lists:
             return [] if first is _NOTHING else self._column(first, items)
         if not self._columns:
             self._columns = set(first)
-        elif name not in self._member.lists and not alike(set(first), self._columns):  # it came too late to be looked at
+        elif name not in self._member.lists and (held := _held_out(name, first, self._columns)):  # too late to be looked at
             count = sum(1 for _ in items) + 1
-            message = f"The list {name[:40]!r} after row {self._number} ({count} rows) has other columns."
+            message = f"After row {self._number}: the list {name[:40]!r} of {count} rows {held}, and was left out."
             yield Problem(self._number, "", "another list", message)
             return None
         self.found = True
@@ -211,6 +212,13 @@ class _Lists:
                     f"{self._member.name} holds whole columns and is too large to turn.", hint="Save it as JSON Lines."
                 )
         return column
+
+
+def _held_out(name: str, first: dict[str, Any], columns: set[str]) -> str:
+    """Why a list that comes after other rows is none of them; "" when it is."""
+    if SPLITS.get(name.lower()) in ("valid", "test"):
+        return "is not to be trained on"
+    return "" if alike(set(first), columns) else "has other columns"
 
 
 def _wrapped(values: dict[str, Any]) -> list[Any] | None:
