@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 # The rule of a row with more cells than the table has columns.
 RAGGED = "ragged row"
 # Remarks on rows that are used all the same.
-OPEN_QUOTE, LONG_CELL = "open quote", "long cell"
+OPEN_QUOTE, RUN_ON, LONG_CELL = "open quote", "run on", "long cell"
 _REMARKS = {
-    OPEN_QUOTE: "{place} a cell begins with a quotation mark that does not end with it; the mark was read as a letter, and the "
-    "lines below it as rows of their own.",
-    LONG_CELL: "{place} quotation marks hold many lines together that could each be a row; they were read as one cell. Check "
+    OPEN_QUOTE: "{place} a cell begins with a quotation mark and does not end with one; the line was read as a row by itself, and "
+    "so were those below it.",
+    RUN_ON: "{place} a cell begins with a quotation mark that is not closed properly, and lines below it were read into the "
+    "same cell. Check the marks there.",
+    LONG_CELL: "{place} quotation marks hold lines together that could each be a row; they were read as one cell. Check "
     "the marks there.",
 }
 

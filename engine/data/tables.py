@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, TextIO
 
 from engine.data.json_stream import LARGEST_VALUE
-from engine.data.records import LONG_CELL, OPEN_QUOTE, RAGGED, Problem, Record
+from engine.data.records import LONG_CELL, OPEN_QUOTE, RAGGED, RUN_ON, Problem, Record
 from engine.data.source import Member, text_of
 from engine.errors import DataError
 
@@ -83,9 +83,11 @@ class _Lines:
         del self.taken[first:]
 
     def are_rows(self) -> bool:
-        """Whether the row in hand is several, held together by a mark: each line has the header's number of cells by itself."""
+        """Whether the row in hand is several, held together by a mark: each line has the header's number of cells by itself. Of
+        a single column there is no telling.
+        """
         others = [line for line in self.taken[1:] if line.strip()]
-        if self.width < 2 or not others or self.taken[0].count(self.delimiter) != self.width - 1:
+        if self.width < 2 or not others or not self._is_row(self.taken[0]):
             return False
         return sum(map(self._is_row, others)) >= _MOSTLY * len(others)
 
@@ -117,14 +119,15 @@ def _checked(cells: list[str], lines: _Lines) -> _Row:
     """A row over several lines whose marks all have their second: as it was read, unless only chance closed the cell."""
     if not lines.are_rows():
         return _Row(cells)
-    if lines.delimiter == "\t" or len(cells) != lines.width:  # a tab within a cell is rare, a comma is not
+    tabs, count = lines.delimiter == "\t", len(lines.taken)
+    if len(cells) != lines.width or (tabs and count > _LONG):  # a tab within a cell is rare, a comma is not
         return _first_line(lines)
-    return _Row(cells, LONG_CELL if len(lines.taken) > _LONG else "")
+    return _Row(cells, LONG_CELL if tabs or count > _LONG else "")
 
 
 def _mended(lines: _Lines) -> _Row | str:
     """A row with a mark that is not closed, or closed amid a cell."""
-    if lines.are_rows():
+    if lines.are_rows() or lines.width == 1:
         return _first_line(lines)
     lines.give_back(0)
     try:
@@ -133,15 +136,16 @@ def _mended(lines: _Lines) -> _Row | str:
         return str(error)
     except _Open:
         return _first_line(lines)
-    return _Row(cells) if len(lines.taken) > 1 and not lines.are_rows() else _first_line(lines)
+    several = len(lines.taken) > 1 and not lines.are_rows()
+    return _Row(cells, RUN_ON) if several else _first_line(lines)
 
 
 def _first_line(lines: _Lines) -> _Row:
     """The first line of what was taken as a row by itself; all others are read again."""
     remark = OPEN_QUOTE if len(lines.taken) > 1 else ""
     lines.give_back(1)
-    line, mark = lines.taken[0], lines.delimiter
-    bare = line.rstrip("\r\n").split(mark)
+    line, mark = lines.taken[0].rstrip("\r\n"), lines.delimiter
+    bare = line.split(mark) if lines.width > 1 else [line]
     fits = len(bare) == lines.width or (len(bare) > lines.width and not any(cell.strip() for cell in bare[lines.width :]))
     return _Row([_unquoted(cell) for cell in bare] if fits else _cells(line, mark), remark)
 

@@ -48,6 +48,15 @@ def test_a_mark_that_is_never_closed_swallows_no_rows(places: tuple[int, int], d
         assert f"({places[0] + 2}, {places[1] + 2})" in said[0]
 
 
+def test_a_mark_alone_around_a_cell_with_commas(tmp_path: Path) -> None:
+    """It was meant to hold the cell together, and its second was forgotten: the cell ends with its line."""
+    rows = _plain(30)
+    rows[3] = ("And page 3?", '"Page 3, too, tells of it.')
+    assert _read(_table(tmp_path, rows, ","))[3] == ("And page 3?", "Page 3, too, tells of it.")
+    assert len(_read(tmp_path / "a.csv")) == 30
+    assert any("In row 5 " in w for w in engine.data.inspect(tmp_path / "a.csv").warnings)
+
+
 def test_marks_that_close_a_cell_by_chance(tmp_path: Path) -> None:
     """The second mark stands at the end of a cell, as a right one does; the rows between are whole rows."""
     rows = _plain(60)
@@ -96,7 +105,23 @@ def test_marks_that_hold_what_could_be_rows_are_said(tmp_path: Path) -> None:
     """It is read as it is written, but a person had better look."""
     path = tmp_path / "a.csv"
     path.write_text('Question,Answer\nHow?,So.\nList?,"Take:\n' + "spoon, a large one\n" * 30 + 'fork, small"\nWhy?,So.\n')
-    assert any("In row 3 quotation marks hold many lines" in w for w in engine.data.inspect(path).warnings)
+    assert any("In row 3 quotation marks hold lines together" in w for w in engine.data.inspect(path).warnings)
+
+
+def test_a_mark_that_holds_lines_which_are_no_rows_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('Question,Answer\nHow?,So.\nWhy?,"Dear Ann,\n\nit is late, and,\nI must go.\n')
+    assert [answer for _, answer in _read(path)][1].startswith("Dear Ann,\n\nit is late")
+    assert any("In row 3 a cell begins" in w and "same cell" in w for w in engine.data.inspect(path).warnings)
+
+
+def test_a_mark_alone_in_a_single_column(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    lines = ["The boats go out."] * 30
+    lines[7], lines[12] = '"Moin, they say.', '"Moin" is said at noon.'
+    path.write_text("text\n" + '"Two\nlines"\n' + "\n".join(lines))
+    rows = [row["text"] for _, row in engine.data.rows(path, "text") if not isinstance(row, Problem)]
+    assert rows == ["Two\nlines", *lines]
 
 
 def test_a_large_table_with_marks_alone_is_read_soon(tmp_path: Path) -> None:
