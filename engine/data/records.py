@@ -11,8 +11,8 @@ RAGGED = "ragged row"
 # Remarks on rows that are used all the same.
 OPEN_QUOTE, RUN_ON, LONG_CELL = "open quote", "run on", "long cell"
 _REMARKS = {
-    OPEN_QUOTE: "{place} a cell begins with a quotation mark and does not end with one; the line was read as a row by itself, and "
-    "so were those below it.",
+    OPEN_QUOTE: "{place} a cell begins with a quotation mark and does not end with one; the line was read as a row by itself, "
+    "and so were those below it.",
     RUN_ON: "{place} a cell begins with a quotation mark that is not closed properly, and lines below it were read into the "
     "same cell. Check the marks there.",
     LONG_CELL: "{place} quotation marks hold lines together that could each be a row; they were read as one cell. Check "
