@@ -60,6 +60,8 @@ class Member:
     note: str = ""
     split: str = ""  # "train", "valid", "test" where its place says so
     packed: Path | None = None  # the gzip file that it is
+    lists: tuple[str, ...] = ()  # of one JSON object: the lists that are its rows
+    beside: tuple[str, ...] = ()  # and the lists that are not
 
 
 # Opens the zip file at a path.

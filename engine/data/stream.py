@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine.data.convert import convert
 from engine.data.forms import FORMS, Detection, detect, detect_mapped, guess_mapping
+from engine.data.late import LateColumns
 from engine.data.parts import split_of
 from engine.data.readers import FORMAT_NAMES, read
-from engine.data.records import Problem, Record, Refused
+from engine.data.records import RAGGED, Problem, Record, Refused, Remarks
+from engine.data.sections import sections
 from engine.data.source import EXPECTED, Member, members
 from engine.errors import DataError
 from engine.spec import RowKind
 
 # Rows from which the form is told.
 _LOOKED_AT = 200
+# Rows that are searched for a column which a person named and the first rows lack.
+_SEARCHED = 20_000
 # Characters after which no more rows are kept.
 MOST_KEPT = 16 << 20
 KIND_WORDS: dict[str, str] = {
@@ -32,7 +36,9 @@ KIND_WORDS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Layout:
-    """How a source is read: its files, its columns, the form of its rows and which column plays which role."""
+    """How a source is read: its files, its columns, the form of its rows and which column plays which role. While its rows are
+    converted, optional roles are given to columns that only later rows have, and remarks on rows are gathered.
+    """
 
     files: list[Member]
     valid_files: list[Member]
@@ -40,6 +46,13 @@ class Layout:
     detection: Detection | None
     form: str
     mapping: dict[str, str]
+    late: LateColumns
+    remarks: Remarks = field(default_factory=Remarks)
+
+    def notes(self) -> list[str]:
+        """What is to be said of the files as a whole: how they were read, and what in them was not."""
+        several = len(self.files) > 1
+        return [f"{file.name}: {file.note}" if several else file.note for file in self.files if file.note][:3]
 
 
 def layout(path: str | Path, form: str | None, mapping: dict[str, str] | None) -> Layout:
@@ -48,30 +61,55 @@ def layout(path: str | Path, form: str | None, mapping: dict[str, str] | None) -
     Raises:
         DataError: there are no rows at all, or a chosen form or column does not exist.
     """
-    train, valid = _split_files(members(path))
+    train, valid = _split_files([part for member in members(path) for part in sections(member)])
     first = beginning(train)
     if not first:
         problem = next((r for r in all_rows(train) if isinstance(r, Problem)), None)
         found = problem.message if problem else "It has no rows."
-        raise DataError(f"{train[0].name}: no row can be read. {found}", hint=f"Expected {EXPECTED}.")
+        ragged = problem is not None and problem.rule == RAGGED
+        hint = "Give each row as many cells as the first line names columns." if ragged else f"Expected {EXPECTED}."
+        raise DataError(f"{train[0].name}: no row can be read. {found}", hint=hint)
     columns = list(dict.fromkeys(name for record in first for name in record.values))
     rows = [record.values for record in first]
-    _refuse_unknown(mapping or {}, columns)
+    all_columns = [*columns, *_later(mapping or {}, columns, train)]
+    _refuse_unknown(mapping or {}, all_columns)
+    detection, chosen, roles = _settled(rows, all_columns, form, mapping or {})
+    left_out = {role for role, column in (mapping or {}).items() if not column}
+    return Layout(train, valid, all_columns, detection, chosen, roles, LateColumns(chosen, columns, roles, left_out))
+
+
+def _settled(
+    rows: list[dict[str, Any]], columns: list[str], form: str | None, mapping: dict[str, str]
+) -> tuple[Detection | None, str, dict[str, str]]:
+    """What was detected, the form that counts, and its columns."""
     found = detect(rows)
     if form is None and mapping and (mapped := detect_mapped(rows, mapping, found)):
-        return Layout(train, valid, columns, mapped, mapped.form, mapped.mapping)
+        return mapped, mapped.form, dict(mapped.mapping)
     if form is not None and form not in FORMS:
         raise DataError(f"There is no row format {form!r}.", hint=f"Choose one of: {', '.join(FORMS)}.")
     chosen = form or (found.form if found else "")
     if not chosen:
-        return Layout(train, valid, columns, None, "", {})
+        return None, "", {}
     base = found.mapping if found and found.form == chosen else guess_mapping(chosen, columns)
-    merged = {**base, **{k: v for k, v in (mapping or {}).items() if v}}
+    merged = {**base, **{k: v for k, v in mapping.items() if v}}
     known = {role.name for role in FORMS[chosen].roles}
-    for role in (mapping or {}).keys() - known:
+    for role in mapping.keys() - known:
         raise DataError(f"Rows of {FORMS[chosen].label} have no {role!r}.", hint=f"They have: {', '.join(sorted(known))}.")
-    merged = {k: v for k, v in merged.items() if (mapping or {}).get(k, v)}  # a role mapped to "" is left out
-    return Layout(train, valid, columns, found, chosen, merged)
+    return found, chosen, {k: v for k, v in merged.items() if mapping.get(k, v)}  # a role mapped to "" is left out
+
+
+def _later(mapping: dict[str, str], columns: list[str], files: list[Member]) -> list[str]:
+    """Columns that a person named and that are none of the first rows', but some later row's."""
+    sought = {column for column in mapping.values() if column} - set(columns)
+    if not sought or (len(files) == 1 and files[0].format in ("csv", "parquet", "text")):  # whose rows all have the same ones
+        return []
+    found: dict[str, None] = {}
+    for record in itertools.islice(all_rows(files), _SEARCHED):
+        if isinstance(record, Record):
+            found |= dict.fromkeys(name for name in record.values if name in sought)
+            if len(found) == len(sought):
+                break
+    return list(found)
 
 
 def _refuse_unknown(mapping: dict[str, str], columns: list[str]) -> None:
@@ -97,6 +135,9 @@ def every(files: list[Member], how: Layout, kind: RowKind) -> Iterator[tuple[int
                 yield record.row + before, record
                 continue
             last = record.number
+            how.late.see(record.number + before, record.values)
+            if record.remark:
+                how.remarks.see(record.remark, record.number + before)
             yield record.number + before, _one(record, how, kind, before)
         before += last if len(files) > 1 else 0
 
@@ -202,7 +243,7 @@ def _split_files(files: list[Member]) -> tuple[list[Member], list[Member]]:
     """Training files, and those that a folder or archive itself names as held out. `test` files are left alone."""
     if len(files) == 1:
         return files, []
-    splits = {id(f): split_of(f.name) or f.split for f in files}
+    splits = {id(f): f.split if f.lists else split_of(f.name) or f.split for f in files}
     train = [f for f in files if splits[id(f)] == "train"]
     valid = [f for f in files if splits[id(f)] == "valid"]
     if train:
