@@ -111,7 +111,7 @@ class SweepPanel:
         added.then(self.outlook, [*typed, *inputs], shown, **PRIVATE)
         changed = [self.lines.input, self.kind.input, self.tries.input]
         gr.on(changed, self.outlook, [*typed, *inputs], shown, **PRIVATE)
-        start = self.start.click(self.begin, [ticket, *typed, *inputs], [self.started, self.store], **BEGINS)
+        start = self.start.click(self.begin, [ticket, *typed, *inputs], [self.started, self.store, ticket], **BEGINS)
         start.success(None, [self.started], None, js=GO_TO_SWEEP)
 
     # ---- answers
@@ -179,7 +179,8 @@ class SweepPanel:
             sweep = self._sweep(lines, kind, tries, given)
             told = repr(sorted(sweep.to_mapping()["settings"].items())) + repr(sweep.axes) + f"{kind} {sweep.tries}"
             digest = hashlib.sha256(told.encode()).hexdigest()
-            return [api.sweeps.start(sweep, f"{(ticket or {}).get('id', '')}:{digest}"), {}]
+            name = api.sweeps.start(sweep, f"{(ticket or {}).get('id', '')}:{digest}")
+            return [name, {}, {**(ticket or {}), "started": name}]
         except StudioError as error:
             raise gr.Error(str(error), title="The runs were not started", duration=None) from None
 

@@ -49,3 +49,14 @@ def test_a_line_may_call_a_setting_as_the_page_does(panel: SweepPanel, runs_root
     said, *_ = panel.outlook("learning rate = 1e-5\nlr = 1e-4", "grid", "10", *given.values())
     assert "Learning rate stands there twice" in said
     assert panel.added("lr", "1e-3", "Learning rate = 1e-5, 1e-4\nepochs = 1, 2")[0] == "epochs = 1, 2\nlr = 1e-3"
+
+
+def test_a_sweep_that_was_started_uses_the_pages_ticket_up(panel: SweepPanel, runs_root: Path) -> None:
+    """So that the next address which asks for something begins anew, and another sweep of the same values is another one."""
+    given = {name: to_widget(panel.form.fields[name], panel.form.fields[name].default) for name in panel.form.names}
+    given |= {"trainer": "sft", "data_path": f"{api.SAMPLE_PREFIX}good-cheer"}
+    begun = [panel.begin({"id": "one"}, "lr = 1e-5, 1e-4", "grid", "10", *given.values()) for _ in range(2)]
+    try:
+        assert begun[0] == begun[1] == [begun[0][0], {}, {"id": "one", "started": begun[0][0]}]
+    finally:
+        api.sweeps.stop(begun[0][0])
