@@ -26,6 +26,12 @@ _KINDS = (
     ("some of them, drawn at random", "random"),
     ("some, each chosen by the results so far", "adaptive"),
 )
+# The ways on that the engine names as flags, by what stands here.
+_DRAWN = "choose “some of them, drawn at random” at Try"
+_WAYS_ON = {
+    api.sweeps.LIST_OR_DRAW: f"List its values, or {_DRAWN}.",
+    api.sweeps.FEWER_OR_DRAW: f"Try fewer values, or {_DRAWN}.",
+}
 _ABOUT = (
     "Every combination becomes a run of its own, with all other settings as they are chosen in the form. The runs wait in the "
     "queue for each other, and are compared by what they measure on the held-out rows."
@@ -193,7 +199,8 @@ class SweepPanel:
 
     def _trouble(self, error: StudioError, held: dict[str, Any]) -> str:
         if isinstance(error, ParamError):
-            error = StudioError("\n".join(self.form.plain(p, held["trainer"]) for p in error.problems), hint=error.hint)
+            told = "\n".join(self.form.plain(p, held["trainer"]) for p in error.problems)
+            error = StudioError(told, hint=_WAYS_ON.get(error.hint, error.hint))
         return data_view.failure_html(error)
 
     def _labelled(self, sweep: api.sweeps.Sweep) -> str:

@@ -9,6 +9,7 @@ import gradio as gr
 import pytest
 
 from engine import api
+from engine.errors import ParamError
 from ui.fields import to_widget
 from ui.form import SettingsForm
 from ui.sweep_panel import SweepPanel
@@ -60,3 +61,17 @@ def test_a_sweep_that_was_started_uses_the_pages_ticket_up(panel: SweepPanel, ru
         assert begun[0] == begun[1] == [begun[0][0], {}, {"id": "one", "started": begun[0][0]}]
     finally:
         api.sweeps.stop(begun[0][0])
+
+
+@pytest.mark.parametrize("lines", ["lr = 1e-5..1e-3", "seed = " + ", ".join(map(str, range(300)))], ids=["a range", "too many"])
+def test_what_every_combination_cannot_try_is_told_with_the_way_on_of_this_page(
+    panel: SweepPanel, runs_root: Path, lines: str
+) -> None:
+    given = {name: to_widget(panel.form.fields[name], panel.form.fields[name].default) for name in panel.form.names}
+    given |= {"trainer": "sft", "data_path": f"{api.SAMPLE_PREFIX}good-cheer"}
+    said, *_ = panel.outlook(lines, "grid", "10", *given.values())
+    words = panel.kind.choices[1][0]
+    assert f"choose “{words}” at {panel.kind.label}" in said and "--random" not in said
+    with pytest.raises(ParamError) as error:
+        api.sweeps.built({"trainer": "sft", "data_path": f"{api.SAMPLE_PREFIX}good-cheer"}, dict([lines.split(" = ")]))
+    assert "--random" in error.value.hint, "the command line says its own"
