@@ -100,7 +100,7 @@ def _way_on(found: Recommended) -> str:
     sample = next((s for s in api.samples() if s.trainer == found.start), None)
     link = urlencode({"trainer": found.start, "data": f"{api.SAMPLE_PREFIX}{sample.id}"}) if sample else ""
     trial = f'<a class="st-button" href="/new?{escape(link)}">Try it on a sample first</a>' if link else ""
-    ways = [*(reversed(ways) if several else ways), *_by_rule(found.advice), trial]
+    ways = [*(reversed(ways) if several else ways), trial, *_by_rule(found.advice)]
     return f'<p class="advice-go">{"".join(ways)}</p>'
 
 
