@@ -56,29 +56,40 @@
     if (answer.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
     return answer;
   };
-  const get = async (address, signal) => {
-    const answer = signedIn(await fetch(address, { signal }));
-    const body = await answer.json().catch(() => ({}));
-    if (!answer.ok)
-      throw Object.assign(new Error(body.error || answer.statusText), { status: answer.status, hint: body.hint || "" });
-    return body;
-  };
-  const post = async (address, body = {}) => {
-    const answer = signedIn(
-      await fetch(address, {
-        method: "POST",
-        headers: { "X-Studio": "1", "Content-Type": "application/json" },
-        body: JSON.stringify(body),
-      }),
-    );
+  const AWAY = "The studio does not answer, so nothing was done. Try again in a moment.";
+  const READ_MS = 4000;
+  /** The answer to a request. Throws what a server that refuses says, with its `status`; without one, `away`, if none answers. */
+  const request = async (address, options = {}) => {
+    let answer;
+    try {
+      answer = signedIn(await fetch(address, options));
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw Object.assign(new Error(AWAY), { away: true, hint: "" });
+    }
+    for (const box of document.querySelectorAll("[data-away]")) if (Date.now() - box.dataset.away > READ_MS) box.remove();
+    if (answer.ok) return answer;
     const said = await answer.json().catch(() => ({}));
-    if (!answer.ok)
-      throw Object.assign(new Error(said.error || answer.statusText), { status: answer.status, hint: said.hint || "" });
-    return said;
+    throw Object.assign(new Error(said.error || answer.statusText), { status: answer.status, hint: said.hint || "" });
   };
+  const get = async (address, signal) => (await request(address, { signal })).json().catch(() => ({}));
+  const send = (address, body, signal) =>
+    request(address, {
+      method: "POST",
+      signal,
+      headers: { "X-Studio": "1", "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+    });
+  const post = async (address, body = {}) => (await send(address, body)).json().catch(() => ({}));
   const pill = (state) => el("span", { class: "st-pill", "data-state": state }, state);
+  /** What went wrong, in a box. One that says that the studio is away goes with the next answer, once it could be read. */
   const note = (error) =>
-    el("div", { class: "st-note error", role: "alert" }, el("strong", {}, error.message), error.hint ? [" ", linked(error.hint)] : "");
+    el(
+      "div",
+      { class: "st-note error", role: "alert", "data-away": error.away && String(Date.now()) },
+      el("strong", {}, error.message),
+      error.hint ? [" ", linked(error.hint)] : "",
+    );
   /** Ask before something is done; resolves to what was typed (true without a field), or null. With `attempt` it is tried while
    * the dialog is open: what is refused is said there, beside what was typed. */
   const ask = (title, text, action, field = null, attempt = null) =>
@@ -147,5 +158,5 @@
       this.element.replaceChildren(...(found.length ? [el("h2", {}, this.title), this.list] : []));
     }
   }
-  window.Page = { el, number, duration, bytes, transfer, linked, get, post, pill, note, ask, Lines };
+  window.Page = { el, number, duration, bytes, transfer, linked, request, get, send, post, pill, note, ask, Lines };
 })();

@@ -1,6 +1,6 @@
 /* Taking a run along: a dialog with the program and the settings to download, opened only when both can be made. */
 (() => {
-  const { el, get, bytes } = window.Page;
+  const { el, request, get, bytes } = window.Page;
   const link = (words, main, href, id) => el("a", { class: `st-button${main ? " main" : ""}`, href, id, download: "" }, words);
 
   const WHAT = {
@@ -30,11 +30,7 @@
 
   /** Offer the export of the run called `name`, whose plain addresses begin with `address`; throws what the server says. */
   const offer = async (name, address, plain) => {
-    const answer = await fetch(`${address}/settings.yaml`);
-    if (!answer.ok) {
-      const said = await answer.json().catch(() => ({}));
-      throw Object.assign(new Error(said.error || answer.statusText), { status: answer.status, hint: said.hint || "" });
-    }
+    await request(`${address}/settings.yaml`);
     show(
       "Take this run along",
       [

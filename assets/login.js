@@ -1,10 +1,11 @@
-/* The login page: light or dark as elsewhere, the password from the link that was printed, drafts of who has left, frames. */
+/* Pages without Gradio, the login page above all: light or dark as elsewhere, the password from the link that was printed, drafts
+ * of who has left, frames. */
 (() => {
   const KEY = "studio-theme";
   let chosen = null;
   try {
     chosen = localStorage.getItem(KEY);
-    if (new URLSearchParams(location.search).has("out"))
+    if (location.pathname === "/login" && new URLSearchParams(location.search).has("out"))
       for (const name of Object.keys(localStorage)) if (name.startsWith("studio-") && name !== KEY) localStorage.removeItem(name);
   } catch {
     // a frame of another site may keep nothing

@@ -189,9 +189,11 @@
       if (news.resumed.length) this.resumed(news.resumed);
       this.pace.first ??= news.first;
       this.pace.last = news.last ?? this.pace.last;
-      this.board.best = news.best.at(-1) ?? this.board.best;
+      const marked = this.board.best?.step,
+        [step, value] = news.status.saved ?? [];
+      this.board.best = step != null ? { step, value } : (news.best.at(-1) ?? this.board.best);
       if (news.reset || Object.keys(news.curves).length) this.board.add(news.curves, news.reset);
-      else if (news.best.length) this.board.repaint();
+      else if (this.board.best?.step !== marked) this.board.repaint();
       if (news.samples.length) {
         this.samples.push(...news.samples);
         this.answers();
@@ -322,6 +324,13 @@
         ),
       );
     }
+    /** What was measured of the weights that are saved, as the list of runs says it; a start that was better is said as that. */
+    best({ saved, best_step, best_value }) {
+      if (!saved) return "–";
+      const [step, value] = saved,
+        before = best_step === 0 ? `; before ${number(best_value)}` : "";
+      return `${number(value)}${step == null ? "" : ` at ${step}`}${before}`;
+    }
     kpis(s) {
       const { first, last } = this.pace,
         each = first && last && last[1] > first[1] ? (last[0] - first[0]) / (last[1] - first[1]) : null;
@@ -332,7 +341,7 @@
         ["Step", s.total_steps ? `${s.step.toLocaleString("en")} of ${s.total_steps.toLocaleString("en")}` : "–"],
         [title, number(this.board.last(this.headline))],
         [`Held-out ${word}`, number(this.board.last(this.board.judgedBy))],
-        ["Best", s.best_step == null ? "–" : `${number(s.best_value)} at ${s.best_step}`],
+        ["Best", this.best(s)],
         ["Tokens/s", number(this.board.last("tokens_per_second"))],
         ["Memory", bytes(this.board.last("memory_bytes"))],
         ["Time", duration(s.worked)],

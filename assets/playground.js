@@ -1,6 +1,6 @@
 /* Two models answer the same question side by side, word by word; the talk is kept in this browser tab. */
 (() => {
-  const { el, get, post, number, note } = window.Page;
+  const { el, get, send, post, number, note } = window.Page;
   const KEY = "studio-talk";
   const SETTINGS = [
     ["temperature", "Temperature", 0, "0 always takes the likeliest word; 0.7 is lively.", 0, 2, 0.1],
@@ -11,6 +11,8 @@
     ["seed", "Seed", "", "A number makes a drawn answer repeatable.", 0, 2147483647, 1],
   ];
   const ABOUT = "Gives answers a score: higher is better. Compare only answers to the same question.";
+  const CUT_OFF = "The studio went away before the answer was whole. Try again in a moment.";
+  const inWords = (error) => `${error.message} ${error.hint ?? ""}`.trim();
   class Playground {
     constructor(element) {
       this.element = element;
@@ -244,7 +246,7 @@
       } catch (error) {
         const stopped = error.name === "AbortError",
           heard = sides.some((n) => this.talks[n].at(-1)?.content);
-        this.said.textContent = stopped ? "Stopped." : `${error.message} ${error.hint ?? ""}`;
+        this.said.textContent = stopped ? "Stopped." : inWords(error);
         if (!heard && !this.input.value) {
           // nothing came: the question goes back into its box
           this.input.value = text;
@@ -255,16 +257,12 @@
       this.draw();
     }
     async stream(question, sides) {
-      const answer = await fetch("/studio/chat", {
-        method: "POST",
-        signal: this.busy.signal,
-        headers: { "X-Studio": "1", "Content-Type": "application/json" },
-        body: JSON.stringify(question),
-      });
-      if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error ?? answer.statusText);
+      const answer = await send("/studio/chat", question, this.busy.signal);
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let rest = ""; ;) {
-        const { done, value } = await reader.read();
+        const { done, value } = await reader.read().catch((error) => {
+          throw error.name === "AbortError" ? error : new Error(CUT_OFF);
+        });
         if (done) return;
         const lines = (rest + value).split("\n");
         rest = lines.pop();
@@ -305,7 +303,7 @@
         await post("/studio/chat/close");
         this.said.textContent = "The models were let go; their memory is free.";
       } catch (error) {
-        this.said.textContent = error.message;
+        this.said.textContent = inWords(error);
       }
     }
   }

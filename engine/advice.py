@@ -34,7 +34,7 @@ class Advice:
     """What a leaf of the tree or a use case says.
 
     `routes` are the trainings it means, best first, each a sequence of trainer ids; `instead` are the trainers to offer,
-    nearest first, when none of the routes can be begun in this version.
+    nearest first, when none of the routes can be begun in this version; `by_rule` are those that a rule is enough for.
     """
 
     id: str
@@ -44,6 +44,7 @@ class Advice:
     pipeline: str
     routes: tuple[tuple[str, ...], ...]
     instead: tuple[str, ...] = ()
+    by_rule: tuple[str, ...] = ()
     title: str = ""
     ours: bool = False
 
@@ -80,7 +81,6 @@ NAMES = {
     "ppo": "PPO",
     "reward": "Reward Model Training",
 }
-
 _BASE, _DEPLOYED = Stage("Base Model"), Stage("Deployed Model")
 PIPELINES = (
     Pipeline("basic", "Basic Fine-tuning", (_BASE, Stage("SFT", "sft"), _DEPLOYED)),
@@ -171,14 +171,15 @@ _DPO = Advice(
 _PPO = Advice(
     "ppo",
     "Train Reward Model → Use PPO",
-    "What counts as good is your own measure. A reward model first learns to score answers from your pairs; PPO then "
-    "lets the model try answers and keeps what scores well. It is the most flexible way, and the hardest to keep steady.",
-    "Pairs for the reward model, then prompts for PPO.",
+    "The measure is your own. If a rule can work it out, such as a length, a keyword or valid JSON, no reward model is needed: "
+    "PPO and GRPO take the rule itself. If only people can tell, a reward model first learns to score answers from your pairs; "
+    "PPO then lets the model try answers and keeps what scores well. Most flexible of all, and the hardest to keep steady.",
+    "Pairs for the reward model, then prompts for PPO. With a rule: prompts alone.",
     "rlhf",
     (("reward", "ppo"),),
     ("dpo", "orpo", "sft"),
+    by_rule=("ppo", "grpo"),
 )
-
 _KTO = Advice(
     "kto",
     "Use KTO",
@@ -245,8 +246,7 @@ TREE = Question(
                                     Question(
                                         "reference",
                                         "Do you have a reference model?",
-                                        "A model that already answers in about the right way, such as one you trained "
-                                        "with SFT.",
+                                        "A model that already answers in about the right way, such as one that SFT made.",
                                         (("no", "No", Leaf(_ORPO)), ("yes", "Yes", Leaf(_DPO))),
                                         "no",
                                     ),

@@ -46,21 +46,23 @@ def opened(kept: list[Any], query: dict[str, str], form: SettingsForm) -> tuple[
     """The stores as they are when the page opens, and a sentence if something asked for could not be had.
 
     An address with wishes in it (`trainer`, `data`, `model`, or `from`, a run's name, with a `finding` of that run) begins
-    anew, except when the draft came from that very address, which means that the page was only reloaded.
+    anew, except when the draft came from that very address and was not started, which means that the page was only reloaded.
+    What was started goes on from its own page, where *Run again, changed* brings its settings back in sight.
     """
     draft, seen, step, ticket = dict(kept[0] or {}), dict(kept[1] or {}), int(kept[2] or 0), dict(kept[3] or {})
     wishes = {k: v for k, v in sorted(query.items()) if k in ("trainer", "data", "model", "from", "finding")}
     asked = repr(wishes)
     note = ""
-    if (wishes and draft.get("asked") != asked) or not draft.get("values"):
+    over = bool(ticket.get("started"))
+    if (wishes and (over or draft.get("asked") != asked)) or not draft.get("values"):
         values, auto, note = _begun(wishes, form)
         draft, step, ticket = {"values": values, "asked": asked, "everything": False}, 0, {}
         seen = {"auto": auto, **_agreed(wishes, values)}
         if "finding" in wishes and not note:
             step = REVIEW  # what is changed stands above all steps, and Start is here
-    elif ticket.get("started"):
+    elif over:
         draft["values"] = {**draft["values"], "project_name": ""}
-    if ticket.get("started") or "id" not in ticket:
+    if over or "id" not in ticket:
         ticket = {"id": uuid.uuid4().hex}
     return [draft, seen, step, ticket], note
 

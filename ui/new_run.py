@@ -10,9 +10,13 @@ from ui.data_view import NOTHING_HTML
 from ui.form import SettingsForm
 from ui.mounting import mounting
 from ui.new_run_events import Events
+from ui.reach import only_local
 from ui.sweep_panel import SweepPanel
 
 STEPS = ("1 · Data", "2 · Model", "3 · Settings", "4 · Review and start")
+# What may be named as data, on a page for this machine alone and on one that others reach (ui/reach.py refuses the rest).
+DATA_HERE = "A path to a file or folder, or a Hugging Face data set like org/name."
+DATA_SERVED = "A Hugging Face data set like org/name. This page is served to others, so files are uploaded, not named."
 # No form has more roles than this.
 ROLES = 10
 
@@ -79,8 +83,8 @@ class Page:
                     interactive=True,
                 )
                 path = gr.Textbox(
-                    label="Or a file on this machine, or a Hub id",
-                    info="A path to a file or folder, or a Hugging Face data set like org/name.",
+                    label="Or a file on this machine, or a Hub id" if only_local() else "Or a Hub id",
+                    info=DATA_HERE if only_local() else DATA_SERVED,
                     elem_id="field-data_path",
                     max_lines=1,
                     interactive=False,
@@ -125,7 +129,8 @@ class Page:
         model = gr.Dropdown(
             [],
             label="Base model",
-            info="The starter, a finished run of yours, a folder on this machine, or a Hugging Face id like org/name.",
+            info=f"The starter, a finished run of yours, {'a folder on this machine, ' if only_local() else ''}or a Hugging "
+            "Face id like org/name.",
             allow_custom_value=True,
             elem_id="field-model",
             interactive=True,

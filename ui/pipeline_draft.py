@@ -46,13 +46,15 @@ def opened(kept: list[Any], query: dict[str, str], form: SettingsForm) -> tuple[
     """Draft, seen, step, ticket, place and "show all settings" as they are when the page opens, and a sentence if something
     asked for could not be had.
 
-    An address with wishes in it begins anew, except when the draft came from that very address: then it was a reload.
+    An address with wishes in it begins anew, except when the draft came from that very address and was not started: then it
+    was a reload.
     """
     draft, seen, step, ticket = dict(kept[0] or {}), dict(kept[1] or {}), int(kept[2] or 0), dict(kept[3] or {})
     place, shown, note = int(kept[4] or 0), dict(kept[5] or {}), ""
     wishes = {key: value for key, value in sorted(query.items()) if key in _WISHES}
     over = bool(ticket.get("started"))
-    if (wishes and draft.get("asked") != repr(wishes)) or not draft.get("stages") or (over and draft.get("again")):
+    other = bool(wishes) and draft.get("asked") != repr(wishes)
+    if other or not draft.get("stages") or (over and (wishes or draft.get("again"))):
         draft, place, note = _begun(wishes, form)
         draft["asked"] = repr(wishes)
         seen, step, ticket, shown = {"looked": draft["stages"][place]["looked"]}, 0, {}, {}

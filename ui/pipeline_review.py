@@ -60,7 +60,7 @@ def _row(stage: Any) -> str:
     todo = {"start": f"starts as {stage.run}", "wait for": "is at work", "go on with": "goes on from its checkpoint"}
     cells = (
         ("Rows", f"{found.train_rows:,} to train on, {found.valid_rows:,} held out"),
-        ("Steps", f"{found.steps:,}"),
+        ("Steps", f"{found.steps:,} of {found.steps + stage.done:,}" if stage.done else f"{found.steps:,}"),
         ("Memory", size(found.memory_total)),
         ("Time", f"about {duration(found.seconds)}"),
         ("", escape(todo[stage.move])),

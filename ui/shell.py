@@ -49,6 +49,7 @@ from ui.http_errors import ToldErrors
 from ui.login import way
 from ui.login.gate import Gate, GuardedBlocks
 from ui.login.way_in import WayIn
+from ui.not_found import NotFoundPages
 from ui.reach import KnownHosts, upload_limit
 from ui.theme import theme
 
@@ -105,6 +106,7 @@ def build(way_in: WayIn | None = None) -> tuple[gr.Blocks, dict[str, Any]]:
             "middleware": [
                 Middleware(ToldErrors),
                 Middleware(KnownHosts),
+                Middleware(NotFoundPages),
                 *([Middleware(Gate, way_in, [page.path for page in PAGES])] if way_in else []),
                 Middleware(CompressedPages),
             ],

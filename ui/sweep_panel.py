@@ -26,6 +26,12 @@ _KINDS = (
     ("some of them, drawn at random", "random"),
     ("some, each chosen by the results so far", "adaptive"),
 )
+# The ways on that the engine names as flags, by what stands here.
+_DRAWN = "choose “some of them, drawn at random” at Try"
+_WAYS_ON = {
+    api.sweeps.LIST_OR_DRAW: f"List its values, or {_DRAWN}.",
+    api.sweeps.FEWER_OR_DRAW: f"Try fewer values, or {_DRAWN}.",
+}
 _ABOUT = (
     "Every combination becomes a run of its own, with all other settings as they are chosen in the form. The runs wait in the "
     "queue for each other, and are compared by what they measure on the held-out rows."
@@ -111,7 +117,7 @@ class SweepPanel:
         added.then(self.outlook, [*typed, *inputs], shown, **PRIVATE)
         changed = [self.lines.input, self.kind.input, self.tries.input]
         gr.on(changed, self.outlook, [*typed, *inputs], shown, **PRIVATE)
-        start = self.start.click(self.begin, [ticket, *typed, *inputs], [self.started, self.store], **BEGINS)
+        start = self.start.click(self.begin, [ticket, *typed, *inputs], [self.started, self.store, ticket], **BEGINS)
         start.success(None, [self.started], None, js=GO_TO_SWEEP)
 
     # ---- answers
@@ -179,7 +185,8 @@ class SweepPanel:
             sweep = self._sweep(lines, kind, tries, given)
             told = repr(sorted(sweep.to_mapping()["settings"].items())) + repr(sweep.axes) + f"{kind} {sweep.tries}"
             digest = hashlib.sha256(told.encode()).hexdigest()
-            return [api.sweeps.start(sweep, f"{(ticket or {}).get('id', '')}:{digest}"), {}]
+            name = api.sweeps.start(sweep, f"{(ticket or {}).get('id', '')}:{digest}")
+            return [name, {}, {**(ticket or {}), "started": name}]
         except StudioError as error:
             raise gr.Error(str(error), title="The runs were not started", duration=None) from None
 
@@ -192,7 +199,8 @@ class SweepPanel:
 
     def _trouble(self, error: StudioError, held: dict[str, Any]) -> str:
         if isinstance(error, ParamError):
-            error = StudioError("\n".join(self.form.plain(p, held["trainer"]) for p in error.problems), hint=error.hint)
+            told = "\n".join(self.form.plain(p, held["trainer"]) for p in error.problems)
+            error = StudioError(told, hint=_WAYS_ON.get(error.hint, error.hint))
         return data_view.failure_html(error)
 
     def _labelled(self, sweep: api.sweeps.Sweep) -> str:

@@ -86,7 +86,7 @@ def _pipeline(found: Recommended) -> str:
 
 
 def _way_on(found: Recommended) -> str:
-    """All stages in a row and this step alone, the one first that the advice means; and the step on a sample."""
+    """All stages in a row and this step alone, the one first that the advice means; what a rule spares; a step on a sample."""
     if found.start is None:
         return ""
     name, whole = api.spec_for(found.start).title, _is_chain(found.pipeline)
@@ -100,7 +100,16 @@ def _way_on(found: Recommended) -> str:
     sample = next((s for s in api.samples() if s.trainer == found.start), None)
     link = urlencode({"trainer": found.start, "data": f"{api.SAMPLE_PREFIX}{sample.id}"}) if sample else ""
     trial = f'<a class="st-button" href="/new?{escape(link)}">Try it on a sample first</a>' if link else ""
-    return f'<p class="advice-go">{"".join(reversed(ways) if several else ways)}{trial}</p>'
+    ways = [*(reversed(ways) if several else ways), trial, *_by_rule(found.advice)]
+    return f'<p class="advice-go">{"".join(ways)}</p>'
+
+
+def _by_rule(advice: Any) -> list[str]:
+    """The trainings that take a rule in place of the steps before them."""
+    known = api.specs()
+    return [
+        f'<a class="st-button" href="/new?trainer={t}">With a rule: {known[t].title}</a>' for t in advice.by_rule if t in known
+    ]
 
 
 def _is_chain(pipeline: Any) -> bool:

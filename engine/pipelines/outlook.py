@@ -6,7 +6,7 @@ and not its size, so the plan is made with that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.compute.door import device_of
 from engine.errors import StudioError
@@ -18,11 +18,14 @@ from engine.pipelines.pipeline import Pipeline, Stage
 from engine.pipelines.steps import Move, steps
 from engine.plan import Plan, plan
 from engine.registry import parse, spec_for
+from engine.runs import checkpoints
+from engine.runs.directory import RunDirectory
 
 
 @dataclass(frozen=True)
 class Foreseen:
-    """One stage: its run, what is to be done for it, and what that takes; `problem` says why that cannot be told."""
+    """One stage: its run, what is to be done for it, and what that takes; `problem` says why that cannot be told. Of a run that
+    goes on, `done` steps lie in its checkpoint, and steps and time of the `estimate` are of what is left."""
 
     stage: Stage
     run: str
@@ -30,6 +33,7 @@ class Foreseen:
     plan: Plan | None = None
     estimate: Estimate | None = None
     problem: StudioError | None = None
+    done: int = 0
     unasked: int = 0  # rows that cannot be used, while nobody has said that they are to be left out
 
 
@@ -41,7 +45,7 @@ def outlook(pipeline: Pipeline, course: Course | None = None) -> list[Foreseen]:
     """
     place = course or Course(pipeline.name)
     made = steps(pipeline, course.attempts() if course else {}, place.root)
-    return [_foreseen(pipeline, step.stage, step.run, step.move) for step in made]
+    return [_left(_foreseen(pipeline, step.stage, step.run, step.move), RunDirectory(place.root / step.run)) for step in made]
 
 
 def standing_in(pipeline: Pipeline, settings: LLMTrainingParams) -> LLMTrainingParams:
@@ -73,3 +77,14 @@ def _foreseen(pipeline: Pipeline, stage: Stage, run: str, move: Move) -> Foresee
         return Foreseen(stage, run, move, chosen, takes, unasked=unasked)
     except StudioError as error:
         return Foreseen(stage, run, move, problem=error)
+
+
+def _left(whole: Foreseen, run: RunDirectory) -> Foreseen:
+    """The same without the steps that the stage's run has in the checkpoint that it goes on from."""
+    newest = checkpoints.look(run).newest if whole.move is Move.RESUME else None
+    if newest is None or whole.estimate is None:
+        return whole
+    steps = whole.estimate.steps
+    done = min(checkpoints.step_of(newest), steps)
+    seconds = whole.estimate.seconds * (steps - done) / max(steps, 1)
+    return replace(whole, done=done, estimate=replace(whole.estimate, steps=steps - done, seconds=seconds))

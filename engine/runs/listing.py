@@ -132,19 +132,20 @@ def _summary(run: RunDirectory, status: Status) -> RunSummary:
         seconds=seconds_at_work(run, status),
         step=status.step,
         total_steps=status.total_steps,
-        best_value=_score(params, status),
+        best_value=saved[1] if (saved := saved_measurement(params, status)) else None,
         metrics=status.metrics,
     )
 
 
-def _score(params: dict[str, Any], status: Status) -> float | None:
-    """What was measured on held-out rows of the weights that are saved: the best of what was trained, or the last."""
+def saved_measurement(params: dict[str, Any], status: Status) -> tuple[int | None, float] | None:
+    """What was measured on held-out rows of the weights that are saved, and at which step: the best of what was trained, or the
+    last, whose step is None. None while nothing that was trained has been measured."""
     if params.get("keep_best", True):
         if kept := kept_measurement(status):
-            return kept[1]
+            return kept
     elif (spec := specs().get(str(params.get("trainer")))) and spec.judged_by in status.metrics:
-        return status.metrics[spec.judged_by]
-    return None if status.best_step == 0 else status.best_value
+        return None, status.metrics[spec.judged_by]
+    return (status.best_step, status.best_value) if status.best_step != 0 and status.best_value is not None else None
 
 
 def rename(run: RunDirectory, new: str) -> None:

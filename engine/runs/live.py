@@ -19,6 +19,7 @@ from engine.compute.rented import rented
 from engine.errors import RunError
 from engine.runs import discard, events, history, line, queue
 from engine.runs.directory import RunDirectory
+from engine.runs.listing import saved_measurement
 from engine.runs.status import WORKING
 from engine.runs.worked import seconds_at_work
 
@@ -74,6 +75,7 @@ def _status(run: RunDirectory, status: Any) -> dict[str, Any]:
     return {
         **status.to_dict(),
         "worked": seconds_at_work(run, status),
+        "saved": saved_measurement(run.params(), status),
         "working": status.state in WORKING,
         "ended_state": status.ended_state,
         "waiting_behind": queue.position(run.name, run.path.parent),

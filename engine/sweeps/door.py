@@ -10,7 +10,7 @@ from engine.field_words import choices_of, plain_type, values_of
 from engine.registry import spec_for
 from engine.sweeps.group import Group, Progress, progress_of_all, runs_of_all
 from engine.sweeps.space import written
-from engine.sweeps.sweep import Sweep, built, from_mapping, from_yaml
+from engine.sweeps.sweep import FEWER_OR_DRAW, LIST_OR_DRAW, Sweep, built, from_mapping, from_yaml
 from engine.sweeps.told import caution, measure, told
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from engine.sweeps.tries import Try
 
 __all__ = [
+    "FEWER_OR_DRAW",
+    "LIST_OR_DRAW",
     "Progress",
     "Sweep",
     "asks",

@@ -25,6 +25,9 @@ Kind = Literal["grid", "random", "adaptive"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,69}")
 # Above this nobody looks at every line, and a slip (a range of ranks, say) would fill the queue for weeks.
 MOST = 200
+# The ways on as the command line has them; the page has a choice in place of the flag.
+LIST_OR_DRAW = "List its values, or say how many combinations are to be drawn (--random 10)."
+FEWER_OR_DRAW = "Try fewer values, or draw some of the combinations (--random 20)."
 _KEYS = ("sweep", "settings", "try", "random", "adaptive")
 _SHAPE = (
     "A sweep file holds `settings:` (those of every run, the trainer among them), `try:` with the values of each setting that "
@@ -162,13 +165,13 @@ def _must_be_listable(sweep: Sweep) -> None:
                 FieldProblem(name, f"{name} is a range, {sweep.axes[name]}, and not every number in it can be tried.")
                 for name in ranges
             ],
-            hint="List its values, or say how many combinations are to be drawn (--random 10).",
+            hint=LIST_OR_DRAW,
         )
     if sweep.wanted > MOST:
         what = "combinations" if sweep.kind == "grid" else "runs"
         raise ParamError(
             [FieldProblem(sweep.kind, f"These are {sweep.wanted:,} {what}; a sweep has at most {MOST}.")],
-            hint="Try fewer values, or draw some of the combinations (--random 20).",
+            hint=FEWER_OR_DRAW,
         )
 
 

@@ -263,6 +263,31 @@ def test_a_server_that_is_gone_is_said_in_the_list(page: Page, server: Server) -
     expect(page.locator(".runs-list [role=alert]")).to_have_count(0)
 
 
+def test_what_could_not_be_done_because_the_studio_is_away_is_said_until_it_is_back(page: Page, server: Server) -> None:
+    run = finished(server, "stays-for-now")
+    page.goto(f"{server.url}/runs")
+    expect(page.get_by_role("button", name="Delete stays-for-now")).to_be_visible()
+    page.route("**/studio/**", lambda route: route.abort())
+    page.get_by_role("button", name="Delete stays-for-now").click()
+    page.locator("dialog .main").click()
+    said = page.get_by_text("The studio does not answer, so nothing was done. Try again in a moment.")
+    expect(said).to_be_visible()
+    expect(page.get_by_text("Failed to fetch")).to_have_count(0)
+    page.unroute("**/studio/**")
+    expect(said).to_have_count(0)
+    assert run.path.is_dir()
+
+
+def test_a_question_to_a_studio_that_is_away_goes_back_into_its_box(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/playground")
+    page.locator("#question").wait_for()
+    page.route("**/studio/chat", lambda route: route.abort())
+    page.fill("#question", "When does the bakery open?")
+    page.press("#question", "Enter")
+    expect(page.locator(".talk > [role=status]")).to_contain_text("The studio does not answer, so nothing was done.")
+    expect(page.locator("#question")).to_have_value("When does the bakery open?")
+
+
 def test_a_request_without_a_host_name_is_not_answered(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as raw:
         raw.sendall(b"GET /studio/runs HTTP/1.0\r\n\r\n")  # no Host header at all

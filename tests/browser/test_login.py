@@ -195,6 +195,20 @@ def test_a_password_by_keyboard_and_on_a_phone(chromium: Any, locked: Server) ->
     context.close()
 
 
+def test_a_question_after_signing_out_elsewhere_leads_to_the_way_in_and_back(chromium: Any, locked: Server) -> None:
+    context = chromium.new_context(base_url=locked.url)
+    page = context.new_page()
+    page.goto("/login?next=%2Fplayground")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    page.locator("#question").wait_for()
+    context.clear_cookies()
+    page.fill("#question", "When does the bakery open?")
+    page.press("#question", "Enter")
+    expect(page).to_have_url(re.compile("/login\\?next=%2Fplayground"))
+    context.close()
+
+
 def test_a_password_stands_in_no_log_and_no_link(locked: Server) -> None:
     log = locked.log()
     assert "AITraining Studio is at" in log and PASSWORD not in log and "#key=" not in log

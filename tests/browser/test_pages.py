@@ -76,6 +76,20 @@ def test_runs_are_renamed_and_deleted_only_after_asking(page: Page, server: Serv
     assert not (server.home / "new-name").exists()
 
 
+def test_the_best_of_a_run_that_got_worse_is_the_same_on_its_page_and_in_the_list(page: Page, server: Server) -> None:
+    """What counts is the model that is saved; that the start was better is said beside it."""
+    run = finished(server, "got-worse", points=20)
+    for step, value in ((0, 5.491), (10, 56.03), (20, 88.1)):
+        run.log_event("metric", step=step, values={"eval_loss": value})
+    run.log_event("best", step=0, value=5.491)
+    run.update_status(best_step=0, best_value=5.491, kept_step=10, kept_value=56.03)
+    page.goto(f"{server.url}/run?id=got-worse")
+    expect(page.locator(".kpis div", has_text="Best").locator("dd")).to_have_text("56.03 at 10; before 5.491")
+    assert page.evaluate("document.querySelector('.run-head').parentElement.monitor.board.best") == {"step": 10, "value": 56.03}
+    page.goto(f"{server.url}/runs")
+    expect(page.locator('[data-run="got-worse"] [data-label="Best"]')).to_contain_text("56.03")
+
+
 def test_a_resumed_run_is_one_curve_with_a_mark(page: Page, server: Server) -> None:
     """Killed, seen as interrupted with its last step, resumed: each step once, and where it went on is said and drawn."""
     run = finished(server, "went-on", points=80)

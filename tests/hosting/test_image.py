@@ -60,6 +60,27 @@ def test_what_is_to_be_kept_lies_in_its_volume_and_not_where_a_space_mounts_stor
     assert service["volumes"][0].endswith(f":{volume}") and service["ports"] == ["127.0.0.1:7860:7860"]
 
 
+# What the container says itself or the studio its own processes, and what is for Spaces alone.
+NOT_ASKED = {"PORT", "GRADIO_TEMP_DIR", "AITRAINING_HOST", "AITRAINING_HOME", "HF_HOME", "AITRAINING_CONTAINER"}
+NOT_ASKED |= {"AITRAINING_TORCH", "AITRAINING_PERSON", "AITRAINING_LOGINS", "AITRAINING_ALL_GPUS"}
+NOT_ASKED |= {"AITRAINING_ADMINS", "AITRAINING_SHARED_TOKEN", "AITRAINING_STORAGE"}
+# A key that many have in their shell for something else: AITRAINING_TEACHER_KEY hands over one that is meant.
+NOT_ASKED |= {"OPENAI_API_KEY"}
+
+
+def test_compose_hands_over_what_the_docs_name_and_no_value_of_its_own() -> None:
+    """Else a password never arrives, and another one is made up with every restart."""
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    table = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8").split("## Environment\n")[1].split("\n## ")[0]
+    named = {
+        name for line in table.splitlines() for name in re.findall(r"`([A-Z_]{4,})`", line.split("|")[1] if "|" in line else "")
+    }
+    assert {"AITRAINING_PASSWORD", "HF_TOKEN"} < named
+    for service in services.values():
+        assert set(service["environment"]) == named - NOT_ASKED, "a bare name is taken from the shell or from .env"
+    assert named >= NOT_ASKED
+
+
 def test_everything_is_pinned() -> None:
     base = one("FROM").words
     assert re.fullmatch(r"python:3\.1[12]-slim-bookworm", base)

@@ -48,6 +48,19 @@ def test_files_of_a_model_come_as_they_are_and_by_byte(served: str, runs_root: P
         assert "content-encoding" not in answer.headers
 
 
+def test_a_mistyped_address_shows_a_browser_the_way_back_and_tells_a_program_as_before(served: str) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Accept-Encoding": "gzip"}
+    for path in ("/nope", "/run/sft-1", "/%3Cb%3E", "/" + 300 * "x"):
+        answer = httpx.get(served + path, headers=browser)
+        assert answer.status_code == 404 and answer.headers["content-type"].startswith("text/html"), path
+        assert "There is no such page" in answer.text and 'href="/"' in answer.text and "<b>" not in answer.text
+        assert answer.headers["x-frame-options"] == "SAMEORIGIN"
+    assert httpx.get(f"{served}/nope").json() == {"detail": "Not Found"}
+    assert httpx.get(f"{served}/studio/runs/nope/about", headers=browser).json()["error"]
+    assert httpx.post(f"{served}/nope", headers=browser).json()
+    assert httpx.get(f"{served}/runs", headers=browser).status_code == 200
+
+
 def test_the_health_check_answers_where_a_server_runs_and_only_there(served: str) -> None:
     argv = [sys.executable, *next(step.argv()[1:] for step in steps(ROOT / "Dockerfile") if step.name == "HEALTHCHECK")]
     asked = {**os.environ, "PORT": str(urlsplit(served).port)}

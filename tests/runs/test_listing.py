@@ -35,6 +35,9 @@ def test_the_score_is_that_of_the_weights_that_are_saved(
 ) -> None:
     run = made(runs_root, keep_best, state=State.DONE, **status)
     assert listing.summary(run).best_value == shown
+    saved = live(run, 0, 0)["status"]["saved"]
+    assert (saved and saved[1]) == shown, "the run's page says the same"
+    assert (saved and saved[0]) == status.get("kept_step")
 
 
 def test_the_time_before_a_resume_counts(runs_root: Path) -> None:

@@ -132,6 +132,20 @@ def test_a_draft_that_was_started_gets_a_new_ticket_and_no_old_name(form: Settin
     assert back["values"]["project_name"] == ""
 
 
+def test_what_was_started_is_not_brought_back_by_an_address_that_asks_for_something(form: SettingsForm) -> None:
+    """A learning rate that was tried once must not hide in the next run; what was not started yet is only reloaded."""
+    wishes = {"trainer": "sft", "data": "sample:neighbours"}
+    (first, seen, _, ticket), _ = draft.opened(NOTHING, wishes, form)
+    tried = {**first, "values": {**first["values"], "lr": "0.9", "project_name": "mine"}}
+    (kept, _, at, same), _ = draft.opened([tried, seen, draft.REVIEW, ticket], wishes, form)
+    assert (kept["values"]["lr"], at, same) == ("0.9", draft.REVIEW, ticket), "the same ticket: the same run"
+    (anew, _, at, other), _ = draft.opened([tried, seen, draft.REVIEW, {**ticket, "started": "mine"}], wishes, form)
+    assert (anew["values"], at) == (first["values"], 0)
+    assert other["id"] != ticket["id"] and "started" not in other
+    (plain, *_), _ = draft.opened([tried, seen, draft.REVIEW, {**ticket, "started": "mine"}], {}, form)
+    assert plain["values"]["lr"] == "0.9", "New run, from the head of the page, goes on with the settings"
+
+
 def test_a_sample_brings_what_its_training_needs(form: SettingsForm, monkeypatch: pytest.MonkeyPatch) -> None:
     """The long prompt and its teacher, from the address and from the list of samples alike."""
     (opened, _, _, _), _ = draft.opened(NOTHING, {"trainer": "distillation", "data": "sample:town-crier"}, form)

@@ -118,6 +118,20 @@ def test_a_reload_keeps_the_boxes_and_a_late_answer_brings_no_stage_back(form: S
     assert [stage["name"] for stage in kept["stages"]] == ["answers", "cheerful"]
 
 
+def test_what_was_started_is_not_brought_back_by_an_address_that_asks_for_something(
+    form: SettingsForm, runs_root: Path
+) -> None:
+    wishes = {"chain": "preference", "samples": "1"}
+    (first, seen, _, ticket, *_), _ = pipeline_draft.opened([{}, {}, 0, {}, 0, {}], wishes, form)
+    values = {**first["stages"][0]["values"], "lr": "0.9"}
+    shown = {"stage": first["stages"][0]["name"], "values": values, "gate": pipeline_draft.NO_GATE, "name": first["name"]}
+    (kept, _, at, same, *_), _ = pipeline_draft.opened([first, seen, 3, ticket, 0, shown], wishes, form)
+    assert (kept["stages"][0]["values"]["lr"], at, same) == ("0.9", 3, ticket), "the same ticket: the same pipeline"
+    (anew, _, at, other, *_), _ = pipeline_draft.opened([first, seen, 3, {**ticket, "started": "x"}, 0, shown], wishes, form)
+    assert (anew["stages"], at) == (first["stages"], 0)
+    assert other["id"] != ticket["id"] and "started" not in other
+
+
 def test_an_address_says_what_to_begin_with(form: SettingsForm, runs_root: Path) -> None:
     nothing = [{}, {}, 0, {}, 0, {}]
     for chain, trainers in api.pipelines.chains().items():

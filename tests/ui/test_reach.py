@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from engine import api
 from engine.errors import ParamError
 from engine.runs.directory import RunDirectory
+from ui.new_pipeline import Page as PipelinePage
 from ui.new_run import Page
 from ui.reach import (
     refuse_foreign,
@@ -155,3 +157,18 @@ def test_a_served_page_does_not_go_on_with_what_rents(runs_root: Path, monkeypat
         refuse_renting_stages("p")
     with pytest.raises(ParamError, match="rents no machines"):
         refuse_renting_tries("s")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize("made", [Page, PipelinePage])
+def test_the_page_asks_for_a_path_only_where_it_would_take_one(monkeypatch: pytest.MonkeyPatch, host: str, made: Any) -> None:
+    monkeypatch.setenv("AITRAINING_HOST", host)
+    with gr.Blocks():
+        page = made()
+    widgets: list[Any] = [page.form.widgets[name] for name in ("data_path", "model")]
+    words = " ".join(f"{widget.label} {widget.info}" for widget in widgets)
+    assert "org/name" in words
+    if host == "127.0.0.1":
+        assert "file on this machine" in words and "folder on this machine" in words and "A path to" in words
+    else:
+        assert "path" not in words and "this machine" not in words and "files are uploaded" in words

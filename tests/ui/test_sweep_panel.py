@@ -9,6 +9,7 @@ import gradio as gr
 import pytest
 
 from engine import api
+from engine.errors import ParamError
 from ui.fields import to_widget
 from ui.form import SettingsForm
 from ui.sweep_panel import SweepPanel
@@ -49,3 +50,28 @@ def test_a_line_may_call_a_setting_as_the_page_does(panel: SweepPanel, runs_root
     said, *_ = panel.outlook("learning rate = 1e-5\nlr = 1e-4", "grid", "10", *given.values())
     assert "Learning rate stands there twice" in said
     assert panel.added("lr", "1e-3", "Learning rate = 1e-5, 1e-4\nepochs = 1, 2")[0] == "epochs = 1, 2\nlr = 1e-3"
+
+
+def test_a_sweep_that_was_started_uses_the_pages_ticket_up(panel: SweepPanel, runs_root: Path) -> None:
+    """So that the next address which asks for something begins anew, and another sweep of the same values is another one."""
+    given = {name: to_widget(panel.form.fields[name], panel.form.fields[name].default) for name in panel.form.names}
+    given |= {"trainer": "sft", "data_path": f"{api.SAMPLE_PREFIX}good-cheer"}
+    begun = [panel.begin({"id": "one"}, "lr = 1e-5, 1e-4", "grid", "10", *given.values()) for _ in range(2)]
+    try:
+        assert begun[0] == begun[1] == [begun[0][0], {}, {"id": "one", "started": begun[0][0]}]
+    finally:
+        api.sweeps.stop(begun[0][0])
+
+
+@pytest.mark.parametrize("lines", ["lr = 1e-5..1e-3", "seed = " + ", ".join(map(str, range(300)))], ids=["a range", "too many"])
+def test_what_every_combination_cannot_try_is_told_with_the_way_on_of_this_page(
+    panel: SweepPanel, runs_root: Path, lines: str
+) -> None:
+    given = {name: to_widget(panel.form.fields[name], panel.form.fields[name].default) for name in panel.form.names}
+    given |= {"trainer": "sft", "data_path": f"{api.SAMPLE_PREFIX}good-cheer"}
+    said, *_ = panel.outlook(lines, "grid", "10", *given.values())
+    words = panel.kind.choices[1][0]
+    assert f"choose “{words}” at {panel.kind.label}" in said and "--random" not in said
+    with pytest.raises(ParamError) as error:
+        api.sweeps.built({"trainer": "sft", "data_path": f"{api.SAMPLE_PREFIX}good-cheer"}, dict([lines.split(" = ")]))
+    assert "--random" in error.value.hint, "the command line says its own"

@@ -110,6 +110,20 @@ def test_a_chain_is_offered_beside_its_step_and_first_where_the_advice_is_the_ch
         assert f'href="/new-pipeline?chain={pipeline.id}"' in pictures and pipeline.title in pictures
 
 
+def test_a_score_that_a_rule_works_out_needs_no_reward_model() -> None:
+    """The question speaks of what pairs cannot express, so the answer must not end in pairs alone."""
+    found = recommend({"labeled": "yes", "pairs": "yes", "rewards": "yes"})
+    assert found is not None
+    assert "no reward model is needed: PPO and GRPO take the rule itself" in found.advice.reason
+    assert "With a rule: prompts alone" in found.advice.needs
+    shown = recommendation_html(found)
+    for trainer in ("ppo", "grpo"):
+        assert f'href="/new?trainer={trainer}">With a rule: {api.spec_for(trainer).title}<' in shown
+    assert shown.count("With a rule: ") == 3 and "/new-pipeline?chain=rlhf" in shown
+    other = recommend({"use": "code"})
+    assert other is not None and "With a rule" not in recommendation_html(other)
+
+
 def test_the_comparison_has_the_documented_cells() -> None:
     shown = comparison_html().replace('<span class="star">★</span>', "⭐")
     for spec in api.specs().values():

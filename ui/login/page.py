@@ -5,34 +5,17 @@ from __future__ import annotations
 from html import escape
 from urllib.parse import quote
 
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from ui.login.way import CLOSED, PASSWORD, Way
-from ui.routes import ASSETS, address_of
-
-_HEADERS = {
-    "Cache-Control": "no-store",
-    # Nothing but our own files; another site may show the page in a frame, where nobody can be signed in
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; base-uri 'none'; "
-    "form-action 'self'",
-}
+from ui.plain_page import plain_page
 
 
 def login(way: Way, wanted: str, trouble: str = "", status: int = 200) -> Response:
     """The page, with what went wrong the last time."""
     said = f'<p class="st-note error" role="alert">{escape(trouble)}</p>' if trouble else ""
     ask = {CLOSED: _closed, PASSWORD: _password}.get(way.kind, _people)
-    html = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Sign in · AITraining Studio</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
-        f'<link rel="icon" href="{address_of(ASSETS / "logo.svg")}">'
-        f'<link rel="stylesheet" href="{address_of(ASSETS / "style.css")}">'
-        f'<script defer src="{address_of(ASSETS / "login.js")}"></script></head>'
-        '<body class="gradio-container login"><main class="st-card">'
-        f'<div class="st-brand">{(ASSETS / "logo.svg").read_text(encoding="utf-8")}<span>AITraining Studio</span></div>'
-        f"{ask(way, wanted, said)}</main></body></html>"
-    )
-    return HTMLResponse(html, status_code=status, headers=_HEADERS)
+    return plain_page("Sign in", ask(way, wanted, said), status)
 
 
 def _password(way: Way, wanted: str, said: str) -> str:
