@@ -92,7 +92,7 @@ def prepare(
     share = 0.0 if own is not None else held_out_fraction(rows) if valid_fraction is None else valid_fraction
     train, valid = _split(everything, out_dir, keys, sorts, kept, round(rows * share), seed)
     everything.unlink()
-    warnings = [*(f.note for f in how.files[:1] if f.note), derivation(how.form, kind), *checks.warnings()]
+    warnings = [*how.notes, derivation(how.form, kind), *checks.warnings()]
     if own is not None:
         valid, leaked = _write_own(own, out_dir, kind, own_counts, problems)
         _refuse_bad(sum(own_counts.values()), problems[told:], drop_bad_rows)

@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
+from engine.data.arrow import arrow
 from engine.data.json_stream import LARGEST_VALUE, BrokenJson, JsonStream, parse
 from engine.data.parquet import parquet
 from engine.data.records import Problem, Record
 from engine.data.source import Member, text_of
+from engine.data.tables import first_cells
 from engine.data.turns import begins_a_talk, transcript
 from engine.errors import DataError
 
@@ -162,23 +164,24 @@ def _listed(stream: JsonStream, member: Member) -> Any:
 def _csv(member: Member) -> Rows:
     csv.field_size_limit(LARGEST_VALUE)
     with text_of(member) as file:
-        delimiter = _delimiter(file.read(1 << 16))
+        delimiter = member.mark or _delimiter(file.read(1 << 16))
     with text_of(member) as file:  # opened again, for what comes out of an archive cannot be wound back
         reader = csv.reader(file, delimiter=delimiter, strict=False)
         try:
-            first = next(reader, [])
+            first, number = first_cells(reader) if member.mark else (next(reader, []), 0)
             if "".join(first).strip("\ufeff").lower().startswith("sep=") and len(first) <= 2:
                 first = next(reader, [])  # Excel's own first line, which names the separator
-            header = _header(first)
+            header = _header(first if member.headed else [""] * len(first))
         except csv.Error as error:
             raise DataError(f"The header line of {member.name} cannot be read: {error}.", hint=_HEADER) from None
         if len(header) == 1 and not header[0].strip():
             raise DataError(f"{member.name} has no header line.", hint=_HEADER)
-        number = 1  # as a spreadsheet counts: a row may run over several lines, and the header is the first
+        unread = [] if member.headed else [first]
+        number += len(unread) == 0  # as a spreadsheet counts: a row may run over several lines, and the header is the first
         while True:
             number += 1
             try:
-                cells = next(reader, None)
+                cells = unread.pop() if unread else next(reader, None)
             except csv.Error as error:
                 yield Problem(number, "", "bad table row", f"Row {number} cannot be read: {error}.")
                 continue
@@ -273,6 +276,14 @@ _READERS: dict[str, Callable[[Member], Rows]] = {
     "json": _json,
     "csv": _csv,
     "parquet": parquet,
+    "arrow": arrow,
     "text": _text,
 }
-FORMAT_NAMES = {"jsonl": "JSON Lines", "json": "JSON", "csv": "table (CSV)", "parquet": "Parquet", "text": "plain text"}
+FORMAT_NAMES = {
+    "jsonl": "JSON Lines",
+    "json": "JSON",
+    "csv": "table (CSV)",
+    "parquet": "Parquet",
+    "arrow": "Arrow",
+    "text": "plain text",
+}

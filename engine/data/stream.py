@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from engine.data.convert import convert
 from engine.data.forms import FORMS, Detection, detect, detect_mapped, guess_mapping
-from engine.data.parts import split_of
 from engine.data.readers import FORMAT_NAMES, read
 from engine.data.records import Problem, Record, Refused
-from engine.data.source import EXPECTED, Member, members
+from engine.data.sides import sides
+from engine.data.source import EXPECTED, Member, source_of
 from engine.errors import DataError
 from engine.spec import RowKind
 
@@ -40,6 +40,7 @@ class Layout:
     detection: Detection | None
     form: str
     mapping: dict[str, str]
+    notes: list[str] = field(default_factory=list)  # what a person should know of the files
 
 
 def layout(path: str | Path, form: str | None, mapping: dict[str, str] | None) -> Layout:
@@ -48,7 +49,10 @@ def layout(path: str | Path, form: str | None, mapping: dict[str, str] | None) -
     Raises:
         DataError: there are no rows at all, or a chosen form or column does not exist.
     """
-    train, valid = _split_files(members(path))
+    source = source_of(path)
+    dealt = sides(source.files)
+    train, valid = dealt.train, dealt.valid
+    notes = [*_encodings([*train, *valid]), *dealt.notes, *source.notes]
     first = beginning(train)
     if not first:
         problem = next((r for r in all_rows(train) if isinstance(r, Problem)), None)
@@ -59,19 +63,31 @@ def layout(path: str | Path, form: str | None, mapping: dict[str, str] | None) -
     _refuse_unknown(mapping or {}, columns)
     found = detect(rows)
     if form is None and mapping and (mapped := detect_mapped(rows, mapping, found)):
-        return Layout(train, valid, columns, mapped, mapped.form, mapped.mapping)
+        return Layout(train, valid, columns, mapped, mapped.form, mapped.mapping, notes)
     if form is not None and form not in FORMS:
         raise DataError(f"There is no row format {form!r}.", hint=f"Choose one of: {', '.join(FORMS)}.")
     chosen = form or (found.form if found else "")
     if not chosen:
-        return Layout(train, valid, columns, None, "", {})
+        return Layout(train, valid, columns, None, "", {}, notes)
     base = found.mapping if found and found.form == chosen else guess_mapping(chosen, columns)
     merged = {**base, **{k: v for k, v in (mapping or {}).items() if v}}
     known = {role.name for role in FORMS[chosen].roles}
     for role in (mapping or {}).keys() - known:
         raise DataError(f"Rows of {FORMS[chosen].label} have no {role!r}.", hint=f"They have: {', '.join(sorted(known))}.")
     merged = {k: v for k, v in merged.items() if (mapping or {}).get(k, v)}  # a role mapped to "" is left out
-    return Layout(train, valid, columns, found, chosen, merged)
+    return Layout(train, valid, columns, found, chosen, merged, notes)
+
+
+def _encodings(files: list[Member]) -> list[str]:
+    """What is guessed about encodings, each guess once, with the files' names where there are several."""
+    guesses: dict[str, list[str]] = {}
+    for file in files:
+        guesses.setdefault(file.note, []).append(file.place)
+    return [
+        note if len(files) == 1 else f"{', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}: {note}"
+        for note, names in guesses.items()
+        if note
+    ]
 
 
 def _refuse_unknown(mapping: dict[str, str], columns: list[str]) -> None:
@@ -92,12 +108,11 @@ def every(files: list[Member], how: Layout, kind: RowKind) -> Iterator[tuple[int
     for file in files:
         last = 0
         for record in read(file):
-            if isinstance(record, Problem):
-                last = record.row
-                yield record.row + before, record
-                continue
-            last = record.number
-            yield record.number + before, _one(record, how, kind, before)
+            last = record.row if isinstance(record, Problem) else record.number
+            made = record if isinstance(record, Problem) else _one(record, how, kind)
+            if isinstance(made, Problem) and len(files) > 1:
+                made = replace(made, row=last + before, message=f"{file.place}: {made.message}")
+            yield last + before, made
         before += last if len(files) > 1 else 0
 
 
@@ -145,16 +160,15 @@ def format_name(file: Member) -> str:
     return FORMAT_NAMES[file.format] + packed
 
 
-def _one(record: Record, how: Layout, kind: RowKind, before: int) -> dict[str, Any] | Problem | None:
+def _one(record: Record, how: Layout, kind: RowKind) -> dict[str, Any] | Problem | None:
+    number = record.number
     try:
         return convert(record.values, how.form, how.mapping, kind)
     except Refused as refused:
-        number = record.number + before
         return Problem(number, refused.column, refused.rule, f"Row {number}: {refused.message}")
     except RecursionError:
-        return Problem(record.number + before, "", "too deep", f"Row {record.number + before} is nested too deeply.")
+        return Problem(number, "", "too deep", f"Row {number} is nested too deeply.")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        number = record.number + before
         return Problem(number, "", "unreadable", f"Row {number} cannot be read ({type(error).__name__}: {error}).")
 
 
@@ -196,16 +210,3 @@ def all_rows(files: list[Member]) -> Iterator[Record | Problem]:
     """Every row of every file as it stands there."""
     for file in files:
         yield from read(file)
-
-
-def _split_files(files: list[Member]) -> tuple[list[Member], list[Member]]:
-    """Training files, and those that a folder or archive itself names as held out. `test` files are left alone."""
-    if len(files) == 1:
-        return files, []
-    splits = {id(f): split_of(f.name) or f.split for f in files}
-    train = [f for f in files if splits[id(f)] == "train"]
-    valid = [f for f in files if splits[id(f)] == "valid"]
-    if train:
-        return train, valid
-    rest = [f for f in files if f not in valid and splits[id(f)] != "test"]
-    return rest or files, valid if rest else []
