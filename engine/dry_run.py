@@ -31,7 +31,7 @@ def dry_run(params: LLMTrainingParams) -> dict[str, Any]:
         close_preview()
     chosen = api.plan(params, facts)
     found = api.estimate(chosen, facts)
-    return {**_planned(chosen), **_estimated(found), "data_counted": facts.exact}
+    return {**_planned(chosen), **_estimated(found), "data_counted": facts.exact, "data_warnings": list(facts.warnings)}
 
 
 def told(made: dict[str, Any]) -> Iterator[str]:
@@ -41,6 +41,8 @@ def told(made: dict[str, Any]) -> Iterator[str]:
     yield f"Model    {params['model']}"
     about = "" if made["data_counted"] else "about "
     yield f"Data     {params['data_path']}: {about}{made['train_rows']:,} rows to train on, {made['valid_rows']:,} held out"
+    for warning in made["data_warnings"]:
+        yield f"         {warning}"
     yield f"Steps    {made['total_steps']:,} ({made['tokens']:,} tokens)"
     items = ", ".join(f"{name} {decimal(size)}" for name, size in made["memory_items"].items())
     yield f"Memory   {decimal(made['memory'])} of {decimal(made['memory_free'])} free ({items})"

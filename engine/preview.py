@@ -155,7 +155,8 @@ def _facts(key: str) -> DataFacts:
     own = _held_out_rows(params) if params.valid_path else seen.held_out
     counted = _inspector.ask(params, 0)["facts"]
     rows, bad = max(1, round(seen.rows * share)), sum(seen.problem_counts.values())
-    return DataFacts(rows=rows, valid_rows=own, exact=seen.rows_exact, liked=seen.liked, unusable=bad, **counted)
+    told = tuple(seen.warnings)
+    return DataFacts(rows=rows, valid_rows=own, exact=seen.rows_exact, liked=seen.liked, unusable=bad, warnings=told, **counted)
 
 
 def _held_out_rows(params: LLMTrainingParams) -> int:
