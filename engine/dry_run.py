@@ -9,6 +9,7 @@ from typing import Any
 from rich.filesize import decimal
 
 from engine import api
+from engine.data.prepare import refuse_bad
 from engine.errors import RunNameTaken
 from engine.estimate import Estimate
 from engine.params import LLMTrainingParams
@@ -31,7 +32,7 @@ def dry_run(params: LLMTrainingParams) -> dict[str, Any]:
         close_preview()
     chosen = api.plan(params, facts)
     found = api.estimate(chosen, facts)
-    return {**_planned(chosen), **_estimated(found), "data_counted": facts.exact, "data_warnings": list(facts.warnings)}
+    return {**_planned(chosen), **_estimated(found), "data_counted": facts.exact, "data": _read(params, facts.unusable)}
 
 
 def told(made: dict[str, Any]) -> Iterator[str]:
@@ -41,8 +42,7 @@ def told(made: dict[str, Any]) -> Iterator[str]:
     yield f"Model    {params['model']}"
     about = "" if made["data_counted"] else "about "
     yield f"Data     {params['data_path']}: {about}{made['train_rows']:,} rows to train on, {made['valid_rows']:,} held out"
-    for warning in made["data_warnings"]:
-        yield f"         {warning}"
+    yield from _read_told(made["data"])
     yield f"Steps    {made['total_steps']:,} ({made['tokens']:,} tokens)"
     items = ", ".join(f"{name} {decimal(size)}" for name, size in made["memory_items"].items())
     yield f"Memory   {decimal(made['memory'])} of {decimal(made['memory_free'])} free ({items})"
@@ -53,6 +53,39 @@ def told(made: dict[str, Any]) -> Iterator[str]:
     if not made["fits"]:
         yield f"It does not fit. {made['advice']}"
     yield "Nothing was started."
+
+
+def _read(params: LLMTrainingParams, unusable: int) -> dict[str, Any]:
+    """How the rows are read and what is odd about them, as the page says it.
+
+    Raises:
+        DataError: some cannot be used, and are not to be left out.
+    """
+    seen = api.inspect_data(params.data_path, params.trainer, form=params.data_format, mapping=params.column_mapping or None)
+    if unusable and not params.drop_bad_rows:
+        refuse_bad(unusable, seen.problems)
+    return {
+        "form": seen.form,
+        "form_label": seen.form_label,
+        "why": seen.why,
+        "mapping": seen.mapping,
+        "note": seen.conversion_note,
+        "looked_at": seen.looked_at,
+        "usable": seen.usable,
+        "unusable": seen.problem_counts,
+        "problems": [problem.message for problem in seen.problems[:20]],
+        "warnings": seen.warnings,
+    }
+
+
+def _read_told(data: dict[str, Any]) -> Iterator[str]:
+    yield f"Rows     {data['form_label']}. {data['why']} {data['note']}".rstrip()
+    if data["unusable"]:
+        rules = ", ".join(f"{rule} ({number:,})" for rule, number in data["unusable"].items())
+        bad, first = sum(data["unusable"].values()), data["problems"][0]
+        yield f"  {bad:,} of {data['looked_at']:,} rows looked at cannot be used and are left out: {rules}. {first}"
+    for warning in data["warnings"]:
+        yield f"  {warning}"
 
 
 def _planned(chosen: Plan) -> dict[str, Any]:

@@ -156,7 +156,10 @@ class LLMTrainingParams(BaseModel):
         None, ge=1, description="How often a checkpoint to resume from is written."
     )
     save_total_limit: Annotated[int, Form("Output", label="Checkpoints kept", advanced=True)] = Field(
-        2, ge=1, le=100, description="Older checkpoints are deleted; the best one stays."
+        2,
+        ge=1,
+        le=100,
+        description="Older ones are deleted. The weights that measured best are kept apart from them (see keep_best).",
     )
 
     push_to_hub: Annotated[bool, Form("Hub", label="Upload the finished model", advanced=True)] = Field(

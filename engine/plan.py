@@ -48,7 +48,6 @@ class DataFacts:
     unusable: int = 0  # rows among those looked at that cannot be used
     read_mean: float = 0.0  # what others than the trained model read of a row (a teacher its longer prompt)
     spread: Sequence[float] = ()  # lengths of rows from the shortest to the longest, at even shares of all of them
-    warnings: Sequence[str] = ()  # what a person should know of the files and rows
 
     def mean_within(self, length: int) -> float:
         """Tokens of a row on average once longer ones are cut at `length`."""

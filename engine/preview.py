@@ -155,8 +155,7 @@ def _facts(key: str) -> DataFacts:
     own = _held_out_rows(params) if params.valid_path else seen.held_out
     counted = _inspector.ask(params, 0)["facts"]
     rows, bad = max(1, round(seen.rows * share)), sum(seen.problem_counts.values())
-    told = tuple(seen.warnings)
-    return DataFacts(rows=rows, valid_rows=own, exact=seen.rows_exact, liked=seen.liked, unusable=bad, warnings=told, **counted)
+    return DataFacts(rows=rows, valid_rows=own, exact=seen.rows_exact, liked=seen.liked, unusable=bad, **counted)
 
 
 def _held_out_rows(params: LLMTrainingParams) -> int:

@@ -16,6 +16,22 @@ RowKind = Literal["text", "chat", "preference", "prompts", "feedback"]
 
 
 @dataclass(frozen=True)
+class MoreThan:
+    """Numbers above a bound, as numbers or as they are typed."""
+
+    bound: float
+
+    def __contains__(self, value: object) -> bool:
+        try:
+            return float(value) > self.bound  # type: ignore[arg-type]  # what is no number is none of these
+        except (TypeError, ValueError):
+            return False
+
+    def __str__(self) -> str:
+        return f"more than {self.bound:g}"
+
+
+@dataclass(frozen=True)
 class Form:
     """Where and how one parameter is asked for; rides in the field's `Annotated` metadata.
 
@@ -27,7 +43,7 @@ class Form:
     group: str
     label: str = ""
     advanced: bool = False
-    when: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    when: dict[str, tuple[Any, ...] | MoreThan] = field(default_factory=dict)
     auto: bool = False
     widget: Literal["", "slider", "text", "long", "lines", "rewards", "judge", "model", "data", "hardware", "hidden"] = ""
     words: dict[str, str] = field(default_factory=dict)

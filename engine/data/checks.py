@@ -72,6 +72,14 @@ def one_sided(liked: bool) -> DataError:
     )
 
 
+def none_liked() -> DataError:
+    """Why there is nothing to learn for who learns from liked answers alone."""
+    return DataError(
+        "Not one answer has a thumbs up, and this training learns from those alone.",
+        hint="Check which column holds the thumbs and which words it has for up and down. Else choose another file.",
+    )
+
+
 def key_of(row: dict[str, Any], kind: RowKind) -> int:
     """A 64-bit key of what is learned from a row; equal rows have equal keys. Of a row of prompts that is the prompt: a number
     or an answer that is carried along makes it no other question.

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from engine.data.checks import Checks, key_of
+from engine.data.checks import Checks, key_of, none_liked
 from engine.data.convert import derivation
 from engine.data.records import Problem
 from engine.data.source import Member
@@ -82,7 +82,8 @@ def prepare(
     problems: list[Problem] = []
     _write(everything, _usable(converted(how.files, how, kind), checks, counts, problems))
     _refuse_empty(how, checks.rows, problems)
-    _refuse_bad(sum(counts.values()), problems, drop_bad_rows)
+    if counts and not drop_bad_rows:
+        refuse_bad(sum(counts.values()), problems)
     keys, sorts = _looked_at(everything, kind, seed)
     kept = None
     if max_samples and max_samples < len(keys):  # places of rows and not keys, which copies share
@@ -95,7 +96,8 @@ def prepare(
     warnings = [*how.notes, derivation(how.form, kind), *checks.warnings()]
     if own is not None:
         valid, leaked = _write_own(own, out_dir, kind, own_counts, problems)
-        _refuse_bad(sum(own_counts.values()), problems[told:], drop_bad_rows)
+        if own_counts and not drop_bad_rows:
+            refuse_bad(sum(own_counts.values()), problems[told:])
         if leaked:
             warnings.append(f"{leaked} held-out rows are also in the training rows: the held-out loss will look too good.")
     warnings = [*_dropped_words("row", counts), *_dropped_words("held-out row", own_counts), *warnings]
@@ -132,15 +134,17 @@ def _usable(
 
 def _refuse_empty(how: Layout, usable: int, problems: list[Problem]) -> None:
     if usable == 0:
-        first = problems[0].message if problems else "The file has no rows."
-        raise DataError(f"No row of {how.files[0].name} can be used. The first problem: {first}", hint="Check the columns.")
+        if not problems:  # all of them are left out on purpose
+            raise none_liked()
+        named = f"No row of {how.files[0].name} can be used. The first problem: {problems[0].message}"
+        raise DataError(named, hint="Check the columns.")
 
 
-def _refuse_bad(dropped: int, problems: list[Problem], drop_bad_rows: bool) -> None:
-    if dropped and not drop_bad_rows:
-        named = " ".join(problem.message for problem in problems[:3])
-        what = "1 row has" if dropped == 1 else f"{dropped} rows have"
-        raise DataError(f"{what} problems. {named}", hint="Mend them, or leave rows with problems out.")
+def refuse_bad(dropped: int, problems: list[Problem]) -> None:
+    """Raise a DataError that names the first of the rows that cannot be used."""
+    named = " ".join(problem.message for problem in problems[:3])
+    what = "1 row has" if dropped == 1 else f"{dropped} rows have"
+    raise DataError(f"{what} problems. {named}", hint="Mend them, or leave rows with problems out.")
 
 
 def _looked_at(file: Path, kind: RowKind, seed: int) -> tuple[list[int], list[bool]]:

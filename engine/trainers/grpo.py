@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from engine.rewards.settings import RewardedParams
-from engine.spec import Chart, Comparison, Copies, Form, Guide, Job, TrainerSpec, twin
+from engine.spec import Chart, Comparison, Copies, Form, Guide, Job, MoreThan, TrainerSpec, twin
 
 
 class GRPOParams(RewardedParams):
@@ -26,6 +26,14 @@ class GRPOParams(RewardedParams):
     )
     rl_rounds: Annotated[int, Form("Trainer", label="Steps a round of answers", advanced=True)] = Field(
         1, ge=1, le=64, description="Answers for this many steps are written at once: faster, but a little out of date."
+    )
+    rl_clip_range: Annotated[float, Form("Trainer", label="Clip range", advanced=True, when={"rl_rounds": MoreThan(1)})] = (
+        Field(
+            0.2,
+            gt=0,
+            lt=1,
+            description="How far an answer's probability may move while it is learned from. 0.1 to 0.3 is usual.",
+        )
     )
     grpo_loss: Annotated[Literal["dapo", "grpo", "dr_grpo", "bnpo"], Form("Trainer", label="Loss", advanced=True)] = Field(
         "dapo", description="How tokens are averaged: over the step (dapo), each answer by itself (grpo), or by a constant."

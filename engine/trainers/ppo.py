@@ -11,14 +11,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from engine.rewards.settings import RewardedParams
-from engine.spec import Chart, Comparison, Copies, Form, Guide, Job, TrainerSpec, twin
+from engine.spec import Chart, Comparison, Copies, Form, Guide, Job, MoreThan, TrainerSpec, twin
 
 
 class PPOParams(RewardedParams):
     """Settings of proximal policy optimisation."""
 
     trainer: Annotated[Literal["ppo"], Form("Basic", widget="hidden")] = Field("ppo", description="The training method.")
-    rl_kl_target: Annotated[float | None, Form("Trainer", label="Distance to aim at", advanced=True)] = Field(
+    rl_kl_target: Annotated[
+        float | None, Form("Trainer", label="Distance to aim at", advanced=True, when={"rl_kl_coef": MoreThan(0)})
+    ] = Field(
         None, gt=0, le=1000, description="Moves that cost so that answers stay this far (KL, nats). Empty: the cost is fixed."
     )
     rl_missing_eos_penalty: Annotated[float, Form("Trainer", label="Cost of an answer without an end")] = Field(

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from engine.data import Problem, rows
+from engine.data.checks import none_liked
 from engine.errors import DataError, StudioError
 from engine.models import resolve
 from engine.params import LLMTrainingParams
@@ -79,6 +80,8 @@ def preview(params: LLMTrainingParams, limit: int, tokenizers: dict[str, Any]) -
         examples, seen, problem = _look(source, make, tokenizer, limit, params.max_length)
     finally:
         tokenizer.chat_template = own
+    if not (seen or problem):
+        raise none_liked()
     if not seen:
         raise DataError("No row of this file can be used.", hint=f"The first of them: {problem}")
     return {"examples": examples, "note": note, "learns": spec.learns, **_lengths(seen, params.max_length)}

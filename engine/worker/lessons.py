@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import DataError
+from engine.runs.directory import RunDirectory
 from engine.runs.status import State
 from engine.worker.distilling import TaughtRows
+from engine.worker.longest import way_out
 from engine.worker.rows import Row, Rows, read_rows
 from engine.worker.teachers import Answer, LocalTeacher, Teacher
 from engine.worker.tokens import IGNORED, Tokens, chat_tokens, prompt_tokens
@@ -170,7 +172,7 @@ class Lessons:
         before = prompt_tokens(spec.asked(params, row), self.kit.tokenizer).input_ids
         answer = row[_ANSWER].ids[: max(0, (params.max_length or 1 << 30) - len(before))]
         if not answer:
-            raise _no_room(len(before), params.max_length)
+            raise _no_room(self.kit.run, len(before), params.max_length)
         theirs = prompt_tokens(_teachers(spec, params, row), teachers).input_ids
         return _with_answer(before, answer), _with_answer(theirs, answer)
 
@@ -186,7 +188,7 @@ class Lessons:
             made.labels[last] = IGNORED
         cut = made.cut(params.max_length)
         if not cut.trained:
-            raise _no_room(made.labels.count(IGNORED), params.max_length)
+            raise _no_room(self.kit.run, made.labels.count(IGNORED), params.max_length)
         return (cut,)
 
 
@@ -210,8 +212,8 @@ def _with_answer(prompt: list[int], answer: list[int]) -> Tokens:
     return Tokens([*prompt, *answer], [IGNORED] * len(prompt) + answer)
 
 
-def _no_room(prompt: int, max_length: int | None) -> DataError:
+def _no_room(run: RunDirectory, prompt: int, max_length: int | None) -> DataError:
     return DataError(
         f"Its prompt has about {prompt} tokens and leaves no room for the answer within {max_length}.",
-        hint="A greater longest length keeps it.",
+        hint=way_out(run),
     )

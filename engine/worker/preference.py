@@ -47,8 +47,9 @@ def orpo(pairs: Pairs, *, weight: float) -> Losses:
     up, down = pairs.chosen / pairs.chosen_tokens, pairs.rejected / pairs.rejected_tokens
     log_odds = (up - down) - (_log1mexp(up) - _log1mexp(down))
     ratio = -logsigmoid(log_odds)
-    metrics = {**rewards(weight * up, weight * down), **_log_probs(pairs), "nll": -up, "odds_ratio": ratio}
-    return -up + weight * ratio, {**metrics, "log_odds": log_odds}
+    # without a weight there is no reward, and the better answer may win all the same
+    shown = {**rewards(weight * up, weight * down), "rewards/accuracies": (up > down).float()}
+    return -up + weight * ratio, {**shown, **_log_probs(pairs), "nll": -up, "odds_ratio": ratio, "log_odds": log_odds}
 
 
 def bradley_terry(chosen: torch.Tensor, rejected: torch.Tensor, margin: torch.Tensor, *, centre: float) -> Losses:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from engine.errors import DataError
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
+from engine.worker.longest import way_out
 from engine.worker.reporter import Reporter
 from engine.worker.rows import Row, Rows, read_rows
 from engine.worker.tokens import prompt_tokens
@@ -26,15 +26,15 @@ def prompt_rows(run: RunDirectory, reporter: Reporter, tokenizer: Any, max_lengt
         DataError: no prompt is left.
     """
     reporter.phase(State.PREPARING, "Tokenising")
-    train = _read(run.data_dir / "train.jsonl", reporter, tokenizer, max_length)
+    train = _read(run, "train", reporter, tokenizer, max_length)
     if not train:
-        raise DataError("No prompt is short enough to be used.", hint="Choose a greater longest length.")
-    return Rows(train, _read(run.data_dir / "valid.jsonl", reporter, tokenizer, max_length) or None)
+        raise DataError("No prompt is short enough to be used.", hint=way_out(run))
+    return Rows(train, _read(run, "valid", reporter, tokenizer, max_length) or None)
 
 
-def _read(file: Path, reporter: Reporter, tokenizer: Any, max_length: int | None) -> list[Row]:
+def _read(run: RunDirectory, part: str, reporter: Reporter, tokenizer: Any, max_length: int | None) -> list[Row]:
     kept, long, refused = [], 0, list[str]()
-    for number, row in enumerate(read_rows(file)):
+    for number, row in enumerate(read_rows(run.data_dir / f"{part}.jsonl")):
         if number % _BETWEEN_STOPS == 0:
             reporter.heed_stop()
         try:
@@ -47,7 +47,7 @@ def _read(file: Path, reporter: Reporter, tokenizer: Any, max_length: int | None
         else:
             kept.append({"row": row, "input_ids": ids})
     if long:
-        reporter.warn(f"{long} prompts are longer than {max_length} tokens and were left out.", "A greater length keeps them.")
+        reporter.warn(f"{long} prompts are longer than {max_length} tokens and were left out.", way_out(run))
     if refused:
         reporter.warn(f"{len(refused)} prompts were left out. The first of them: {refused[0]}")
     return kept

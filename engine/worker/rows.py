@@ -18,6 +18,7 @@ from engine.params import LLMTrainingParams
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
 from engine.spec import TrainerSpec
+from engine.worker.longest import way_out
 from engine.worker.reporter import Reporter
 from engine.worker.token_rows import RowWriter, TokenRows
 from engine.worker.tokens import (
@@ -109,10 +110,8 @@ def tokenised(
     if not len(train) and refused:
         raise DataError(f"No row can be shown to the model. The first of them: {refused[0]}")
     if not len(train):
-        raise DataError(
-            "No row has a token to train on.",
-            hint="The answers may be empty, or cut away: choose a greater longest length.",
-        )
+        why = "The rows are too long." if one.whole else "The answers may be empty, or cut away."
+        raise DataError("No row has a token to train on.", hint=f"{why} {way_out(run)}")
     valid, _ = one.tokenise("valid")
     return Rows(train, valid if len(valid) else None)
 
@@ -160,7 +159,7 @@ class _File(NamedTuple):
             seen.shortened += lost
             for tokens in cut:
                 writer.add(tokens, float(row.get("label", row.get("margin")) or 0.0))
-        seen.tell(self.reporter)
+        seen.tell(self.reporter, self.run)
         return writer.close(), seen.refused
 
 
@@ -188,13 +187,13 @@ class _Seen:
         self.longest = max(self.longest, *(len(tokens.input_ids) for tokens in made))
         return any(after.trained < before.trained for after, before in zip(cut, made, strict=True))
 
-    def tell(self, reporter: Reporter) -> None:
+    def tell(self, reporter: Reporter, run: RunDirectory) -> None:
         facts = {"about": "cut", "of": self.rows, "longest": self.longest}
         if self.empty:
             why = "are longer than" if self.whole else "have no token to train on within"
             reporter.warn(
                 f"{self.empty} {self.which} rows {why} {self.max_length} tokens and were left out.",
-                "A greater longest length keeps them.",
+                way_out(run),
                 rows=self.empty,
                 **facts,
             )

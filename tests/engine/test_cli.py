@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from engine.cli import _read, main
+from engine.data import prepare
+from engine.errors import DataError
 from engine.flags import given_values
 from engine.params import flag, form_of
 from engine.registry import parse as validate
@@ -374,3 +376,53 @@ def test_a_dry_run_says_which_files_are_held_out_and_which_are_not_used(
     assert "30 rows to train on, 6 held out" in said
     assert "Held out to measure with, and not trained on: faq-val.jsonl." in said
     assert "faq-test.jsonl is not used: by its name it is for a test after training." in said
+
+
+@pytest.mark.parametrize(
+    ("trainer", "flags", "told"),
+    [
+        ("grpo", ["--rl-clip-range", "0.5"], "counts only while rl_rounds is more than 1. Set that as well (--rl-rounds)."),
+        ("grpo", ["--rl-clip-range", "0.5", "--rl-rounds", "2"], ""),
+        ("ppo", ["--rl-kl-target", "3", "--rl-kl-coef", "0"], "counts only while rl_kl_coef is more than 0."),
+        ("ppo", ["--rl-kl-target", "3"], ""),
+        ("ppo", ["--rl-clip-range", "0.5"], ""),
+    ],
+)
+def test_a_number_that_makes_another_do_nothing_is_told(
+    capsys: pytest.CaptureFixture[str], runs_root: Path, trainer: str, flags: list[str], told: str
+) -> None:
+    asked = ["llm", "--trainer", trainer, "--data-path", "sample:contest", "--rl-rewards", "no-repeat", "--dry-run"]
+    assert main([*asked, *flags]) == 0
+    said = capsys.readouterr().err
+    assert (told in said) if told else "does nothing" not in said
+
+
+def test_a_dry_run_says_how_the_rows_are_read_and_which_cannot_be(
+    capsys: pytest.CaptureFixture[str], runs_root: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "faq.csv"
+    data.write_text("Question,Answer\n" + "".join(f"Q {n}?,{'A.' if n % 3 else ''}\n" for n in range(30)), encoding="cp1252")
+    asked = ["llm", "--trainer", "sft", "--data-path", str(data), "--dry-run"]
+    code, out, _ = shown(capsys, *asked)
+    assert code == 0
+    assert "Rows     questions and answers. The columns Question, Answer hold questions and answers." in out
+    assert "10 of 30 rows looked at cannot be used and are left out: empty completion (10). Row 2: Answer is empty." in out
+    code, out, _ = shown(capsys, *asked, "--json")
+    data_read = json.loads(out)["data"]
+    assert data_read["mapping"] == {"prompt": "Question", "completion": "Answer"}
+    assert (data_read["unusable"], data_read["usable"]) == ({"empty completion": 10}, 20)
+    code, _, err = shown(capsys, *asked, "--no-drop-bad-rows")
+    assert code != 0, "it would not start either"
+    assert "10 rows have problems. Row 2: Answer is empty." in err
+
+
+def test_answers_that_nobody_liked_are_said_to_be_so(
+    capsys: pytest.CaptureFixture[str], runs_root: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "down.csv"
+    data.write_text("prompt,completion,label\n" + "".join(f"Q {n}?,A.,down\n" for n in range(30)))
+    code, _, err = shown(capsys, "llm", "--trainer", "sft", "--data-path", str(data), "--dry-run")
+    assert code != 0
+    assert "Not one answer has a thumbs up, and this training learns from those alone." in err
+    with pytest.raises(DataError, match="Not one answer has a thumbs up"):  # as the run would say it
+        prepare(data, "chat", tmp_path / "out")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,22 +26,36 @@ def _facts(model: str, data: str = "sample:neighbours") -> api.DataFacts:
     return api.data_facts(api.validate({"trainer": "sft", "model": model, "data_path": data}))
 
 
-def test_a_silent_hub_keeps_nobody_elses_rows_waiting(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor() as others:
-        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+@pytest.fixture
+def silent(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """A Hub that takes every call and answers none, until it is closed."""
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        address = f"http://127.0.0.1:{made.getsockname()[1]}"
         monkeypatch.setenv("HF_ENDPOINT", address)
         monkeypatch.setattr(constants, "ENDPOINT", address)
-        monkeypatch.setattr(needs, "_WAIT_S", 6, raising=False)
+        yield made
+    close_preview()
+
+
+def test_a_silent_hub_keeps_nobody_elses_rows_waiting(silent: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needs, "_WAIT_S", 600)  # as long as it is silent
+    with ThreadPoolExecutor() as others:
         try:
             assert _facts("starter").rows == 300
             stuck = others.submit(_facts, "club/nowhere")
-            time.sleep(0.5)
+            assert select.select([silent], [], [], 60)[0], "it has called the Hub"
             assert _facts("starter", "sample:thumbs").rows > 0
             assert not stuck.done(), "answered while somebody else still waits for the Hub"
-            with pytest.raises(ModelOffline, match="cannot be reached"):
-                stuck.result(timeout=30)
         finally:
-            close_preview()
+            silent.close()
+        with pytest.raises(ModelOffline, match="cannot be reached"):
+            stuck.result(timeout=60)
+
+
+def test_a_silent_hub_is_not_waited_for_longer_than_it_may_take(silent: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needs, "_WAIT_S", 1)
+    with pytest.raises(ModelOffline, match="cannot be reached"):
+        _facts("club/nowhere")
 
 
 @pytest.mark.parametrize("model", ["gone-run", "club/nowhere"])

@@ -64,6 +64,19 @@ def test_a_loss_that_is_no_number_fails_the_run(runs_root: Path, tiny_model: Pat
         json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
 
 
+@pytest.mark.parametrize("trainer", ["reward", "ppo"])
+def test_rows_longer_than_the_model_can_read_are_not_sent_in_a_circle(runs_root: Path, tmp_path: Path, trainer: str) -> None:
+    """A greater longest length would be refused: the model reads no more."""
+    rows = [{"prompt": f"Is {n}{' very' * 700} old?", "chosen": "Yes.", "rejected": "No."} for n in range(3)]
+    own = {"rl_rewards": ["no-repeat"], "rl_max_new_tokens": 8} if trainer == "ppo" else {}
+    params = LLMTrainingParams(trainer=trainer, data_path=jsonl(tmp_path / "long.jsonl", rows), project_name="long", **own)
+    with pytest.raises(TrainingError) as caught:
+        train(params)
+    assert "reads no more than 512 tokens at once" in caught.value.hint
+    assert "greater longest length" not in caught.value.hint
+    assert all("greater longest length" not in event["hint"] for event in all_events(failed(runs_root, "long"), "warning"))
+
+
 def test_data_without_a_token_to_train_fails_the_run(runs_root: Path, tiny_model: Path, tmp_path: Path) -> None:
     """Questions so long that the answers lie beyond the longest length."""
     rows = [{"prompt": f"{n} " + "the harbour opens at six and " * 12, "completion": "Yes."} for n in range(5)]

@@ -101,6 +101,14 @@ def test_orpo_is_the_mean_nll_and_the_odds_ratio() -> None:
         assert float(metrics["nll"][place]) == pytest.approx(-chosen / n)
 
 
+def test_orpo_without_a_weight_still_counts_which_answer_wins() -> None:
+    won = orpo(PAIRS, weight=0.3)[1]["rewards/accuracies"].tolist()
+    assert won == [0.0, 0.0]  # by the mean of a token
+    assert orpo(PAIRS, weight=0.0)[1]["rewards/accuracies"].tolist() == won
+    turned = Pairs(PAIRS.rejected, PAIRS.chosen, PAIRS.rejected_tokens, PAIRS.chosen_tokens, *PAIRS[4:])
+    assert orpo(turned, weight=0.0)[1]["rewards/accuracies"].tolist() == [1.0, 1.0]
+
+
 @pytest.mark.parametrize(("chosen", "rejected"), [(-1e-9, -40.0), (0.0, 0.0), (-3000.0, -1e-9)])
 def test_orpo_is_finite_where_an_answer_is_certain_or_impossible(chosen: float, rejected: float) -> None:
     sides = torch.tensor([chosen], requires_grad=True), torch.tensor([rejected], requires_grad=True)
