@@ -18,6 +18,8 @@ from engine.data.stream import all_rows, written
 _MUCH = 64 << 20
 # Formats that say how many rows there are.
 _COUNTED = {"parquet": parquet_rows, "arrow": arrow_rows}
+# Lines after which a quotation mark is taken for one that is never closed.
+_LONGEST_CELL = 200
 
 
 class Look:
@@ -74,12 +76,14 @@ def _bytes_of(files: list[Member], rows: int) -> int:
 
 def _lines(file: Member, rows: int) -> tuple[int, int]:
     """How many bytes the first `rows` rows of a file of lines take, and how many rows it lacks for so many."""
-    taken, inside = 0, False
+    taken, inside, run = 0, False, 0
     with file.open() as opened:
         for line in opened:
             taken += len(line)
-            # a quoted cell may run over several lines: a row is over when its quotes are
+            # a quoted cell may run over several lines: a row is over when its quotes are, but one may lack its second
             inside ^= file.format == "csv" and line.count(b'"') % 2 == 1
+            run = run + 1 if inside else 0
+            inside = inside and run < _LONGEST_CELL
             rows -= not inside
             if rows == 0:
                 break

@@ -168,6 +168,12 @@ FORMS = {
 # Two searches and not one pattern with a gap in it, which takes quadratic time on a long text of questions only.
 _ASKS = re.compile(r"(?:^|\n)[ \t\r]*(Human|User|H|Q)[ \t]*:", re.IGNORECASE)
 _ANSWERS = re.compile(r"\n[ \t\r]*(Assistant|AI|A)[ \t]*:", re.IGNORECASE)
+# The same written out; these words begin a line of a text as well, and so they count at its beginning only.
+QUESTION_WORDS = (("Question", "Answer"), ("Frage", "Antwort"))
+_WRITTEN_OUT = [
+    (re.compile(rf"\s*{ask}[ \t]*:", re.IGNORECASE), re.compile(rf"\n[ \t\r]*{answer}[ \t]*:", re.IGNORECASE))
+    for ask, answer in QUESTION_WORDS
+]
 
 
 @dataclass(frozen=True)
@@ -281,7 +287,9 @@ def _fits(form: str, mapping: dict[str, str], rows: list[dict[str, Any]]) -> boo
 
 def _is_transcript(value: str) -> bool:
     asks = _ASKS.search(value)
-    return asks is not None and _ANSWERS.search(value, asks.end()) is not None
+    if asks is not None and _ANSWERS.search(value, asks.end()) is not None:
+        return True
+    return any(asks.match(value) and answers.search(value) for asks, answers in _WRITTEN_OUT)
 
 
 # Yes and no in the languages whose headings are known, too.

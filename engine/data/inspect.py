@@ -98,7 +98,6 @@ def inspect(
         DataError: it is no data set, or cannot serve `kind`.
     """
     how = layout(path, form, mapping)
-    raw, columns = _raw(how, limit)
     kinds = list(FORMS[how.form].kinds) if how.form else []
     kind = kind or (kinds[0] if kinds and not lacking(how) else None)
     checks = Checks(kind or "text")
@@ -126,6 +125,7 @@ def inspect(
         rows, exact = count(how.files, look)
     else:
         look, rows, exact = looked(how.files, check_rows)
+    raw, columns = _raw(how, limit, look.seen)  # after the look, which meets columns that the first rows lack
     first = how.files[0]
     return Inspection(
         name=Path(path).name,
@@ -148,7 +148,7 @@ def inspect(
         problems=problems[:200],
         problem_counts=dict(counts),
         looked_at=look.seen,
-        warnings=[*how.notes, *checks.warnings()],
+        warnings=[*how.notes, *how.remarks.sentences(), *checks.warnings()],
         lengths=lengths,
         held_out=looked(how.valid_files, check_rows)[1] if how.valid_files else None,
         liked=checks.liked_share,
@@ -158,8 +158,8 @@ def inspect(
 def _why(how: Layout) -> str:
     if missing := lacking(how):
         return f"No column is chosen for: {', '.join(missing)}."
-    if how.detection and how.detection.mapping == how.mapping:
-        return how.detection.why
+    if how.detection and how.detection.mapping == {k: v for k, v in how.mapping.items() if v not in how.late.found}:
+        return how.detection.why + how.late.why()
     if how.form and how.mapping:
         labels = {role.name: role.label for role in FORMS[how.form].roles}
         read = ", ".join(f"{column} as “{labels[role]}”" for role, column in how.mapping.items())
@@ -167,12 +167,15 @@ def _why(how: Layout) -> str:
     return "No column has a name that says what it is; choose what each one holds."
 
 
-def _raw(how: Layout, limit: int) -> tuple[list[tuple[int, dict[str, Any]]], list[Column]]:
+def _raw(how: Layout, limit: int, seen: int) -> tuple[list[tuple[int, dict[str, Any]]], list[Column]]:
     """The first rows as they stand in the file, with long cells cut for showing, and what each column holds."""
     records = beginning(how.files)
     shown = [(r.number, {k: _short(v) for k, v in r.values.items()}) for r in records[:limit]]
     columns = []
-    for name in how.columns:
+    for name in dict.fromkeys([*how.columns, *how.late.found]):
+        if late := how.late.found.get(name):
+            columns.append(Column(name, _type(late.example), late.filled / max(seen, 1), str(_short(late.example))[:80]))
+            continue
         cells = [r.values.get(name) for r in records]
         filled = [c for c in cells if c not in (None, "", [])]
         kinds = Counter(_type(c) for c in filled)

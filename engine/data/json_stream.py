@@ -40,6 +40,7 @@ class JsonStream:
     def __init__(self, file: TextIO) -> None:
         self._file, self._buffer, self._at = file, "", 0
         self._lines, self._ended = 1, False
+        self.read = 0  # characters so far
 
     @property
     def line(self) -> int:
@@ -103,6 +104,7 @@ class JsonStream:
             return False
         chunk = self._file.read(size)
         self._ended = not chunk
+        self.read += len(chunk)
         self._buffer += chunk
         return bool(chunk)
 

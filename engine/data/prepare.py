@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.data.checks import Checks, key_of, none_liked
 from engine.data.convert import derivation
-from engine.data.records import Problem
+from engine.data.records import Problem, Remarks
 from engine.data.source import Member
 from engine.data.stream import Layout, converted, layout
 from engine.errors import DataError
@@ -88,14 +88,16 @@ def prepare(
     kept = None
     if max_samples and max_samples < len(keys):  # places of rows and not keys, which copies share
         kept = set(heapq.nsmallest(max_samples, range(len(keys)), key=keys.__getitem__))
-    own, told = _own_valid(how, valid_path, kind, form, mapping), len(problems)
+    aside, told = _own_valid(how, valid_path, form, mapping), len(problems)
+    own = None if aside is None else converted(aside.files, aside, kind)
     rows = min(len(keys), max_samples or len(keys))
     share = 0.0 if own is not None else held_out_fraction(rows) if valid_fraction is None else valid_fraction
     train, valid = _split(everything, out_dir, keys, sorts, kept, round(rows * share), seed)
     everything.unlink()
-    warnings = [*how.notes, derivation(how.form, kind), *checks.warnings()]
-    if own is not None:
+    warnings = [*how.notes, *how.remarks.sentences(), derivation(how.form, kind), *checks.warnings()]
+    if aside is not None and own is not None:
         valid, leaked = _write_own(own, out_dir, kind, own_counts, problems)
+        warnings += [f"Held-out rows: {said}" for said in aside.remarks.sentences()]
         if own_counts and not drop_bad_rows:
             refuse_bad(sum(own_counts.values()), problems[told:])
         if leaked:
@@ -215,15 +217,11 @@ def _keys(file: Path, kind: RowKind) -> Iterator[int]:
             yield key_of(json.loads(line), kind)
 
 
-def _own_valid(
-    how: Layout, valid_path: str | Path | None, kind: RowKind, form: str | None, mapping: dict[str, str] | None
-) -> Iterator[tuple[int, Any]] | None:
-    """Rows of the person's own held-out file, or of the files that the data itself names so."""
+def _own_valid(how: Layout, valid_path: str | Path | None, form: str | None, mapping: dict[str, str] | None) -> Layout | None:
+    """How the person's own held-out file is read, or the files that the data itself names so; None when there are none."""
     if valid_path is not None:
-        other = layout(valid_path, form or how.form, mapping)
-        return converted(other.files, other, kind)
-    files: list[Member] = how.valid_files
-    return converted(files, how, kind) if files else None
+        return layout(valid_path, form or how.form, mapping)
+    return replace(how, files=how.valid_files, remarks=Remarks()) if how.valid_files else None
 
 
 def _write_own(

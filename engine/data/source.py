@@ -19,7 +19,7 @@ from engine.data.foreign import EXPECTED, not_read, refuse_document, refuse_fore
 from engine.data.hub import fetched, looks_like_id
 from engine.data.packed import LARGEST_UNPACKED, bounded, gunzipped, whole
 from engine.data.parts import Part, chosen, has_configs, part_of, usual
-from engine.data.tables import looks_like_table, names_columns, tabbed
+from engine.data.tabbed import looks_like_table, names_columns, tabbed
 from engine.errors import DataError
 from engine.paths import expanded
 from engine.people import may_read
@@ -52,6 +52,8 @@ class Member:
     packed: Path | None = None  # the gzip file that it is
     mark: str = ""  # what parts the cells of a table, where that is known
     headed: bool = True  # whether a table's first line names the columns
+    lists: tuple[str, ...] = ()  # of one JSON object: the lists that are its rows
+    beside: tuple[str, ...] = ()  # and the lists that are not
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,19 @@ from typing import Any
 
 from engine.data.convert import convert
 from engine.data.forms import FORMS, Detection, detect, detect_mapped, guess_mapping
+from engine.data.late import LateColumns
 from engine.data.readers import FORMAT_NAMES, read
-from engine.data.records import Problem, Record, Refused
-from engine.data.sides import sides
+from engine.data.records import RAGGED, Problem, Record, Refused, Remarks
+from engine.data.sections import sections
+from engine.data.sides import Sides, sides
 from engine.data.source import EXPECTED, Member, source_of
 from engine.errors import DataError
 from engine.spec import RowKind
 
 # Rows from which the form is told.
 _LOOKED_AT = 200
+# Rows that are searched for a column which a person named and the first rows lack.
+_SEARCHED = 20_000
 # Characters after which no more rows are kept.
 MOST_KEPT = 16 << 20
 KIND_WORDS: dict[str, str] = {
@@ -32,7 +36,9 @@ KIND_WORDS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Layout:
-    """How a source is read: its files, its columns, the form of its rows and which column plays which role."""
+    """How a source is read: its files, its columns, the form of its rows and which column plays which role. While its rows are
+    converted, optional roles are given to columns that only later rows have, and remarks on rows are gathered.
+    """
 
     files: list[Member]
     valid_files: list[Member]
@@ -40,7 +46,9 @@ class Layout:
     detection: Detection | None
     form: str
     mapping: dict[str, str]
-    notes: list[str] = field(default_factory=list)  # what a person should know of the files
+    late: LateColumns
+    notes: list[str]  # what is to be said of the files as a whole: how they were read, and what in them was not
+    remarks: Remarks = field(default_factory=Remarks)
 
 
 def layout(path: str | Path, form: str | None, mapping: dict[str, str] | None) -> Layout:
@@ -51,35 +59,56 @@ def layout(path: str | Path, form: str | None, mapping: dict[str, str] | None) -
     """
     source = source_of(path)
     dealt = sides(source.files)
-    train, valid = dealt.train, dealt.valid
-    notes = [*_encodings([*train, *valid]), *dealt.notes, *source.notes]
+    train, valid = _sections(dealt)
+    notes = [*_notes([*train, *valid]), *dealt.notes, *source.notes]
     first = beginning(train)
     if not first:
         problem = next((r for r in all_rows(train) if isinstance(r, Problem)), None)
         found = problem.message if problem else "It has no rows."
-        raise DataError(f"{train[0].name}: no row can be read. {found}", hint=f"Expected {EXPECTED}.")
+        ragged = problem is not None and problem.rule == RAGGED
+        hint = "Give each row as many cells as the first line names columns." if ragged else f"Expected {EXPECTED}."
+        raise DataError(f"{train[0].name}: no row can be read. {found}", hint=hint)
     columns = list(dict.fromkeys(name for record in first for name in record.values))
     rows = [record.values for record in first]
-    _refuse_unknown(mapping or {}, columns)
+    all_columns = [*columns, *_later(mapping or {}, columns, train)]
+    _refuse_unknown(mapping or {}, all_columns)
+    detection, chosen, roles = _settled(rows, all_columns, form, mapping or {})
+    left_out = {role for role, column in (mapping or {}).items() if not column}
+    return Layout(train, valid, all_columns, detection, chosen, roles, LateColumns(chosen, columns, roles, left_out), notes)
+
+
+def _settled(
+    rows: list[dict[str, Any]], columns: list[str], form: str | None, mapping: dict[str, str]
+) -> tuple[Detection | None, str, dict[str, str]]:
+    """What was detected, the form that counts, and its columns."""
     found = detect(rows)
     if form is None and mapping and (mapped := detect_mapped(rows, mapping, found)):
-        return Layout(train, valid, columns, mapped, mapped.form, mapped.mapping, notes)
+        return mapped, mapped.form, dict(mapped.mapping)
     if form is not None and form not in FORMS:
         raise DataError(f"There is no row format {form!r}.", hint=f"Choose one of: {', '.join(FORMS)}.")
     chosen = form or (found.form if found else "")
     if not chosen:
-        return Layout(train, valid, columns, None, "", {}, notes)
+        return None, "", {}
     base = found.mapping if found and found.form == chosen else guess_mapping(chosen, columns)
-    merged = {**base, **{k: v for k, v in (mapping or {}).items() if v}}
+    merged = {**base, **{k: v for k, v in mapping.items() if v}}
     known = {role.name for role in FORMS[chosen].roles}
-    for role in (mapping or {}).keys() - known:
+    for role in mapping.keys() - known:
         raise DataError(f"Rows of {FORMS[chosen].label} have no {role!r}.", hint=f"They have: {', '.join(sorted(known))}.")
-    merged = {k: v for k, v in merged.items() if (mapping or {}).get(k, v)}  # a role mapped to "" is left out
-    return Layout(train, valid, columns, found, chosen, merged, notes)
+    return found, chosen, {k: v for k, v in merged.items() if mapping.get(k, v)}  # a role mapped to "" is left out
 
 
-def _encodings(files: list[Member]) -> list[str]:
-    """What is guessed about encodings, each guess once, with the files' names where there are several."""
+def _sections(dealt: Sides) -> tuple[list[Member], list[Member]]:
+    """The files to train on and those held out, with the lists that one of them holds out itself among the latter."""
+    train, valid = list[Member](), [part for file in dealt.valid for part in sections(file)]
+    for file in dealt.train:
+        first, *aside = sections(file)
+        train.append(first)
+        valid += aside
+    return train, valid
+
+
+def _notes(files: list[Member]) -> list[str]:
+    """What is said of how files are read, each sentence once, with the files' names where there are several."""
     guesses: dict[str, list[str]] = {}
     for file in files:
         guesses.setdefault(file.note, []).append(file.place)
@@ -88,6 +117,22 @@ def _encodings(files: list[Member]) -> list[str]:
         for note, names in guesses.items()
         if note
     ]
+
+
+def _later(mapping: dict[str, str], columns: list[str], files: list[Member]) -> list[str]:
+    """Columns that a person named and that are none of the first rows', but some later row's."""
+    sought = {column for column in mapping.values() if column} - set(columns)
+    if not sought or (
+        len(files) == 1 and files[0].format in ("csv", "parquet", "arrow", "text")
+    ):  # whose rows all have the same ones
+        return []
+    found: dict[str, None] = {}
+    for record in itertools.islice(all_rows(files), _SEARCHED):
+        if isinstance(record, Record):
+            found |= dict.fromkeys(name for name in record.values if name in sought)
+            if len(found) == len(sought):
+                break
+    return list(found)
 
 
 def _refuse_unknown(mapping: dict[str, str], columns: list[str]) -> None:
@@ -109,11 +154,19 @@ def every(files: list[Member], how: Layout, kind: RowKind) -> Iterator[tuple[int
         last = 0
         for record in read(file):
             last = record.row if isinstance(record, Problem) else record.number
-            made = record if isinstance(record, Problem) else _one(record, how, kind)
+            made = record if isinstance(record, Problem) else _seen(record, how, kind, before)
             if isinstance(made, Problem) and len(files) > 1:
                 made = replace(made, row=last + before, message=f"{file.place}: {made.message}")
             yield last + before, made
         before += last if len(files) > 1 else 0
+
+
+def _seen(record: Record, how: Layout, kind: RowKind, before: int) -> dict[str, Any] | Problem | None:
+    """The row converted, once its columns and what is odd about it are noted."""
+    how.late.see(record.number + before, record.values)
+    if record.remark:
+        how.remarks.see(record.remark, record.number + before)
+    return _one(record, how, kind)
 
 
 def check_serves(how: Layout, kind: RowKind) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from engine.data.forms import turns_of
+from engine.data.forms import QUESTION_WORDS, turns_of
 from engine.data.json_stream import parse
 from engine.data.records import Refused
 from engine.data.weights import is_unlearned
@@ -23,6 +23,21 @@ ROLE_OF = {name: role for role, names in _ROLES.items() for name in names.split(
 _MARK = re.compile(r"(?:^|\n)[ \t]*(Human|User|Assistant|AI|System|H|A|Q)[ \t]*:[ \t]*", re.IGNORECASE)
 _MARKS = {"human": "user", "user": "user", "h": "user", "q": "user", "assistant": "assistant", "ai": "assistant"}
 _MARKS |= {"a": "assistant", "system": "system"}
+# Written out, a question and its answer: of one language, for an answer may well have a line that begins with "Answer:".
+_WRITTEN_OUT = [
+    (
+        re.compile(rf"(?:^|\n)[ \t]*({ask}|{answer})[ \t]*:[ \t]*", re.IGNORECASE),
+        {ask.lower(): "user", answer.lower(): "assistant"},
+    )
+    for ask, answer in QUESTION_WORDS
+]
+# What a turn has besides its speaker and words; with anything else it may be a row of its own.
+_WORDS = ("content", "value", "text", "message")
+_SPEAKERS = ("role", "from", "sender", "speaker")
+_BESIDE = (
+    "name tool_calls tool_call_id function_call weight timestamp time date created_at id type model refusal reasoning_content"
+)
+_OF_A_TURN = frozenset([*_WORDS, *_SPEAKERS, *_BESIDE.split()])
 
 
 def text(value: Any, column: str) -> str:
@@ -64,20 +79,33 @@ def turns(value: Any, column: str, *, weights: bool = False) -> list[Turn]:
 
 def transcript(value: str) -> list[Turn]:
     """Turns of a text with `Human:` and `Assistant:` at the beginning of lines; empty when it has no such marks."""
-    marks = list(_MARK.finditer(value))
-    if not marks or (marks[0].start() > 0 and value[: marks[0].start()].strip()):
-        return []
-    ends = [mark.start() for mark in marks[1:]] + [len(value)]
-    return [
-        {"role": _MARKS[mark.group(1).lower()], "content": value[mark.end() : end].strip()}
-        for mark, end in zip(marks, ends, strict=True)
-    ]
+    for pattern, roles in ((_MARK, _MARKS), *_WRITTEN_OUT):
+        marks = list(pattern.finditer(value))
+        if marks and not value[: marks[0].start()].strip():
+            ends = [mark.start() for mark in marks[1:]] + [len(value)]
+            return [
+                {"role": roles[mark.group(1).lower()], "content": value[mark.end() : end].strip()}
+                for mark, end in zip(marks, ends, strict=True)
+            ]
+    return []
 
 
 def begins_a_talk(value: str) -> bool:
     """Whether a text is a question of somebody with an answer to it, and perhaps more turns."""
     found = transcript(value)
     return len(found) > 1 and [turn["role"] for turn in found[:2]] == ["user", "assistant"] and all(t["content"] for t in found)
+
+
+def is_plain_turn(value: Any) -> bool:
+    """Whether an item is a turn of a known speaker and nothing else."""
+    if not isinstance(value, dict) or not value.keys() <= _OF_A_TURN or not {*_WORDS, "tool_calls"} & value.keys():
+        return False
+    return _role(value) is not None
+
+
+def makes_a_talk(found: list[Any]) -> bool:
+    """Whether plain turns are a conversation: somebody asks, and the assistant answers."""
+    return {"user", "assistant"} <= {_role(turn) for turn in found}
 
 
 def tools(value: Any) -> list[Any]:
@@ -99,11 +127,10 @@ def tools(value: Any) -> list[Any]:
 
 
 def _turn(turn: dict[str, Any], column: str) -> Turn:
-    named = next((turn[k] for k in ("role", "from", "sender", "speaker") if turn.get(k) is not None), "")
-    role = ROLE_OF.get(str(named).strip().lower())
+    role = _role(turn)
     if role is None:
-        raise Refused("unknown role", f"A turn in {column} has the role {str(named)[:30]!r}.", column)
-    content = text(next((turn[k] for k in ("content", "value", "text", "message") if k in turn), None), column)
+        raise Refused("unknown role", f"A turn in {column} has the role {_named(turn)[:30]!r}.", column)
+    content = text(next((turn[k] for k in _WORDS if k in turn), None), column)
     if role == "call":
         return _call(content)
     made: Turn = {"role": role, "content": content}
@@ -113,6 +140,14 @@ def _turn(turn: dict[str, Any], column: str) -> Turn:
         if isinstance(turn.get(key), str):
             made[key] = turn[key]
     return made
+
+
+def _named(turn: dict[str, Any]) -> str:
+    return str(next((turn[k] for k in _SPEAKERS if turn.get(k) is not None), ""))
+
+
+def _role(turn: dict[str, Any]) -> str | None:
+    return ROLE_OF.get(_named(turn).strip().lower())
 
 
 def _call(content: str) -> Turn:

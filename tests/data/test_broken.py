@@ -157,17 +157,20 @@ def test_a_table_of_200_columns(tmp_path: Path) -> None:
 
 
 def test_a_ragged_table(tmp_path: Path) -> None:
-    """Rows with too few or too many cells are told by their number in a spreadsheet; the others are used."""
+    """Rows whose needed cell lacks, or with text beyond the columns, are told by their number in a spreadsheet; the others are
+    used.
+    """
     path = _file(tmp_path, "a.csv", b'question,answer\nA?,"x\ny"\nB?\nC?,c\nD?,d,too much\n,,,\n\nE?,e\n')
     numbered = list(engine.data.rows(path, "chat"))
     bad = [(number, row.rule) for number, row in numbered if isinstance(row, Problem)]
-    assert bad == [(3, "ragged row"), (5, "ragged row")]
+    assert bad == [(3, "empty completion"), (5, "ragged row")]
     assert [row["prompt"] for _, row in numbered if isinstance(row, dict)] == ["A?", "C?", "E?"]
 
 
 def test_a_quote_that_never_ends(tmp_path: Path) -> None:
     path = _file(tmp_path, "a.csv", b'question,answer\nA?,a\nB?,"b\n' + b"C?,c\n" * 1000)
-    assert _good(path, "chat")[0] == {"prompt": "A?", "completion": "a"}
+    good = _good(path, "chat")
+    assert good[0] == {"prompt": "A?", "completion": "a"} and len(good) == 1002
 
 
 def test_a_header_cell_without_an_end(tmp_path: Path) -> None:
