@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from engine.data.arrow import arrow_rows
 from engine.data.packed import unpacked_sizes
 from engine.data.parquet import parquet_rows
 from engine.data.records import Record
@@ -15,6 +16,8 @@ from engine.data.stream import all_rows, written
 
 # Characters after which a look has seen enough, however few the rows are.
 _MUCH = 64 << 20
+# Formats that say how many rows there are.
+_COUNTED = {"parquet": parquet_rows, "arrow": arrow_rows}
 # Lines after which a quotation mark is taken for one that is never closed.
 _LONGEST_CELL = 200
 
@@ -51,8 +54,8 @@ def count(files: list[Member], look: Look) -> tuple[int, bool]:
     """How many rows the files hold, and whether that is certain."""
     if look.whole:
         return look.seen, True
-    if all(file.format == "parquet" for file in files):
-        return sum(map(parquet_rows, files)), True
+    if all(file.format in _COUNTED for file in files):
+        return sum(_COUNTED[file.format](file) for file in files), True
     size = sum(file.size or 0 for file in files) + unpacked_sizes(file.packed for file in files if file.packed)
     taken = _bytes_of(files, look.seen) if size else 0
     return max(look.seen, int(look.seen * size / taken) if taken else 0), False

@@ -31,8 +31,9 @@ def on_hub(path: str) -> bool:
     return not expanded(path).exists() and not expanded(source).exists() and looks_like_id(source)
 
 
-def fetched(reference: str, part: Part | None = None, tell: Tell = lambda done, total: None) -> list[Path]:
-    """The data files of a Hub data set, or of one part of it; downloaded when they are not in the cache.
+def fetched(reference: str, part: Part | None = None, tell: Tell = lambda done, total: None) -> tuple[Path, dict[str, str]]:
+    """The folder of a Hub data set, and its data files or those of one part, downloaded when they are not in the cache; each
+    with its split where the card names it.
 
     `tell` is called with the bytes that are here and the bytes in all while large files are downloaded.
 
@@ -61,7 +62,7 @@ def fetched(reference: str, part: Part | None = None, tell: Tell = lambda done, 
         ) from None
 
 
-def _fetched(reference: str, part: Part | None, tell: Tell) -> list[Path]:
+def _fetched(reference: str, part: Part | None, tell: Tell) -> tuple[Path, dict[str, str]]:
     from huggingface_hub import HfApi, hf_hub_download, snapshot_download
     from huggingface_hub.errors import HTTPError, IncompleteSnapshotError, RepositoryNotFoundError
 
@@ -77,11 +78,10 @@ def _fetched(reference: str, part: Part | None, tell: Tell) -> list[Path]:
             folder = Path(error.snapshot_path)
         names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
         wanted = _wanted(names, folder / _CARD, reference, part)
-        _refuse_lost_shards(wanted, reference)
-        return [folder / name for name in wanted]
+        _refuse_lost_shards(list(wanted), reference)
+        return folder, wanted
     wanted = _wanted(names, Path(card) if card else None, reference, part)
-    folder = fetch(reference, wanted, kind="dataset", tell=tell)
-    return [folder / name for name in wanted]
+    return fetch(reference, list(wanted), kind="dataset", tell=tell), wanted
 
 
 def _refuse_lost_shards(names: list[str], reference: str) -> None:
@@ -96,7 +96,7 @@ def _refuse_lost_shards(names: list[str], reference: str) -> None:
         raise DataError(message, hint="Try again with a network.")
 
 
-def _wanted(names: list[str], card: Path | None, reference: str, part: Part | None) -> list[str]:
+def _wanted(names: list[str], card: Path | None, reference: str, part: Part | None) -> dict[str, str]:
     rows = [name for name in sorted(names) if _holds_rows(name)]
     if not rows:
         raise DataError(

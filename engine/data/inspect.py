@@ -148,7 +148,7 @@ def inspect(
         problems=problems[:200],
         problem_counts=dict(counts),
         looked_at=look.seen,
-        warnings=[*how.notes(), *how.remarks.sentences(), *checks.warnings()],
+        warnings=[*how.notes, *how.remarks.sentences(), *checks.warnings()],
         lengths=lengths,
         held_out=looked(how.valid_files, check_rows)[1] if how.valid_files else None,
         liked=checks.liked_share,

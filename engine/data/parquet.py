@@ -39,7 +39,7 @@ def parquet(member: Member) -> Iterator[Record | Problem]:
     number = 0
     try:
         with _seekable(member) as file:
-            for rows in _light(_batches(file, member.name)):
+            for rows in light(_batches(file, member.name)):
                 if rows is None:
                     number += 1
                     yield Problem(number, "", "too large", f"Row {number} holds more than {LARGEST_VALUE >> 20} MB.")
@@ -113,7 +113,7 @@ def _longest(listed: Any, group: int, path: str) -> int:
     return 0 if array is None else max((size for size in _lengths(array.dictionary).to_pylist() if size), default=0)
 
 
-def _light(batches: Iterable[Any]) -> Iterator[Any]:
+def light(batches: Iterable[Any]) -> Iterator[Any]:
     """The same rows in groups that are light enough to be written out; None in the place of a row that is too large."""
     for batch in batches:
         left = [batch]

@@ -21,14 +21,19 @@ SPLITS = {
     "train": "train",
     "training": "train",
     "valid": "valid",
+    "val": "valid",
     "validation": "valid",
     "dev": "valid",
     "eval": "valid",
+    "evaluation": "valid",
     "test": "test",
     "testing": "test",
 }
 _PART = re.compile(r"^(?P<source>[^:]+):(?:(?P<config>[\w.\-]+):)?(?P<split>[\w.\-]+)$")
 _CARD = re.compile(r"^---\s*\n(.*?)\n---\s*(\n|$)", re.DOTALL)
+# What stands between the words of a name, and the number of a part of a file: `-2`, `-00000-of-00003`.
+_BETWEEN = re.compile(r"[\s._\-]+")
+_NUMBER = re.compile(r"(?:-\d+)?(?:-of-\d+(?:-[0-9a-f]{16})?)?$")
 # A folder of this name says nothing about its files.
 _PLAIN_FOLDERS = ("data", "")
 _DEFAULT = "default"
@@ -58,57 +63,89 @@ def without_part(reference: str) -> str:
 
 
 def split_of(name: str) -> str:
-    """The split that a file belongs to by its name, else by its folders: "train", "valid", "test", or ""."""
-    path = PurePosixPath(name.lower())
-    words = [path.name.split(".")[0].split("-")[0], *reversed(path.parent.parts)]
-    return next((SPLITS[word] for word in words if word in SPLITS), "")
+    """The split that a file is of because it, else one of its folders, is called so: "train", "valid", "test", or ""."""
+    return next((SPLITS[word] for word in _called(name) if word in SPLITS), "")
 
 
-def chosen(names: list[str], card: str, part: Part) -> list[str]:
-    """The files among `names` that make up a part, given the data set's card.
+def split_within(name: str) -> str:
+    """The split of which a file's name, else one of its folders', has a word: `faq-test.csv`; "" where it has several."""
+    for part in _called(name):
+        found = {SPLITS[word] for word in map(_plain, _BETWEEN.split(part)) if word in SPLITS}
+        if found:
+            return found.pop() if len(found) == 1 else ""
+    return ""
+
+
+def named_split(name: str) -> str:
+    """A file's name without ending and number: `train_sft` of `data/train_sft-00000-of-00003.parquet`."""
+    return _NUMBER.sub("", PurePosixPath(name).name.split(".")[0])
+
+
+def _called(name: str) -> list[str]:
+    """What a file and its folders are called, the nearest first, without endings and numbers, in small letters."""
+    path = PurePosixPath(name.lower().removesuffix(".gz"))
+    words = [path.stem, *(folder.removesuffix(".zip") for folder in reversed(path.parent.parts))]
+    return [_plain(_NUMBER.sub("", word)) for word in words]
+
+
+def _plain(word: str) -> str:
+    return word.rstrip("0123456789").rstrip("_-. ")
+
+
+def chosen(names: list[str], card: str, part: Part) -> dict[str, str]:
+    """The files among `names` that make up a part, given the data set's card; each with its split where the card names it.
 
     Raises:
         DataError: there is no such part; says which there are.
     """
-    configs = _configs(names, card)
+    configs, said = _configs(names, card)
     default = _default(configs)
     if part.config:
         found = _split(configs.get(part.config, {}), part.split)
     else:
-        within = _split(configs[default], part.split) if default is not None else []
-        found = within or [name for split in configs.get(part.split, {}).values() for name in split]
+        within = _split(configs[default], part.split) if default is not None else {}
+        found = within or configs.get(part.split, {})
     if not found:
         raise DataError(f"{part.source} has no part {_spelled(part)!r}.", hint=f"There are: {_listed(configs)}.")
-    return found
+    return _files_of(found, said)
 
 
-def usual(names: list[str], card: str, source: str) -> list[str]:
-    """The files that a data set means when no part of it is named.
+def usual(names: list[str], card: str, source: str) -> dict[str, str]:
+    """The files that a data set means when no part of it is named; each with its split where the card names it.
 
     Raises:
         DataError: it has several configurations, and none of them is its usual one.
     """
-    configs = _configs(names, card)
+    configs, said = _configs(names, card)
     default = _default(configs)
     if default is None:
         raise DataError(
             f"{source} holds several data sets: {', '.join(configs)}.",
-            hint=f"Say which one: {source}:{next(iter(configs))}, or with a split: {_listed(configs, source)}.",
+            hint=f"Say which one, as in {source}:{next(iter(configs))}, or with a split. There are: {_listed(configs)}.",
         )
-    return [name for split in configs[default].values() for name in split]
+    return _files_of(configs[default], said)
 
 
-def _configs(names: list[str], card: str) -> Configs:
-    """Configuration → split → files, as the card says, else as the names say."""
+def has_configs(names: list[str], card: str) -> bool:
+    """Whether the card says which of these files belong together."""
+    return _configs(names, card)[1]
+
+
+def _files_of(splits: dict[str, list[str]], said: bool) -> dict[str, str]:
+    return {name: split if said else "" for split, files in splits.items() for name in files}
+
+
+def _configs(names: list[str], card: str) -> tuple[Configs, bool]:
+    """Configuration → split → files, as the card says, else as the names say; and whether it was the card."""
     described = {config: splits for config, splits in _described(names, card) if any(splits.values())}
     if described:
-        return described
+        return described, True
     configs: Configs = {}
     for name in names:
         top = PurePosixPath(name).parts[0] if "/" in name else ""
         config = _DEFAULT if top in _PLAIN_FOLDERS or top.lower() in SPLITS else top
         configs.setdefault(config, {}).setdefault(_split_word(name), []).append(name)
-    return configs
+    return configs, False
 
 
 def _described(names: list[str], card: str) -> list[tuple[str, dict[str, list[str]]]]:
@@ -143,17 +180,19 @@ def _files(names: list[str], entry: dict[str, Any]) -> dict[str, list[str]]:
 
 def _split_word(name: str) -> str:
     """The split's name as the file spells it: `train_sft` of `data/train_sft-00000-of-00003.parquet`."""
-    word = PurePosixPath(name).name.split(".")[0].split("-")[0]
+    word = named_split(name)
     known = split_of(name)
     return word if word.lower() in SPLITS or not known else known
 
 
-def _split(splits: dict[str, list[str]], wanted: str) -> list[str]:
-    """The files of a split, called so or by another word for the same."""
+def _split(splits: dict[str, list[str]], wanted: str) -> dict[str, list[str]]:
+    """The split of that name, or those that have another word for the same; one whose name only holds it, if there is one."""
     if wanted in splits:
-        return splits[wanted]
+        return {wanted: splits[wanted]}
     same = SPLITS.get(wanted.lower(), "")
-    return [name for split, files in splits.items() if same and SPLITS.get(split.lower()) == same for name in files]
+    called = {split: files for split, files in splits.items() if same and SPLITS.get(split.lower()) == same}
+    within = {split: files for split, files in splits.items() if same and split_within(split) == same}
+    return called or (within if len(within) == 1 else {})
 
 
 def _default(configs: Configs) -> str | None:
@@ -165,8 +204,7 @@ def _spelled(part: Part) -> str:
     return f"{part.config}:{part.split}" if part.config else part.split
 
 
-def _listed(configs: Configs, source: str = "") -> str:
+def _listed(configs: Configs) -> str:
     several = len(configs) > 1
-    before = f"{source}:" if source else ""
     words = [f"{config}:{split}" if several else split for config, splits in configs.items() for split in splits]
-    return ", ".join(before + word for word in words[:12]) or "none"
+    return ", ".join(words[:12]) or "none"

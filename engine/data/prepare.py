@@ -94,7 +94,7 @@ def prepare(
     share = 0.0 if own is not None else held_out_fraction(rows) if valid_fraction is None else valid_fraction
     train, valid = _split(everything, out_dir, keys, sorts, kept, round(rows * share), seed)
     everything.unlink()
-    warnings = [*how.notes(), *how.remarks.sentences(), derivation(how.form, kind), *checks.warnings()]
+    warnings = [*how.notes, *how.remarks.sentences(), derivation(how.form, kind), *checks.warnings()]
     if aside is not None and own is not None:
         valid, leaked = _write_own(own, out_dir, kind, own_counts, problems)
         warnings += [f"Held-out rows: {said}" for said in aside.remarks.sentences()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from engine.data.arrow import arrow
 from engine.data.documents import text
 from engine.data.json_files import json_document, json_lines
 from engine.data.parquet import parquet
@@ -24,6 +25,14 @@ _READERS: dict[str, Callable[[Member], Rows]] = {
     "json": json_document,
     "csv": table,
     "parquet": parquet,
+    "arrow": arrow,
     "text": text,
 }
-FORMAT_NAMES = {"jsonl": "JSON Lines", "json": "JSON", "csv": "table (CSV)", "parquet": "Parquet", "text": "plain text"}
+FORMAT_NAMES = {
+    "jsonl": "JSON Lines",
+    "json": "JSON",
+    "csv": "table (CSV)",
+    "parquet": "Parquet",
+    "arrow": "Arrow",
+    "text": "plain text",
+}

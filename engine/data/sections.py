@@ -34,7 +34,7 @@ def sections(member: Member) -> list[Member]:
     found, whole = _lists(member) if member.format == "json" else ([], True)
     if len(found) < 2:
         return [member]
-    place = split_of(member.name) or member.split
+    place = split_of(member.name) or SPLITS.get(member.split, "")
     train = [one for one in found if one.split == "train"] or [one for one in found if not one.split] or found
     most = max(train, key=lambda one: one.rows)
     train = [one for one in train if alike(one.columns, most.columns)]

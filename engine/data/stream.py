@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from engine.data.convert import convert
 from engine.data.forms import FORMS, Detection, detect, detect_mapped, guess_mapping
 from engine.data.late import LateColumns
-from engine.data.parts import split_of
 from engine.data.readers import FORMAT_NAMES, read
 from engine.data.records import RAGGED, Problem, Record, Refused, Remarks
 from engine.data.sections import sections
-from engine.data.source import EXPECTED, Member, members
+from engine.data.sides import Sides, sides
+from engine.data.source import EXPECTED, Member, source_of
 from engine.errors import DataError
 from engine.spec import RowKind
 
@@ -47,12 +47,8 @@ class Layout:
     form: str
     mapping: dict[str, str]
     late: LateColumns
+    notes: list[str]  # what is to be said of the files as a whole: how they were read, and what in them was not
     remarks: Remarks = field(default_factory=Remarks)
-
-    def notes(self) -> list[str]:
-        """What is to be said of the files as a whole: how they were read, and what in them was not."""
-        several = len(self.files) > 1
-        return [f"{file.name}: {file.note}" if several else file.note for file in self.files if file.note][:3]
 
 
 def layout(path: str | Path, form: str | None, mapping: dict[str, str] | None) -> Layout:
@@ -61,7 +57,10 @@ def layout(path: str | Path, form: str | None, mapping: dict[str, str] | None) -
     Raises:
         DataError: there are no rows at all, or a chosen form or column does not exist.
     """
-    train, valid = _split_files([part for member in members(path) for part in sections(member)])
+    source = source_of(path)
+    dealt = sides(source.files)
+    train, valid = _sections(dealt)
+    notes = [*_notes([*train, *valid]), *dealt.notes, *source.notes]
     first = beginning(train)
     if not first:
         problem = next((r for r in all_rows(train) if isinstance(r, Problem)), None)
@@ -75,7 +74,7 @@ def layout(path: str | Path, form: str | None, mapping: dict[str, str] | None) -
     _refuse_unknown(mapping or {}, all_columns)
     detection, chosen, roles = _settled(rows, all_columns, form, mapping or {})
     left_out = {role for role, column in (mapping or {}).items() if not column}
-    return Layout(train, valid, all_columns, detection, chosen, roles, LateColumns(chosen, columns, roles, left_out))
+    return Layout(train, valid, all_columns, detection, chosen, roles, LateColumns(chosen, columns, roles, left_out), notes)
 
 
 def _settled(
@@ -98,10 +97,34 @@ def _settled(
     return found, chosen, {k: v for k, v in merged.items() if mapping.get(k, v)}  # a role mapped to "" is left out
 
 
+def _sections(dealt: Sides) -> tuple[list[Member], list[Member]]:
+    """The files to train on and those held out, with the lists that one of them holds out itself among the latter."""
+    train, valid = list[Member](), [part for file in dealt.valid for part in sections(file)]
+    for file in dealt.train:
+        first, *aside = sections(file)
+        train.append(first)
+        valid += aside
+    return train, valid
+
+
+def _notes(files: list[Member]) -> list[str]:
+    """What is said of how files are read, each sentence once, with the files' names where there are several."""
+    guesses: dict[str, list[str]] = {}
+    for file in files:
+        guesses.setdefault(file.note, []).append(file.place)
+    return [
+        note if len(files) == 1 else f"{', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}: {note}"
+        for note, names in guesses.items()
+        if note
+    ]
+
+
 def _later(mapping: dict[str, str], columns: list[str], files: list[Member]) -> list[str]:
     """Columns that a person named and that are none of the first rows', but some later row's."""
     sought = {column for column in mapping.values() if column} - set(columns)
-    if not sought or (len(files) == 1 and files[0].format in ("csv", "parquet", "text")):  # whose rows all have the same ones
+    if not sought or (
+        len(files) == 1 and files[0].format in ("csv", "parquet", "arrow", "text")
+    ):  # whose rows all have the same ones
         return []
     found: dict[str, None] = {}
     for record in itertools.islice(all_rows(files), _SEARCHED):
@@ -130,16 +153,20 @@ def every(files: list[Member], how: Layout, kind: RowKind) -> Iterator[tuple[int
     for file in files:
         last = 0
         for record in read(file):
-            if isinstance(record, Problem):
-                last = record.row
-                yield record.row + before, record
-                continue
-            last = record.number
-            how.late.see(record.number + before, record.values)
-            if record.remark:
-                how.remarks.see(record.remark, record.number + before)
-            yield record.number + before, _one(record, how, kind, before)
+            last = record.row if isinstance(record, Problem) else record.number
+            made = record if isinstance(record, Problem) else _seen(record, how, kind, before)
+            if isinstance(made, Problem) and len(files) > 1:
+                made = replace(made, row=last + before, message=f"{file.place}: {made.message}")
+            yield last + before, made
         before += last if len(files) > 1 else 0
+
+
+def _seen(record: Record, how: Layout, kind: RowKind, before: int) -> dict[str, Any] | Problem | None:
+    """The row converted, once its columns and what is odd about it are noted."""
+    how.late.see(record.number + before, record.values)
+    if record.remark:
+        how.remarks.see(record.remark, record.number + before)
+    return _one(record, how, kind)
 
 
 def check_serves(how: Layout, kind: RowKind) -> None:
@@ -186,16 +213,15 @@ def format_name(file: Member) -> str:
     return FORMAT_NAMES[file.format] + packed
 
 
-def _one(record: Record, how: Layout, kind: RowKind, before: int) -> dict[str, Any] | Problem | None:
+def _one(record: Record, how: Layout, kind: RowKind) -> dict[str, Any] | Problem | None:
+    number = record.number
     try:
         return convert(record.values, how.form, how.mapping, kind)
     except Refused as refused:
-        number = record.number + before
         return Problem(number, refused.column, refused.rule, f"Row {number}: {refused.message}")
     except RecursionError:
-        return Problem(record.number + before, "", "too deep", f"Row {record.number + before} is nested too deeply.")
+        return Problem(number, "", "too deep", f"Row {number} is nested too deeply.")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        number = record.number + before
         return Problem(number, "", "unreadable", f"Row {number} cannot be read ({type(error).__name__}: {error}).")
 
 
@@ -237,16 +263,3 @@ def all_rows(files: list[Member]) -> Iterator[Record | Problem]:
     """Every row of every file as it stands there."""
     for file in files:
         yield from read(file)
-
-
-def _split_files(files: list[Member]) -> tuple[list[Member], list[Member]]:
-    """Training files, and those that a folder or archive itself names as held out. `test` files are left alone."""
-    if len(files) == 1:
-        return files, []
-    splits = {id(f): f.split if f.lists else split_of(f.name) or f.split for f in files}
-    train = [f for f in files if splits[id(f)] == "train"]
-    valid = [f for f in files if splits[id(f)] == "valid"]
-    if train:
-        return train, valid
-    rest = [f for f in files if f not in valid and splits[id(f)] != "test"]
-    return rest or files, valid if rest else []

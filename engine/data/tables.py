@@ -11,6 +11,7 @@ from typing import NamedTuple, TextIO
 from engine.data.json_stream import LARGEST_VALUE
 from engine.data.records import LONG_CELL, OPEN_QUOTE, RAGGED, RUN_ON, Problem, Record
 from engine.data.source import Member, text_of
+from engine.data.tabbed import first_cells
 from engine.errors import DataError
 
 _HEADER = "The first line names the columns."
@@ -25,12 +26,12 @@ def table(member: Member) -> Iterator[Record | Problem]:
     """Every row of a table, numbered as a spreadsheet does: a row may run over several lines, and the header is the first."""
     csv.field_size_limit(LARGEST_VALUE)
     with text_of(member) as file:
-        delimiter = _delimiter(file.read(1 << 16))
+        delimiter = member.mark or _delimiter(file.read(1 << 16))
     with text_of(member) as file:  # opened again, for what comes out of an archive cannot be wound back
         lines = _Lines(file, delimiter)
-        header = _read_header(lines, member.name)
+        header, first = _read_header(lines, member)
         lines.width = len(header)
-        for number, row in enumerate(_rows(lines), 2):
+        for number, row in enumerate(_rows(lines), first):
             if isinstance(row, str):
                 yield Problem(number, "", "bad table row", f"Row {number} cannot be read: {row}.")
             elif any(cell.strip() for cell in row.cells):
@@ -161,18 +162,22 @@ def _unquoted(cell: str) -> str:
     return inside.replace('""', '"') if wrapped else cell
 
 
-def _read_header(lines: _Lines, name: str) -> list[str]:
+def _read_header(lines: _Lines, member: Member) -> tuple[list[str], int]:
+    """The names of the columns, and the number of the row below them."""
     reader = csv.reader(lines, delimiter=lines.delimiter)
     try:
-        first = next(reader, [])
+        first, above = first_cells(reader) if member.mark else (next(reader, []), 0)
         if "".join(first).strip("\ufeff").lower().startswith("sep=") and len(first) <= 2:
             first = next(reader, [])  # Excel's own first line, which names the separator
     except csv.Error as error:
-        raise DataError(f"The header line of {name} cannot be read: {error}.", hint=_HEADER) from None
+        raise DataError(f"The header line of {member.name} cannot be read: {error}.", hint=_HEADER) from None
+    if not member.headed:  # the first line is a row
+        lines.give_back(above)
+        return _header([""] * len(first)), above + 1
     header = _header(first)
     if len(header) == 1 and not header[0].strip():
-        raise DataError(f"{name} has no header line.", hint=_HEADER)
-    return header
+        raise DataError(f"{member.name} has no header line.", hint=_HEADER)
+    return header, above + 2
 
 
 def _delimiter(start: str) -> str:

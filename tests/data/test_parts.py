@@ -77,16 +77,17 @@ def test_the_card_or_the_names_say_what_parts_there_are(card: str, part: Part, f
 
 def test_splits_have_many_spellings() -> None:
     names = ["data/train_sft-00000-of-00001.parquet", "data/test_sft-0.parquet", "validation/0.parquet"]
-    assert chosen(names, "", Part("s", "", "train_sft")) == names[:1]
-    assert chosen(names, "", Part("s", "", "valid")) == names[2:]
-    assert usual(names, "", "s") == names
+    assert list(chosen(names, "", Part("s", "", "train_sft"))) == names[:1]
+    assert list(chosen(names, "", Part("s", "", "valid"))) == names[2:]
+    assert list(chosen(names, "", Part("s", "", "train"))) == names[:1], "there is one of that word"
+    assert list(usual(names, "", "s")) == names
 
 
 def test_several_configurations_are_never_mixed_silently(folder: Path) -> None:
     with pytest.raises(DataError, match="several data sets: main, socratic") as told:
         usual(FILES, CARD, "o/sums")
     assert "o/sums:main" in told.value.hint
-    assert usual(FILES, CARD.replace("config_name: socratic", "config_name: default"), "s") == FILES[3:]
+    assert usual(FILES, CARD.replace("config_name: socratic", "config_name: default"), "s") == {FILES[3]: "train"}
 
 
 def test_a_part_that_is_not_there_names_those_that_are(folder: Path, tmp_path: Path) -> None:
@@ -145,6 +146,20 @@ def test_a_data_set_of_the_hub_with_several_asks_which(hub: Hub, tmp_path: Path)
     assert "holds several data sets: main, socratic" in looked_at(hub, tmp_path, "o/sums").stderr
     assert "no part 'nowhere'" in looked_at(hub, tmp_path, "o/sums:nowhere").stderr
     assert "no data set of that id" in looked_at(hub, tmp_path, "o/none:main:train").stderr
+
+
+@pytest.mark.parametrize("card", [True, False])
+def test_test_rows_of_a_data_set_of_the_hub_are_not_trained_on(hub: Hub, tmp_path: Path, card: bool) -> None:
+    """Neither where its card says which they are, nor where names of files and folders do."""
+    folders = {"train/0.jsonl": rows("a", 10), "test/0.jsonl": rows("b", 5), "validation/0.jsonl": rows("c", 3)}
+    parts = [f"  - split: {name.split('/')[0]}_sft\n    path: {name}\n" for name in folders]
+    head = f"---\nconfigs:\n- config_name: default\n  data_files:\n{''.join(parts)}---\n"
+    hub.datasets["o/talks"] = {**folders, **({"README.md": head} if card else {})}
+    done = looked_at(hub, tmp_path, "o/talks")
+    assert done.stdout.strip() == "10 qa", done.stderr[-2000:]
+    names = [f"data/{split}_prefs-00000-of-00001.jsonl" for split in ("train", "test")]
+    hub.datasets["o/prefs"] = {name: rows(name, 4) for name in names}
+    assert looked_at(hub, tmp_path, "o/prefs").stdout.strip() == "4 qa"
 
 
 # ---- columns ---------------------------------------------------------------------------------------------------------

@@ -363,6 +363,21 @@ def test_a_setting_that_does_nothing_beside_the_others_is_told(
     assert (told in said) if told else "does nothing" not in said
 
 
+def test_a_dry_run_says_which_files_are_held_out_and_which_are_not_used(
+    capsys: pytest.CaptureFixture[str], runs_root: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "faq"
+    folder.mkdir()
+    for split, count in (("train", 30), ("val", 6), ("test", 8)):
+        rows = "".join(f'{{"prompt": "{split} {n}?", "completion": "{n}."}}\n' for n in range(count))
+        (folder / f"faq-{split}.jsonl").write_text(rows)
+    assert main(["llm", "--trainer", "sft", "--data-path", str(folder), "--dry-run"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "30 rows to train on, 6 held out" in said
+    assert "Held out to measure with, and not trained on: faq-val.jsonl." in said
+    assert "faq-test.jsonl is not used: by its name it is for a test after training." in said
+
+
 @pytest.mark.parametrize(
     ("trainer", "flags", "told"),
     [
