@@ -120,6 +120,7 @@ def test_help_of_one_trainer_leaves_out_what_it_does_not_read(capsys: pytest.Cap
         (["--batchsize", "4"], "Did you mean --batch-size?"),
         (["--epoch", "4"], "Did you mean --epochs?"),  # and not taken for it
         (["--batchsize=4"], "Did you mean --batch-size?"),
+        (["--sweep", "lr=1e-4"], "sweep is not taken: several values of a setting are tried by a command of its own"),
         (["banana"], "'banana' belongs to no flag"),
         (["--batch-size"], "--batch-size"),
         (["--peft=perhaps"], "peft must be true or false, got 'perhaps'"),
