@@ -197,7 +197,7 @@ def _llm(args: argparse.Namespace) -> int:
     given = given_values(args)
     for line in given.lines:  # what became of names that older tools have
         print(line, file=sys.stderr)
-    params = api.validate(given.values)
+    params = given.judged(api.validate)
     for line in idle(params, given.values):
         print(f"warning: {line}", file=sys.stderr)
     if args.dry_run:

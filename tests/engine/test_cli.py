@@ -198,6 +198,21 @@ def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str], words: lis
 def test_every_problem_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     _, _, err = shown(capsys, "llm", "--trainer", "sft", "--lr", "3", "--epochs", "0")
     assert all(word in err for word in ("--lr", "--epochs", "--data-path"))
+    words = ["--bogus", "1", "--lr", "7", "--epochs", "-1", "--unsloth", "true", "--column-mapping", "{"]
+    code, out, err = shown(capsys, "llm", "--trainer", "sft", "--data-path", "x", *words, "--json")
+    assert (code, sorted(json.loads(out)["settings"])) == (2, ["bogus", "column_mapping", "epochs", "lr", "unsloth"])
+    assert "`aitraining llm --trainer sft --help` lists the flags." in err
+
+
+def test_every_problem_of_a_file_is_told_at_once_and_of_one_setting_the_first(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("trainer: sft\ndata_path: x.csv\nunsloth: true\nlr: 7\nepocs: 2\nblock_size: 64\nmax_length: many\n")
+    code, out, _ = shown(capsys, "llm", "--config", str(file), "--sample-tokens", "-2", "--json")
+    told = json.loads(out)
+    assert (code, sorted(told["settings"])) == (2, ["epocs", "lr", "max_length", "sample_tokens", "unsloth"])
+    assert "max_length must" not in told["error"] and "given twice" in told["settings"]["max_length"]
 
 
 def test_settings_of_a_file_are_judged_like_flags(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from engine.cli import main
 from engine.compatibility import OlderNameWarning, is_older, translated
-from engine.config_file import from_yaml
+from engine.config_file import from_yaml, read_settings
 from engine.errors import ParamError
 from engine.params import LLMTrainingParams
 from engine.registry import specs
@@ -173,6 +173,15 @@ def test_an_older_name_becomes_ours_and_says_so(old: dict[str, Any], ours: dict[
 def test_what_has_no_counterpart_is_an_error_that_says_so(values: dict[str, Any], words: list[str]) -> None:
     message = refused(**values)
     assert all(word in message for word in words), message
+
+
+def test_what_has_no_counterpart_is_told_with_all_that_is_wrong_besides() -> None:
+    message = refused(unsloth=True, lr=7, epocs=2)
+    assert all(word in message for word in ("unsloth has no counterpart", "lr must be", "Did you mean epochs")), message
+    for read in (from_yaml, read_settings):
+        with pytest.raises(ParamError) as caught:
+            read("trainer: sft\ndata_path: x\nunsloth: true\nlr: 7\nepocs: 2\n")
+        assert [problem.field for problem in caught.value.problems] == ["unsloth", "lr", "epocs"]
 
 
 @pytest.mark.parametrize("name", ["unsloth", "use_vllm", "use_sweep", "sweep_params", "distributed_backend", "wandb_token"])
