@@ -427,9 +427,14 @@ def test_ctrl_c_while_a_stopped_run_saves_says_that_it_still_stops(runs_root: Pa
 @pytest.mark.slow
 def test_ctrl_c_in_a_dry_run_is_one_line_of_us_and_of_the_process_that_reads(runs_root: Path, tmp_path: Path) -> None:
     data = tmp_path / "many.csv"
-    data.write_text("prompt,completion\n" + "".join(f"Q {n}?,{'A long answer. ' * 200}\n" for n in range(2000)))
+    data.write_text("prompt,completion\n" + "".join(f"Q {n}?,{'A long answer. ' * 20}\n" for n in range(2000)))
     asked = ["llm", "--trainer", "sft", "--data-path", str(data), "--dry-run"]
-    code, out, err = interrupted(*asked, when=lambda process: psutil.Process(process.pid).children())
+
+    def reading(process: subprocess.Popen[str]) -> bool:
+        """Whether the question was put to the process that reads, which takes seconds to load what it needs."""
+        return any(time.time() - child.create_time() > 0.7 for child in psutil.Process(process.pid).children())
+
+    code, out, err = interrupted(*asked, when=reading)
     assert (code, out, err) == (130, "", "\nInterrupted. Nothing was started.\n")
 
 
