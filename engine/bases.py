@@ -9,17 +9,19 @@ from engine.models import ModelSource, resolve
 from engine.runs.directory import read_json
 
 
-def base_of(source: ModelSource) -> ModelSource | None:
+def base_of(source: ModelSource, root: Path | None = None) -> ModelSource | None:
     """What the adapter in this folder was made for, under the studio's own names too; None for a complete model.
+
+    `root`: as in `resolve`.
 
     Raises:
         ModelError: the base is not on this machine, and its name is none that the Hub knows; or it is another model of that
             name; or the bases go round in a circle.
     """
-    base = _named(source)
+    base = _named(source, root)
     if base is not None:
         _refuse_another(source, base)
-        _refuse_circle(source, base)
+        _refuse_circle(source, base, root)
     return base
 
 
@@ -29,10 +31,10 @@ def made_at(source: ModelSource) -> float | None:
     return read_json(status).get("created") if status is not None and status.is_file() else None
 
 
-def _named(source: ModelSource) -> ModelSource | None:
+def _named(source: ModelSource, root: Path | None) -> ModelSource | None:
     if source.path is None or (source.path / "config.json").is_file():
         return None
-    return resolve(str(read_json(source.path / "adapter_config.json")["base_model_name_or_path"]))
+    return resolve(str(read_json(source.path / "adapter_config.json")["base_model_name_or_path"]), root)
 
 
 def _refuse_another(source: ModelSource, base: ModelSource) -> None:
@@ -47,7 +49,7 @@ def _refuse_another(source: ModelSource, base: ModelSource) -> None:
         )
 
 
-def _refuse_circle(source: ModelSource, base: ModelSource) -> None:
+def _refuse_circle(source: ModelSource, base: ModelSource, root: Path | None) -> None:
     seen: set[Path | None] = {source.path}
     further: ModelSource | None = base
     while further is not None and further.path is not None:
@@ -57,4 +59,4 @@ def _refuse_circle(source: ModelSource, base: ModelSource) -> None:
                 hint="The model that it was trained on was deleted or renamed. Choose another model.",
             )
         seen.add(further.path)
-        further = _named(further)
+        further = _named(further, root)

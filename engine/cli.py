@@ -1,7 +1,7 @@
 """`aitraining …`: the same engine from a terminal. Flags are read off the parameter models; nothing is declared here.
 
 Exit codes: 0 the thing that was asked for is done; 1 it failed; 2 the command line is wrong; 3 the run was stopped or
-interrupted; 130 Ctrl-C while watching.
+interrupted; 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from engine.pipelines.command_line import add_commands as add_pipeline_commands
 from engine.prune_command import add_commands as add_room_commands
 from engine.runs.command_line import add_commands as add_queue_commands
 from engine.runs.command_line import tell_pause
-from engine.runs.status import ENDED, State
+from engine.runs.status import ENDED, State, Status
 from engine.sweeps.command_line import add_commands as add_sweep_commands
 from engine.terminal_wizard import asked_words
 from engine.watch import watch
@@ -46,26 +46,48 @@ _OTHER_SPELLINGS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if sys.stderr is None:  # it was closed, and what is meant for it would be printed among the answers
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as we live
     hosting.settle()  # a terminal in a Space sees the runs of its page
+    args, code = argparse.Namespace(), 1
     try:
         if not words and sys.stdin.isatty():
             words = asked_words()
         args = _read(words)
-        return args.handle(args)
+        code = args.handle(args)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a reader that has gone is known for what it is
+        return code
+    except KeyboardInterrupt:
+        print(f"\n{_interrupted(args)}", file=sys.stderr)
+        return 130
     except StudioError as error:
         if "--json" in words:
             print(json.dumps(_told(error), ensure_ascii=False))
         print(f"aitraining: {error.message}", *filter(None, [error.hint]), sep="\n", file=sys.stderr)
         return 2 if isinstance(error, ParamError) else 1
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        _print_no_more()
+        return code
     except OSError as error:  # a full disk, a folder that may not be read: nothing that a list of our own lines explains
         if error.errno is None:  # our own words, for a lock that was waited for in vain
             print(f"aitraining: {api.retention.unusable(error)}", file=sys.stderr)
         else:
             print(f"aitraining: {error.filename or 'A file'}: {error.strerror or error}.", file=sys.stderr)
         return 1
+
+
+def _interrupted(args: argparse.Namespace) -> str:
+    """What Ctrl-C has come to, where the command itself has not said it."""
+    if getattr(args, "dry_run", False):
+        return "Interrupted. Nothing was started."
+    started = getattr(args, "command", "") in ("llm", "resume")
+    return "Interrupted. `aitraining runs` shows whether anything was started." if started else "Interrupted."
+
+
+def _print_no_more() -> None:
+    """Whoever read standard output has gone: what is printed from now on goes nowhere, and is no mistake."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _read(words: Sequence[str]) -> argparse.Namespace:
@@ -175,7 +197,7 @@ def _llm(args: argparse.Namespace) -> int:
     given = given_values(args)
     for line in given.lines:  # what became of names that older tools have
         print(line, file=sys.stderr)
-    params = api.validate(given.values)
+    params = given.judged(api.validate)
     for line in idle(params, given.values):
         print(f"warning: {line}", file=sys.stderr)
     if args.dry_run:
@@ -210,14 +232,22 @@ def _followed(name: str, args: argparse.Namespace) -> int:
         print(message, file=sys.stderr)
         return 130
     code = {State.DONE: 0, State.FAILED: 1}.get(status.state, 3)
-    if args.json:
-        print(json.dumps(api.run_report(name), indent=1, ensure_ascii=False))
-    elif code == 0:
-        print(f"Done. {status.reason} The model is in {api.runs_root() / name / 'model'}".replace("  ", " "))
+    try:
+        _tell_end(name, status, as_json=args.json)
+    except BrokenPipeError:  # what the run came to is true whether somebody reads it or not
+        _print_no_more()
     if code:
         print(f"{status.state.value}: {status.reason} {status.hint}".strip(), file=sys.stderr)
     _tell_findings(name)
     return code
+
+
+def _tell_end(name: str, status: Status, *, as_json: bool) -> None:
+    """What became of a run, on standard output."""
+    if as_json:
+        print(json.dumps(api.run_report(name), indent=1, ensure_ascii=False))
+    elif status.state is State.DONE:
+        print(f"Done. {status.reason} The model is in {api.runs_root() / name / 'model'}".replace("  ", " "))
 
 
 def _tell_findings(name: str) -> None:

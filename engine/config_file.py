@@ -49,7 +49,7 @@ def read_settings(text: str) -> tuple[LLMTrainingParams, list[str]]:
         ParamError: as for `from_yaml`.
     """
     found = translated(read_mapping(text))
-    return parse(found.values), found.lines
+    return found.judged(parse), found.lines
 
 
 def read_mapping(text: str, shape: str = _SHAPE) -> dict[str, Any]:

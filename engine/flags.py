@@ -19,7 +19,7 @@ from engine.field_words import plain_type
 from engine.flag_help import FlagHelp, about, grouped, metavar
 from engine.params import LLMTrainingParams, flag
 from engine.paths import expanded
-from engine.registry import spec_for, specs
+from engine.registry import parse, spec_for, specs
 
 _FALLBACK_TRAINER = "sft"
 _UNSET = argparse.SUPPRESS  # a flag that was not given leaves no attribute, so the field's own default counts
@@ -104,14 +104,29 @@ def take_older(args: argparse.Namespace, unknown: Sequence[str]) -> None:
             strange.append(FieldProblem(name, _unknown(word, args._trainer)))
     if strange:
         trainer = f" --trainer {args._trainer}" if args._trainer else ""
-        raise ParamError(strange, hint=f"`aitraining llm{trainer} --help` lists the flags.")
+        raise ParamError([*strange, *_also_wrong(args)], hint=f"`aitraining llm{trainer} --help` lists the flags.")
+
+
+def _also_wrong(args: argparse.Namespace) -> list[FieldProblem]:
+    """What is wrong besides with the settings of a run, so that a command line is corrected once. Those of a sweep are judged
+    with each of its combinations.
+    """
+    if args.command != "llm":
+        return []
+    try:
+        given_values(args).judged(parse)
+    except ParamError as error:
+        return error.problems
+    return []
 
 
 def given_values(args: argparse.Namespace) -> Translation:
     """What the person gave: the settings file, and the flags over it. Objects and lists are JSON, a list may be its lines.
 
+    Its `problems` name JSON that is wrong and names of older tools that have no counterpart.
+
     Raises:
-        ParamError: no trainer is named, JSON is wrong, or a name of an older tool has no counterpart.
+        ParamError: no trainer is named, or the file cannot be read.
     """
     file = translated(_config(args._config_file)) if args._config_file else Translation({})
     given = {name: value for name, value in vars(args).items() if not name.startswith("_")}
@@ -119,10 +134,21 @@ def given_values(args: argparse.Namespace) -> Translation:
     if not trainer:
         message = f"Which trainer? Give --trainer, one of: {', '.join(specs())}."
         raise ParamError([FieldProblem("trainer", message)])
-    cls = spec_for(trainer_of({"trainer": trainer})).params
-    flags = {name: read_value(cls, name, value) for name, value in given.items() if name in cls.model_fields}
-    flags = translated({**flags, **getattr(args, "_older", {}), "trainer": trainer}, over=file.values)
-    return Translation({**file.values, **flags.values}, [*file.lines, *flags.lines])
+    read, wrong = _read_all(spec_for(trainer_of({"trainer": trainer})).params, given)
+    flags = translated({**read, **getattr(args, "_older", {}), "trainer": trainer}, over=file.values)
+    problems = [*file.problems, *wrong, *flags.problems]
+    return Translation({**file.values, **flags.values}, [*file.lines, *flags.lines], problems)
+
+
+def _read_all(cls: type[LLMTrainingParams], given: dict[str, Any]) -> tuple[dict[str, Any], list[FieldProblem]]:
+    """The values of those words that are settings, and what is wrong with those that cannot be read."""
+    read, wrong = dict[str, Any](), list[FieldProblem]()
+    for name in (name for name in given if name in cls.model_fields):
+        try:
+            read[name] = read_value(cls, name, given[name])
+        except ParamError as error:
+            wrong += error.problems
+    return read, wrong
 
 
 def read_value(cls: type[LLMTrainingParams], name: str, words: Any) -> Any:

@@ -79,8 +79,8 @@ class ModelFacts:
     tied: bool = True  # embeddings and head are one matrix
 
 
-def resolve(reference: str) -> ModelSource:
-    """Find out what a model reference means.
+def resolve(reference: str, root: Path | None = None) -> ModelSource:
+    """Find out what a model reference means; a run is one of `root`, or of whoever asks.
 
     Raises:
         ModelError: nothing of that name is here, and it cannot be a Hub id.
@@ -94,7 +94,7 @@ def resolve(reference: str) -> ModelSource:
     if folder.is_dir() and may_read(folder):
         return ModelSource("folder", reference, _model_folder(folder), reference)
     name = reference.removeprefix("./")  # as a folder, which is how other tools name what they have trained
-    run = runs_root() / name / "model"
+    run = (root or runs_root()) / name / "model"
     if "/" not in name and run.is_dir() and may_read(run):
         return ModelSource("run", name, run, f"{name} (your run)")
     if _HUB_ID.match(reference) and not reference.startswith("."):

@@ -232,14 +232,15 @@ class LLMTrainingParams(BaseModel):
         plain = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in values.items()}
         # in a class of one trainer nobody needs to name it
         ours = translated({"trainer": type(self).model_fields["trainer"].default, **plain})
-        if ours.lines:
+        if ours.lines and not ours.problems:
             warnings.warn("\n".join(ours.lines), OlderNameWarning, stacklevel=2)
         try:
             super().__init__(**ours.values)
         except ValidationError as error:
             from engine.explain import explain
 
-            raise explain(type(self), error) from None
+            raise ours.with_those_of(explain(type(self), error)) from None
+        ours.refuse()
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:

@@ -43,6 +43,8 @@ class TrainedModel(os.PathLike[str]):
 class Run:
     """A run by its name, whoever started it: watch it, wait for it, stop it, read its curves.
 
+    It stays the run that it was, also when the program goes to another folder, which has a `./runs` of its own.
+
     Raises:
         RunNotFound: there is no run of that name.
     """
@@ -61,6 +63,11 @@ class Run:
     def path(self) -> Path:
         """The run's folder; a finished model lies in `path / "model"`."""
         return self._directory.path
+
+    @property
+    def _root(self) -> Path:
+        """The folder of runs that it was found in, wherever the program that asks has gone since."""
+        return self.path.parent
 
     @property
     def status(self) -> Status:
@@ -90,7 +97,7 @@ class Run:
 
     def findings(self) -> list[Finding]:
         """What is wrong with it, the weightiest first, each with the one change most likely to help; empty when it is well."""
-        return findings(self.name)
+        return findings(self.name, self._root)
 
     def stop(self, *, force: bool = False) -> None:
         """Ask it to finish its step, save and end; `force` ends the process at once. Returns without waiting."""
@@ -107,7 +114,7 @@ class Run:
         """
         from engine import api
 
-        return api.hub.push(self.name, hub_model_id, private=private)
+        return api.hub.push(self.name, hub_model_id, private=private, root=self._root)
 
     def remove_checkpoints(self) -> int:
         """Delete what it only needs to go on and return the bytes freed; the model, curves and log stay.
@@ -117,7 +124,7 @@ class Run:
         """
         from engine import retention
 
-        return retention.remove_checkpoints(self.name)
+        return retention.remove_checkpoints(self.name, self._root)
 
     def delete(self) -> None:
         """Delete it and all it wrote, its model too.
@@ -127,7 +134,7 @@ class Run:
         """
         from engine import retention
 
-        retention.delete(self.name)
+        retention.delete(self.name, root=self._root)
 
     def watch(self, every: float = 0.5) -> Iterator[Status]:
         """Its status now and after every change, until it has ended; looks every `every` seconds, and prints nothing.
@@ -141,7 +148,7 @@ class Run:
                 yield now
             last = now
             if not now.ended_state:
-                queue.dispatch(self.path.parent)
+                queue.dispatch(self._root)
                 time.sleep(every)
 
     def wait(self) -> TrainedModel:
@@ -152,7 +159,7 @@ class Run:
         """
         from engine.watch import watch
 
-        status = watch(self.name)
+        status = watch(self.name, root=self._root)
         if status.state is not State.DONE:
             message = f"Run {self.name}: {status.state.value}. {status.reason}".strip()
             raise TrainingError(message, hint=status.hint, cause=status.cause or status.state.value)

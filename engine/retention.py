@@ -53,13 +53,15 @@ def removable(*, done: bool = True) -> list[Held]:
     return [one for one in found if one.removable and (one.state == "done" or not done)]
 
 
-def remove_checkpoints(name: str) -> int:
+def remove_checkpoints(name: str, root: Path | None = None) -> int:
     """Delete what a run only needs to go on, and return the bytes freed: its model, curves and log stay, it cannot be resumed.
+
+    It is a run of `root`, here and below, or of whoever asks.
 
     Raises:
         RunActive: it works or waits, or its pipeline is under way.
     """
-    run = RunDirectory.open(name)
+    run = RunDirectory.open(name, root)
     refuse_under_way(run)
     return retention.remove_checkpoints(run)
 
@@ -69,13 +71,13 @@ def prune(names: list[str]) -> list[Pruned]:
     return retention.prune(names, remove_checkpoints)
 
 
-def delete(name: str, *, created: float | None = None) -> None:
+def delete(name: str, *, created: float | None = None, root: Path | None = None) -> None:
     """Delete a run and all it wrote: with `created`, only the one made then. Touches nothing outside its directory.
 
     Raises:
         RunActive: it works or waits, a run that does needs its model, or its pipeline is under way.
     """
-    run = RunDirectory.open(name, created=created)
+    run = RunDirectory.open(name, root, created=created)
     refuse_under_way(run)
     listing.delete(run)
 
@@ -97,8 +99,7 @@ def refuse_under_way(run: RunDirectory) -> None:
     Raises:
         RunActive: a pipeline that is under way has made this run, and later stages or a retry may need it.
     """
-    root: Path = run.path.parent
-    for pipeline in progress_of_all(root):
+    for pipeline in progress_of_all(run.path.parent):
         if pipeline.driven and any(run.name == stage.run for stage in pipeline.stages):
             raise RunActive(
                 f"The run {run.name!r} is a stage of the pipeline {pipeline.name!r}, which is under way.",

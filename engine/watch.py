@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -16,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from engine.notebook import NotebookProgress, in_notebook
 from engine.runs import events, line, queue
-from engine.runs.directory import RunDirectory, runs_root
+from engine.runs.directory import RunDirectory
 from engine.runs.status import State, Status
 from engine.sparkline import sparkline
 
@@ -30,13 +31,14 @@ _WIDTH = 16
 _BAR = 24
 
 
-def watch(name: str, courtesy_s: float = 0.0) -> Status:
+def watch(name: str, courtesy_s: float = 0.0, *, root: Path | None = None) -> Status:
     """Wait until a run has ended and return its last status, showing what happens on standard error or in the notebook.
 
     Dispatches the queue while it waits, so that a run starts even when no page is open. For `courtesy_s` seconds it leaves
-    that to an open page, whose standby process begins at once where we would have to load every library.
+    that to an open page, whose standby process begins at once where we would have to load every library. The run is one of
+    `root`, or of whoever asks.
     """
-    run = RunDirectory.open(name)
+    run = RunDirectory.open(name, root)
     ticks = _ticks(run, time.monotonic() + courtesy_s)
     if in_notebook():
         return _in_notebook(run, ticks)
@@ -165,5 +167,5 @@ def _ticks(run: RunDirectory, ours_from: float) -> Ticks:
             _see_off(run)
             return
         if time.monotonic() >= ours_from:
-            queue.dispatch(runs_root())
+            queue.dispatch(run.path.parent)
         time.sleep(_POLL_S)

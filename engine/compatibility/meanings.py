@@ -76,6 +76,17 @@ def missing(instead: str) -> Meaning:
     return mean
 
 
+def elsewhere(where: str) -> Meaning:
+    """There is such a thing here, and it is no setting of a run: `where` says how it is asked for."""
+
+    def mean(value: Any, has: Collection[str]) -> Settings | str:
+        if is_off(value):
+            return "off, as here"
+        raise NotASetting(where)
+
+    return mean
+
+
 def secret(variable: str, sentence: str) -> Meaning:
     """Never a setting. `${NAME}` of an older file only names an environment variable, and holds no secret."""
 

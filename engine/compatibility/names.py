@@ -10,6 +10,7 @@ from __future__ import annotations
 from engine.compatibility.meanings import (
     Meaning,
     becomes,
+    elsewhere,
     known_or,
     missing,
     negated,
@@ -28,7 +29,12 @@ _HF_TOKEN = (
 _WANDB = "there is no Weights & Biases here: a run keeps every curve itself, on its page and in events.jsonl"
 _OWN_REWARD = "a program of your own is one line of rl_rewards, `python: file.py:function` (docs/rewards.md)"
 _SERVER = "answers are written by the process that trains; there is no vLLM here"
-_SWEEP = "there is no search over settings here; start one run for each setting and compare them on the page"
+_SWEEP = (
+    "several values of a setting are tried by a command of its own, "
+    "`aitraining sweep --trainer sft --data-path DATA --sweep lr=1e-4,3e-4` (--random or --adaptive says how many "
+    "combinations of ranges), and on the page by *Try several values* (docs/sweeps.md)"
+)
+_AFTER_EACH = "no program is run after each try; `aitraining sweeps NAME --json` tells what came of all of them"
 _TOGETHER = "processes says how many share every step; fsdp and deepspeed, what they hold a part of"
 _LOOP = "there is no loop of one's own here"
 _TALK = "talk to a finished model in the playground"
@@ -139,11 +145,11 @@ TABLE: dict[str, Meaning] = {
     "use_vllm": missing(_SERVER),
     "vllm_*": missing(_SERVER),
     # ---- sweeps and evaluation
-    "use_sweep": missing(_SWEEP),
-    "sweep": missing(_SWEEP),
-    "sweep_*": missing(_SWEEP),
-    "wandb_sweep*": missing(_SWEEP),
-    "post_trial_script": missing(_SWEEP),
+    "use_sweep": elsewhere(_SWEEP),
+    "sweep": elsewhere(_SWEEP),
+    "sweep_*": elsewhere(_SWEEP),
+    "wandb_sweep*": missing(f"{_WANDB}; {_SWEEP}"),
+    "post_trial_script": missing(_AFTER_EACH),
     "use_enhanced_eval": missing("every run measures held-out rows, and answers sample_prompts as it learns"),
     "eval_metrics": missing("what is measured follows from the trainer"),
     "eval_dataset_path": becomes("valid_path"),

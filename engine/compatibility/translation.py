@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.compatibility import together
 from engine.compatibility.autotrain_file import flattened
@@ -18,6 +19,7 @@ _PATTERNS = tuple(name for name in TABLE if "*" in name)
 # Two names for the longest row hold together, and the shorter one is what both allow.
 _SMALLER = ("max_length",)
 _TRAINERS = {"generic": "default"}
+_Made = TypeVar("_Made")
 
 
 class OlderNameWarning(UserWarning):
@@ -26,10 +28,37 @@ class OlderNameWarning(UserWarning):
 
 @dataclass
 class Translation:
-    """Settings of ours, and what is to be told about them."""
+    """Settings of ours, what is to be told about them, and what is wrong: names that mean nothing here are left out of them."""
 
     values: dict[str, Any]
     lines: list[str] = field(default_factory=list)
+    problems: list[FieldProblem] = field(default_factory=list)
+
+    def judged(self, judge: Callable[[dict[str, Any]], _Made]) -> _Made:
+        """What `judge` makes of the settings.
+
+        Raises:
+            ParamError: something is wrong here, or `judge` refuses the rest; all of it is told at once.
+        """
+        try:
+            made = judge(self.values)
+        except ParamError as error:
+            raise self.with_those_of(error) from None
+        self.refuse()
+        return made
+
+    def refuse(self) -> None:
+        """
+        Raises:
+            ParamError: something is wrong here.
+        """
+        if self.problems:
+            raise ParamError(self.problems)
+
+    def with_those_of(self, error: ParamError) -> ParamError:
+        """An error of what is wrong here and of what is refused besides; of one setting the first is told."""
+        told = {problem.field for problem in self.problems if problem.field}
+        return ParamError([*self.problems, *(one for one in error.problems if one.field not in told)], hint=error.hint)
 
 
 @cache
@@ -56,8 +85,11 @@ def trainer_of(values: dict[str, Any]) -> str:
 def translated(values: dict[str, Any], over: dict[str, Any] | None = None) -> Translation:
     """`values` with ours for every older name. `over` are settings that these are given over, such as those of a file.
 
+    Its `problems` name what has no counterpart here, or is given twice in different ways: whoever judges the settings tells
+    them together with what else is wrong.
+
     Raises:
-        ParamError: a name has no counterpart here, or one setting is given twice in different ways. Names all of them.
+        ParamError: the groups of a file of theirs cannot be read.
     """
     flat = flattened(values)
     if flat is not values:  # their files write null for what is not set
@@ -95,9 +127,7 @@ class _Reader:
             else:
                 self._one(name, value, meaning)
         self._several(older)
-        if self.problems:
-            raise ParamError(self.problems)
-        return Translation(self.made, self.lines)
+        return Translation(self.made, self.lines, self.problems)
 
     def _is_our_nothing(self, name: str, value: Any) -> bool:
         """Whether it is a setting of ours that is left open as ours can be."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from engine.diagnosis import endings, learning
@@ -55,14 +56,14 @@ TABLE: tuple[Row, ...] = (
 )
 
 
-def findings(name: str) -> list[Finding]:
-    """What is wrong with the run `name`, the weightiest first; empty for one that is well.
+def findings(name: str, root: Path | None = None) -> list[Finding]:
+    """What is wrong with the run `name` (of `root`, or of whoever asks), the weightiest first; empty for one that is well.
 
     Raises:
         RunNotFound: there is none of that name.
     """
     try:
-        return recognised(evidence(RunDirectory.open(name)))
+        return recognised(evidence(RunDirectory.open(name, root)))
     except ParamError:  # settings of another version of this program: nothing can be proposed for them
         return []
 

@@ -78,8 +78,10 @@ def from_file(file, name):
 '''
 
 
-def judged(recipe: Recipe, p: Any, *, beside: bool) -> None:
-    """Prompts, and a function `reward` for TRL that scores answers as the run did; with `beside` files go along."""
+def judged(recipe: Recipe, p: Any, root: Path, *, beside: bool) -> None:
+    """Prompts, and a function `reward` for TRL that scores answers as the run (one of `root`) did; with `beside` files go
+    along.
+    """
     recipe.needs("math")
     recipe.pieces.append(_PROMPTS)
     made = list[str]()
@@ -96,7 +98,7 @@ def judged(recipe: Recipe, p: Any, *, beside: bool) -> None:
     recipe.imports |= copied.imports
     recipe.pieces += copied.pieces
     if p.rl_reward_model_path:
-        recipe.pieces.append(_reward_model(recipe, p))
+        recipe.pieces.append(_reward_model(recipe, p, root))
         made.append(f"    ({p.rl_reward_model_weight!r}, reward_model),")
     weights = "# what an answer's score is the sum of: a weight and a rule each"
     recipe.pieces += ["\n".join([weights, "REWARDS = [", *made, "]"]), _TOTAL, _REWARD]
@@ -115,8 +117,8 @@ def _of_a_file(recipe: Recipe, argument: str, beside: bool) -> str:
     return f"from_file({value(place)}, {value(name)})"
 
 
-def _reward_model(recipe: Recipe, p: Any) -> str:
-    base = origin(p.rl_reward_model_path)
+def _reward_model(recipe: Recipe, p: Any, root: Path) -> str:
+    base = origin(p.rl_reward_model_path, root)
     recipe.needs("torch")
     recipe.needs("transformers", "AutoModelForSequenceClassification")
     recipe.constants["REWARD_MODEL"] = Setting(base.base, base.told)

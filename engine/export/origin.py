@@ -35,10 +35,10 @@ class Origin:
     template: str | None
 
 
-def origin(reference: str) -> Origin:
-    """What `reference` stands for; one that is not on this machine any more is named as it was asked for."""
+def origin(reference: str, root: Path) -> Origin:
+    """What `reference` stands for among the runs in `root`; one that is gone from this machine is named as it was asked for."""
     try:
-        chain = _chain(resolve(reference))
+        chain = _chain(resolve(reference, root), root)
     except ModelError as error:
         return Origin(reference, (), reference, f"{error.message} Name its place here.", None)
     base, adapters = chain[-1], chain[-2::-1]
@@ -52,10 +52,10 @@ def origin(reference: str) -> Origin:
     )
 
 
-def _chain(source: ModelSource) -> list[ModelSource]:
+def _chain(source: ModelSource, root: Path) -> list[ModelSource]:
     """The model itself, then the base of each adapter, down to one that is complete."""
-    base = base_of(source)
-    return [source] if base is None else [source, *_chain(base)]
+    base = base_of(source, root)
+    return [source] if base is None else [source, *_chain(base, root)]
 
 
 def _has_tokenizer(source: ModelSource) -> bool:

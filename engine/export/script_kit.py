@@ -38,7 +38,7 @@ class ScriptKit:
         """`beside` says that files may lie beside the program."""
         self.beside = beside
         self.found, self.params, self.reasons = found, found.params, found.reasons
-        self.base: Origin = origin(found.params.model)
+        self.base: Origin = origin(found.params.model, found.root)
 
     def setting(self, name: str, value: Any = None) -> Setting:
         """The setting `name`, with the reason for which it was chosen."""
@@ -151,7 +151,7 @@ class ScriptKit:
         batch = min(p.batch_size or 1, max(found.rows, 1))
         joined = min(p.gradient_accumulation, max(found.rows, 1) // batch) or 1
         made = group_settings(max(found.rows, 1), found.valid, batch, joined, **settings)
-        judge_text.judged(recipe, p, beside=self.beside)
+        judge_text.judged(recipe, p, found.root, beside=self.beside)
         for part in self._parts():
             recipe.before.append(f'{part} = prompts("{part}.jsonl")')
         recipe.call["reward_funcs"] = Code("reward")
@@ -252,7 +252,7 @@ class ScriptKit:
     def _reference(self, recipe: Recipe, named: str | None, *, beforehand: bool) -> None:
         """A reference that TRL would not find by itself."""
         if named:
-            other = origin(named)
+            other = origin(named, self.found.root)
             recipe.constants["REFERENCE"] = Setting(other.base, other.told)
             recipe.before.append("reference = AutoModelForCausalLM.from_pretrained(REFERENCE, dtype=torch.float32)")
             if other.adapters:

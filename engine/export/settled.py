@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from engine.device import device
@@ -44,6 +45,11 @@ class Settled:
     steps: int
     gained: bool
     note: str
+
+    @property
+    def root(self) -> Path:
+        """The folder of runs that it is in, and that models which it names are looked for in."""
+        return self.run.path.parent
 
     @property
     def made(self) -> int:

@@ -10,6 +10,7 @@ from engine.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 def search(kind: Literal["models", "datasets"], text: str, *, own: bool = True) -> list[dict[str, Any]]:
@@ -39,14 +40,17 @@ def push(
     private: bool | None = None,
     adapter: bool = False,
     tell: Callable[[int, int, str], None] = lambda done, total, file: None,
+    root: Path | None = None,
 ) -> str:
     """Upload a run's finished model to the Hugging Face Hub; what is not given is as the run's settings say.
 
-    `adapter` sends the adapter alone. `tell` is called with the bytes sent, the bytes in all, and the file that is next.
+    `adapter` sends the adapter alone. `tell` is called with the bytes sent, the bytes in all, and the file that is next. The
+    run is one of `root`, or of whoever asks.
     """
     from engine.hub_upload import upload
 
-    run, params = RunDirectory.open(name), _params(name)
+    run = RunDirectory.open(name, root)
+    params = parse(run.params())
     private = params.hub_private if private is None else private
     return upload(run, model_id or params.hub_model_id, private=private, adapter=adapter, tell=tell)
 

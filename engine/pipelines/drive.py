@@ -103,7 +103,7 @@ def go_through(course: Course, tell: Tell, courtesy_s: float = 0.0) -> None:
             _must_go_on(course, step)
         tell(f"Stage {step.stage.name} ({place + 1} of {count}): {_words(step)}")
         run = _moved(course, step)
-        status = run.status() if step.move is Move.KEEP else watch(run.name, courtesy_s)
+        status = run.status() if step.move is Move.KEEP else watch(run.name, courtesy_s, root=course.root)
         _must_be_done(course, step, run, status)
         if step.stage.gate:
             _must_be_good(course, step, run, tell)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.python_api import TrainedModel
+from engine.runs.directory import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,6 @@ def run_pipeline(
         StageError: a stage failed, was stopped, or did not reach what its gate asks.
         RunError: there is such a pipeline already, or (with `resume`) there is none.
     """
-    from engine import api
     from engine.pipelines import drive
     from engine.pipelines.asked import asked, begun
 
@@ -61,9 +61,6 @@ def run_pipeline(
     read = begun(what, name=name, model=model, data=data)[0] if resume else asked(what, name=name, model=model, data=data)
     pipeline = read.changed(settings, gates)
     course = drive.resume(pipeline, tell) if resume else drive.begin(pipeline, tell)
-    made = {run.name: run.metrics for run in api.runs()}
-    runs = {stage.stage: stage.run for stage in course.progress().stages}
-    return TrainedPipeline(
-        course.name,
-        {stage: TrainedModel(run, api.runs_root() / run / "model", dict(made[run])) for stage, run in runs.items()},
-    )
+    runs = {stage.stage: RunDirectory(course.root / stage.run) for stage in course.progress().stages}
+    models = {stage: TrainedModel(run.name, run.model_dir, dict(run.status().metrics)) for stage, run in runs.items()}
+    return TrainedPipeline(course.name, models)

@@ -24,7 +24,7 @@ stands here.
 | 1 | it failed; the sentence on standard error says why and what to do |
 | 2 | the command line or a setting is wrong; every wrong setting is named |
 | 3 | the run was stopped or interrupted |
-| 130 | Ctrl-C while watching; the run goes on |
+| 130 | Ctrl-C; a run that was watched goes on, and one that was asked to stop still stops |
 
 ## Environment
 """

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 import re
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -88,16 +90,22 @@ def _plain(parameter: str) -> str:
 
 def _prose(what: Any) -> str:
     """A docstring as Markdown; what it raises becomes a list."""
-    text = inspect.cleandoc(what.__doc__ or "")
-    before, _, raised = text.partition("Raises:\n")
-    lines = [f"- raises `{line.strip().replace(': ', '`: ', 1)}" for line in _joined(raised)]
+    before, raised = _parted(what)
+    lines = [f"- raises `{entry.replace(': ', '`: ', 1)}" for entry in raised]
     return before.rstrip() + "\n" + ("\n" + "\n".join(lines) + "\n" if lines else "")
 
 
-def _joined(raised: str) -> Iterator[str]:
+def _parted(what: Any) -> tuple[str, list[str]]:
+    """A docstring without its sections, and what it raises; the settings of a class have a page of their own."""
+    before, _, rest = inspect.cleandoc(what.__doc__ or "").partition("Raises:\n")
+    raised = itertools.takewhile(lambda line: not line or line.startswith(" "), rest.splitlines())
+    return before, list(_joined(list(raised)))
+
+
+def _joined(raised: list[str]) -> Iterator[str]:
     """Entries of a docstring's list, each in one line."""
     entry = ""
-    for line in inspect.cleandoc(raised).splitlines():
+    for line in textwrap.dedent("\n".join(raised)).strip().splitlines():
         if line.startswith(" "):
             entry += " " + line.strip()
         else:
@@ -132,8 +140,8 @@ def _first(member: Any) -> str:
 
 def _told(member: Any) -> str:
     """A method's docstring in one line."""
-    before, _, raised = inspect.cleandoc(member.__doc__ or "").partition("Raises:\n")
-    ends = [f"Raises `{entry.replace(': ', '`: ', 1)}" for entry in _joined(raised)]
+    before, raised = _parted(member)
+    ends = [f"Raises `{entry.replace(': ', '`: ', 1)}" for entry in raised]
     return " ".join(" ".join([before, *ends]).split())
 
 

@@ -55,8 +55,15 @@ def _stop(args: argparse.Namespace) -> int:
     before = run.status()
     if before.ended_state:
         raise RunError(f"The run {args.name!r} has ended already: it is {before.state.value}.", hint="Nothing was stopped.")
-    queue.stop(run, force=args.force)
-    status = launcher.wait_until_stopped(args.name)
+    try:
+        queue.stop(run, force=args.force)
+        status = launcher.wait_until_stopped(args.name)
+    except KeyboardInterrupt:
+        if not run.stop_requested:
+            raise
+        asked = "is being ended" if args.force else "was asked to stop: it finishes its step, saves and ends"
+        print(f"\nInterrupted. {args.name} {asked}. `aitraining runs` shows when it has.", file=sys.stderr)
+        return 130
     if args.json:
         print(json.dumps(run_report(args.name), indent=1, ensure_ascii=False))
     else:

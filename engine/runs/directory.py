@@ -78,7 +78,8 @@ class RunDirectory:
             away = gone(run.path.parent)
             if away:
                 raise away
-            raise RunNotFound(f"There is no run called {name!r}.", hint="The Runs page lists those there are.")
+            hint = "The Runs page and `aitraining runs` list those there are."
+            raise RunNotFound(f"There is no run called {name!r}.", hint=hint)
         if created is not None and run.created != created:
             what = f"The run {name!r} that was meant is gone: it was deleted or renamed, and another run has its name now."
             raise RunError(what, hint="Nothing was done. Load the page again to see the run that is there now.")

@@ -18,7 +18,7 @@ import psutil
 
 from engine import keys
 from engine.errors import RunNotFound
-from engine.people import environment
+from engine.people import environment, queue_root
 from engine.runs import process, standby
 from engine.runs.channel import Channel
 from engine.runs.directory import RunDirectory
@@ -73,7 +73,8 @@ def start_worker(run: RunDirectory, environment: dict[str, str] | None = None) -
     run.pid_file.unlink(missing_ok=True)
     launched = time.time()
     run.update_status(launched=launched, started=None, ended=None)
-    args, secrets = {"run": str(run.path), "launched": launched, "environment": environment or {}}, keys.ALL
+    home = {"AITRAINING_HOME": str(queue_root(run.path.parent))}  # ours may be another by now: ./runs where nothing is said
+    args, secrets = {"run": str(run.path), "launched": launched, "environment": {**home, **(environment or {})}}, keys.ALL
     warm = standby.ask("train", args, log=run.log_file, env=_settings(secrets))
     if warm is not None:
         pid, channel = warm

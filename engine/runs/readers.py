@@ -37,21 +37,23 @@ def readers(run: RunDirectory) -> list[str]:
         try:
             other = RunDirectory.open(name, run.path.parent)
             settings = parse(other.params())
-            if not other.status().ended_state and any(run.path.resolve() in model.parents for model in _models(settings)):
+            if not other.status().ended_state and any(
+                run.path.resolve() in model.parents for model in _models(settings, run.path.parent)
+            ):
                 found.append(name)
         except (RunError, ParamError, OSError, ValueError):
             continue  # gone or damaged: it reads nothing
     return found
 
 
-def _models(settings: LLMTrainingParams) -> Iterator[Path]:
-    """The folders of every model that a run reads, and of those that are adapters the folders of their bases."""
+def _models(settings: LLMTrainingParams, root: Path) -> Iterator[Path]:
+    """The folders of every model that a run of `root` reads, and of those that are adapters the folders of their bases."""
     for field in model_settings(type(settings)):
         named = getattr(settings, field)
         try:
-            source = resolve(str(named)) if named else None
+            source = resolve(str(named), root) if named else None
             while source is not None and source.path is not None:
                 yield source.path.resolve()
-                source = base_of(source)
+                source = base_of(source, root)
         except (ModelError, OSError, ValueError, KeyError):
             continue  # whoever loads it says what is wrong

@@ -113,7 +113,8 @@ def _asked(args: argparse.Namespace) -> Sweep:
     for line in given.lines:  # what became of names that older tools have
         print(line, file=sys.stderr)
     axes = dict(_split(words) for words in args._sweep)
-    return built(given.values, axes, name=args._name, random=args._random, adaptive=args._adaptive)
+    how = {"name": args._name, "random": args._random, "adaptive": args._adaptive}
+    return given.judged(lambda values: built(values, axes, **how))
 
 
 def _split(words: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from engine.errors import RunActive, RunError, RunNameTaken, StudioError
 from engine.runs import launcher
@@ -63,13 +64,15 @@ def go_on(name: str) -> None:
         _leave(group, lock)
 
 
-def stop(name: str, *, force: bool = False) -> None:
+def stop(name: str, *, force: bool = False, root: Path | None = None) -> None:
     """End a sweep: what waits is taken out of the queue, the run that trains finishes its step, saves and is kept.
+
+    It is one of `root`, or of whoever asks.
 
     Raises:
         RunNotFound: there is no such sweep.
     """
-    group = Group.open(name)
+    group = Group.open(name, root)
     group.stop_file.touch()
     drive.stop_runs(group, force=force)
 

@@ -86,7 +86,7 @@ class SweepRuns:
         """Take out of the queue what waits, and ask the run that trains to finish its step and save; `force`: at once."""
         from engine.sweeps import detached
 
-        detached.stop(self.name, force=force)
+        detached.stop(self.name, force=force, root=self._group.root)
 
     def wait(self, every: float = 0.5) -> SweepRuns:
         """Wait until every run has ended, saying on standard error how each one ended; looks every `every` seconds.

@@ -101,10 +101,8 @@ def from_mapping(values: Mapping[str, Any], name: str | None = None) -> Sweep:
         raise _wrong("settings", f"The sweep has no settings. {_SHAPE}")
     if not isinstance(axes, Mapping):
         raise _wrong("try", f"It is not said what varies in this sweep. {_SHAPE}")
-    both = [kind for kind in ("random", "adaptive") if values.get(kind) is not None]
-    if len(both) == 2:
-        raise _wrong("random", "A sweep is either random or adaptive. Leave one of the two out.")
-    return built(settings, axes, name=name or values.get("sweep"), **{kind: values[kind] for kind in both})
+    how = {kind: values.get(kind) for kind in ("random", "adaptive")}
+    return built(settings, axes, name=name or values.get("sweep"), **how)
 
 
 def built(
@@ -118,6 +116,8 @@ def built(
     """A sweep of these settings. `axes`: setting -> its values, as `read_axis` takes them. Raises as `from_mapping`."""
     from engine.sweeps.group import Group
 
+    if random is not None and adaptive is not None:
+        raise _wrong("random", "A sweep is either random or adaptive. Leave one of the two out.")
     named = str(name or "") or Group.free_name("sweep")
     if not NAME.fullmatch(named):
         shape = "letters, digits, dots, dashes and underscores, beginning with a letter or digit, at most 70"

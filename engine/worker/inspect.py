@@ -58,7 +58,10 @@ def main(args: dict[str, Any], channel: Channel | None) -> int:
                 "hint": "Try another model.",
                 "kind": "ModelError",
             }
-        channel.send(answer)
+        try:
+            channel.send(answer)
+        except BrokenPipeError:
+            return 0  # whoever asked has gone meanwhile
     return 0
 
 

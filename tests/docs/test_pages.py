@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import engine
+from engine import errors
 from engine.errors import StudioError
 from engine.params import flag
 from engine.reference.errors import kinds, sentences
@@ -72,6 +74,14 @@ def test_every_public_name_is_documented() -> None:
     for name in engine.__all__:
         assert f"\n### {name}\n" in page
         assert inspect.getdoc(getattr(engine, name)), name
+
+
+def test_what_a_public_name_raises_is_an_error_that_there_is() -> None:
+    raised = re.findall(r"\b[Rr]aises `(\w+)`", text("api.md"))
+    assert {"ParamError", "TrainingError", "RunNotFound"} <= set(raised)
+    for name in raised:
+        kind = getattr(errors, name, None) or getattr(builtins, name, None)
+        assert inspect.isclass(kind) and issubclass(kind, Exception), name
 
 
 def test_every_variable_of_the_environment_is_documented() -> None:

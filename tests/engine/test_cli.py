@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from engine.cli import _read, main
@@ -120,6 +124,7 @@ def test_help_of_one_trainer_leaves_out_what_it_does_not_read(capsys: pytest.Cap
         (["--batchsize", "4"], "Did you mean --batch-size?"),
         (["--epoch", "4"], "Did you mean --epochs?"),  # and not taken for it
         (["--batchsize=4"], "Did you mean --batch-size?"),
+        (["--sweep", "lr=1e-4"], "sweep is not taken: several values of a setting are tried by a command of its own"),
         (["banana"], "'banana' belongs to no flag"),
         (["--batch-size"], "--batch-size"),
         (["--peft=perhaps"], "peft must be true or false, got 'perhaps'"),
@@ -193,6 +198,21 @@ def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str], words: lis
 def test_every_problem_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     _, _, err = shown(capsys, "llm", "--trainer", "sft", "--lr", "3", "--epochs", "0")
     assert all(word in err for word in ("--lr", "--epochs", "--data-path"))
+    words = ["--bogus", "1", "--lr", "7", "--epochs", "-1", "--unsloth", "true", "--column-mapping", "{"]
+    code, out, err = shown(capsys, "llm", "--trainer", "sft", "--data-path", "x", *words, "--json")
+    assert (code, sorted(json.loads(out)["settings"])) == (2, ["bogus", "column_mapping", "epochs", "lr", "unsloth"])
+    assert "`aitraining llm --trainer sft --help` lists the flags." in err
+
+
+def test_every_problem_of_a_file_is_told_at_once_and_of_one_setting_the_first(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("trainer: sft\ndata_path: x.csv\nunsloth: true\nlr: 7\nepocs: 2\nblock_size: 64\nmax_length: many\n")
+    code, out, _ = shown(capsys, "llm", "--config", str(file), "--sample-tokens", "-2", "--json")
+    told = json.loads(out)
+    assert (code, sorted(told["settings"])) == (2, ["epocs", "lr", "max_length", "sample_tokens", "unsloth"])
+    assert "max_length must" not in told["error"] and "given twice" in told["settings"]["max_length"]
 
 
 def test_settings_of_a_file_are_judged_like_flags(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -228,7 +248,7 @@ def test_runs_are_listed_newest_first(capsys: pytest.CaptureFixture[str], runs_r
 def test_a_run_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     code, _, err = shown(capsys, *words)
     assert code == 1
-    assert "There is no run called" in err
+    assert "There is no run called" in err and "`aitraining runs`" in err
 
 
 def test_what_has_ended_cannot_be_stopped(capsys: pytest.CaptureFixture[str], runs_root: Path) -> None:
@@ -344,6 +364,78 @@ def test_a_pipe_that_closes_early_is_no_accident() -> None:
         process.stdout.close()
         assert b"Traceback" not in process.stderr.read()
         process.wait(30)
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+@pytest.mark.parametrize(("state", "code"), [(State.DONE, 0), (State.FAILED, 1), (State.STOPPED, 3)])
+def test_a_run_came_to_what_it_came_to_whether_somebody_reads_it_or_not(
+    runs_root: Path, state: State, code: int, buffered: str
+) -> None:
+    run = RunDirectory.create({"trainer": "sft", "model": "starter", "data_path": "x.csv"}, "over", runs_root)
+    run.update_status(state=state, ended=time.time(), reason="It was so.")
+    command, env = [sys.executable, "-m", "engine.cli", "follow", "over"], {**os.environ, "PYTHONUNBUFFERED": buffered}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+        assert (process.wait(30), "BrokenPipe" in said, "Traceback" in said) == (code, False, False), said
+
+
+def test_progress_is_never_among_the_answers(runs_root: Path) -> None:
+    run = RunDirectory.create({"trainer": "sft", "model": "starter", "data_path": "x.csv"}, "over", runs_root)
+    run.update_status(state=State.DONE, ended=time.time())
+    closed = ["sh", "-c", '"$0" -m engine.cli follow over --json 2>&-', sys.executable]
+    done = subprocess.run(closed, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, json.loads(done.stdout)["state"]) == (0, "done")
+
+
+# ---- Ctrl-C ----------------------------------------------------------------------------------------------------------
+
+# A test that runs in the background hands on that Ctrl-C is ignored; a terminal does not.
+_ON_A_TERMINAL = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from engine.cli import main; "
+
+
+def interrupted(*words: str, when: Callable[[subprocess.Popen[str]], object]) -> tuple[int, str, str]:
+    """(exit code, standard output, standard error) of a command that is given Ctrl-C as soon as `when` holds."""
+    command = [sys.executable, "-c", f"{_ON_A_TERMINAL}sys.exit(main())", *words]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not when(process):
+            assert process.poll() is None and time.monotonic() < deadline, "it never came so far"
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)  # of its children too
+        return process.returncode, out, err
+
+
+def test_ctrl_c_while_a_stopped_run_saves_says_that_it_still_stops(runs_root: Path) -> None:
+    run = RunDirectory.create({"trainer": "sft", "model": "starter", "data_path": "x.csv"}, "saving", runs_root)
+    run.update_status(state=State.TRAINING, launched=time.time(), started=time.time())
+    held = run.lock()
+    assert held.acquire()
+    code, out, err = interrupted("stop", "saving", when=lambda _: run.stop_requested)
+    held.release()
+    assert (code, out) == (130, "")
+    assert err == (
+        "\nInterrupted. saving was asked to stop: it finishes its step, saves and ends. `aitraining runs` shows when it has.\n"
+    )
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_dry_run_is_one_line_of_us_and_of_the_process_that_reads(runs_root: Path, tmp_path: Path) -> None:
+    data = tmp_path / "many.csv"
+    data.write_text("prompt,completion\n" + "".join(f"Q {n}?,{'A long answer. ' * 20}\n" for n in range(2000)))
+    asked = ["llm", "--trainer", "sft", "--data-path", str(data), "--dry-run"]
+
+    def reading(process: subprocess.Popen[str]) -> bool:
+        """Whether the question was put to the process that reads, which takes seconds to load what it needs."""
+        return any(time.time() - child.create_time() > 0.7 for child in psutil.Process(process.pid).children())
+
+    code, out, err = interrupted(*asked, when=reading)
+    assert (code, out, err) == (130, "", "\nInterrupted. Nothing was started.\n")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from engine.cli import main
 from engine.compatibility import OlderNameWarning, is_older, translated
-from engine.config_file import from_yaml
+from engine.config_file import from_yaml, read_settings
 from engine.errors import ParamError
 from engine.params import LLMTrainingParams
 from engine.registry import specs
@@ -159,7 +159,9 @@ def test_an_older_name_becomes_ours_and_says_so(old: dict[str, Any], ours: dict[
         ({"log": "wandb"}, ["log has no counterpart", "events.jsonl"]),
         ({"backend": "spaces-a10g-large"}, ["backend has no counterpart", "this machine"]),
         ({"unsloth": True, "use_vllm": True}, ["unsloth has no", "use_vllm has no"]),
-        ({"sweep_n_trials": 3}, ["sweep_n_trials has no counterpart"]),
+        ({"sweep_n_trials": 3}, ["sweep_n_trials is not taken", "`aitraining sweep ", "*Try several values*"]),
+        ({"wandb_sweep": True}, ["wandb_sweep has no counterpart", "no Weights & Biases", "`aitraining sweep "]),
+        ({"post_trial_script": "a.sh"}, ["post_trial_script has no counterpart", "`aitraining sweeps NAME --json`"]),
         ({"rl_env_config": "{}"}, ["rl_env_config", "python: file.py:function"]),
         ({"distributed_backend": "ddp"}, ["distributed_backend has no counterpart", "processes says how many", "deepspeed"]),
         ({"block_size": 64, "max_length": "many"}, ["max_length is given twice", "block_size 64"]),
@@ -171,6 +173,15 @@ def test_an_older_name_becomes_ours_and_says_so(old: dict[str, Any], ours: dict[
 def test_what_has_no_counterpart_is_an_error_that_says_so(values: dict[str, Any], words: list[str]) -> None:
     message = refused(**values)
     assert all(word in message for word in words), message
+
+
+def test_what_has_no_counterpart_is_told_with_all_that_is_wrong_besides() -> None:
+    message = refused(unsloth=True, lr=7, epocs=2)
+    assert all(word in message for word in ("unsloth has no counterpart", "lr must be", "Did you mean epochs")), message
+    for read in (from_yaml, read_settings):
+        with pytest.raises(ParamError) as caught:
+            read("trainer: sft\ndata_path: x\nunsloth: true\nlr: 7\nepocs: 2\n")
+        assert [problem.field for problem in caught.value.problems] == ["unsloth", "lr", "epocs"]
 
 
 @pytest.mark.parametrize("name", ["unsloth", "use_vllm", "use_sweep", "sweep_params", "distributed_backend", "wandb_token"])
@@ -215,7 +226,7 @@ def test_the_documented_file_is_read_as_it_is() -> None:
         ("task: text-classification\nbase_model: x\ndata:\n  path: y\n", "trains language models"),
         ("task: llm-sft\nbase_model: x\ndata:\n  path: y\nparams:\n  epochs: 3\nepochs: 2\n", "stands there twice"),
         ("task: llm-sft\nbase_model: x\ndata: y\n", "data is a group of settings"),
-        ("task: llm-sft\nbase_model: x\ndata:\n  path: y\nsweep:\n  n_trials: 3\n", "no search over settings"),
+        ("task: llm-sft\nbase_model: x\ndata:\n  path: y\nsweep:\n  n_trials: 3\n", "`aitraining sweep --trainer sft"),
         ("task: llm-sft\nbase_model: x\ndata:\n  path: y\nparams:\n  epohcs: 2\n", "Did you mean epochs"),
         ("task: llm\nbase_model: x\ndata:\n  path: y\n", "no trainer"),
     ],

@@ -12,14 +12,17 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine import LLMTrainingParams, Run, TrainedModel, start
-from engine.errors import RunNotFound, TrainingError
+from engine.errors import RunActive, RunError, RunNotFound, TrainingError
+from engine.runs import launcher, line
 from engine.runs.directory import RunDirectory
 from engine.runs.status import State
 from engine.sparkline import sparkline
+from tests.pipelines.workers import Workers
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ["--max-steps", "3", "--sample-tokens", "0", "--logging-steps", "1"]
@@ -145,6 +148,89 @@ def test_who_waited_for_a_run_may_delete_it_at_once(runs_root: Path) -> None:
 def test_a_run_that_is_not_there_cannot_be_watched(runs_root: Path) -> None:
     with pytest.raises(RunNotFound, match="no run called 'nobody'"):
         Run("nobody")
+
+
+# ---- another folder --------------------------------------------------------------------------------------------------
+
+
+def kept(folder: Path, *, loss: float = 1.0, state: State = State.DONE, model: bool = True, **settings: str) -> RunDirectory:
+    """An ended run `sft-starter-1` in the folder's own ./runs, with a checkpoint."""
+    settings = {"trainer": "sft", "model": "starter", "data_path": "sample:neighbours", **settings}
+    run = RunDirectory.create(settings, "sft-starter-1", folder / "runs")
+    for at in (run.checkpoints_dir / "checkpoint-4", *([run.model_dir] if model else [])):
+        at.mkdir(parents=True)
+        (at / "config.json").write_text("{}")
+    ends = {} if state is State.DONE else {"cause": "killed", "reason": f"It was ended in {folder.name}."}
+    run.update_status(state=state, metrics={"loss": loss}, ended=time.time(), **ends)
+    return run
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a program begins; `there`, beside it, is where it goes. Each has runs of its own, since nothing names a home."""
+    monkeypatch.delenv("AITRAINING_HOME", raising=False)
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+@pytest.fixture
+def there(here: Path) -> Path:
+    return here.parent / "there"
+
+
+def test_a_run_stays_itself_when_the_program_goes_to_another_folder(here: Path, there: Path) -> None:
+    mine, other = kept(here, loss=1.0), kept(there, loss=2.0)
+    run = Run("sft-starter-1")
+    os.chdir(there)
+    made = run.wait()
+    assert (made.model_path, made.metrics) == (mine.model_dir, {"loss": 1.0})
+    assert run.remove_checkpoints() > 0
+    assert not mine.checkpoints_dir.exists() and other.checkpoints_dir.is_dir()
+    run.delete()
+    assert not mine.path.exists() and other.model_dir.is_dir()
+
+
+def test_what_is_said_of_a_run_is_not_said_of_its_namesake(here: Path, there: Path) -> None:
+    kept(here, state=State.FAILED, model=False)
+    kept(there)
+    run = Run("sft-starter-1")
+    os.chdir(there)
+    with pytest.raises(TrainingError, match="It was ended in here"):
+        run.wait()
+    assert [found.kind for found in run.findings()] == ["killed"]
+    with pytest.raises(RunError, match="no finished model"):
+        run.push()
+
+
+def test_a_model_that_a_run_needs_is_kept_from_any_folder(here: Path, there: Path) -> None:
+    kept(here)
+    base = Run("sft-starter-1")
+    line.pause(here / "runs")
+    waits = start(LLMTrainingParams(trainer="dpo", model="sft-starter-1", data_path="sample:manners"))
+    os.chdir(there)
+    with pytest.raises(RunActive, match=waits.name):
+        base.delete()
+    waits.stop()
+    program = waits.export(there / "program").read_text()
+    assert str(here / "runs" / "sft-starter-1" / "model") in program
+
+
+def test_a_run_that_is_waited_for_is_started_where_it_is(here: Path, there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workers, told = Workers(), list[Any]()
+
+    def cold(job: str, args: dict[str, Any], *more: Any, **named: Any) -> Any:
+        told.append(args["environment"]["AITRAINING_HOME"])
+        return workers.start(job, args, *more, **named)
+
+    monkeypatch.setattr(launcher, "_cold", cold)
+    line.pause(here / "runs")
+    run = start(LLMTrainingParams(trainer="sft", data_path="sample:neighbours"))
+    os.chdir(there)
+    line.go_on(here / "runs")
+    assert run.wait().model_path == here / "runs" / run.name / "model"
+    assert told == [str(here / "runs")], "and whatever it reads by name is looked for there"
 
 
 # ---- a terminal ------------------------------------------------------------------------------------------------------

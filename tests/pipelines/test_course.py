@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine import run_pipeline
 from engine.cli import main
 from engine.errors import ParamError, RunActive, RunError, RunNameTaken, RunNotFound, StageError
 from engine.pipelines import drive
@@ -50,6 +52,20 @@ def test_stages_are_trained_in_order_on_each_others_models(workers: Workers, run
     assert written["runs"] == {"first": ["pair-first"], "second": ["pair-second"]}
     assert "state" not in json.dumps(written), "where a stage stands is written in its run and nowhere else"
     assert [run.name for run in listing.list_runs(runs_root)] == ["pair-second", "pair-first"], "its folder is no run"
+
+
+def test_a_pipeline_stays_where_it_was_begun_when_the_program_goes_elsewhere(
+    workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AITRAINING_HOME")  # so that runs live in ./runs
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    workers.before = lambda run: os.chdir(tmp_path / "there")
+    made = run_pipeline(PAIR.to_mapping())
+    assert workers.worked == ["pair-first", "pair-second"]
+    assert made.model.model_path == tmp_path / "here" / "runs" / "pair-second" / "model"
+    assert list(made.models) == ["first", "second"] and made.model.name == "pair-second"
 
 
 def test_a_name_that_is_taken_is_refused(workers: Workers) -> None:

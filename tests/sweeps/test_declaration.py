@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from engine.cli import _read
+from engine import start_sweep
+from engine.cli import _read, main
 from engine.errors import ParamError
 from engine.flags import given_values
 from engine.registry import spec_for
@@ -111,6 +112,14 @@ def test_a_file_says_the_same_and_is_written_back() -> None:
 def test_a_file_that_cannot_be_used_says_why(changed: dict[str, Any], words: str) -> None:
     with pytest.raises(ParamError, match=words):
         from_mapping({"settings": BASE, "try": {"lr": [1e-4]}, **changed})
+
+
+def test_random_and_adaptive_together_are_refused_however_they_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ParamError, match="either random or adaptive"):
+        start_sweep(BASE, {"lr": "1e-5..1e-3"}, random=3, adaptive=20)
+    asked = ["sweep", "--trainer", "sft", "--data-path", "sample:neighbours", "--sweep", "lr=1e-5..1e-3", "--dry-run"]
+    assert main([*asked, "--adaptive", "20", "--random", "3"]) == 2
+    assert "A sweep is either random or adaptive." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,21 @@ def test_a_stop_takes_out_what_waits_and_go_on_puts_it_back(left: Workers, runs_
         sweeps.go_on("town")
 
 
+def test_a_sweep_stays_itself_when_the_program_goes_elsewhere(
+    left: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AITRAINING_HOME")  # so that runs live in ./runs
+    sweeps_of = {}
+    for name in ("there", "here"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        sweeps_of[name] = start_sweep(BASE, {"lr": LRS}, name="town")
+    monkeypatch.chdir(tmp_path / "there")
+    sweeps_of["here"].stop()
+    assert sweeps_of["here"].state == "stopped"
+    assert [one.state for one in sweeps.progress("town").tries] == ["queued"] * 3, "its namesake's runs wait on"
+
+
 def test_an_interrupted_run_without_a_checkpoint_is_tried_anew(here: Workers) -> None:
     here.ends = {"town-2": State.INTERRUPTED}
     with pytest.raises(TrainingError, match="interrupted"):
