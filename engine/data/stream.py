@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.convert import convert
-from engine.data.forms import FORMS, Detection, detect, detect_mapped, guess_mapping
+from engine.data.detect import Detection, detect, detect_mapped, guess_mapping
+from engine.data.forms import FORMS
 from engine.data.parts import split_of
 from engine.data.readers import FORMAT_NAMES, read
 from engine.data.records import Problem, Record, Refused
@@ -64,7 +65,7 @@ def layout(path: str | Path, form: str | None, mapping: dict[str, str] | None) -
         raise DataError(f"There is no row format {form!r}.", hint=f"Choose one of: {', '.join(FORMS)}.")
     chosen = form or (found.form if found else "")
     if not chosen:
-        return Layout(train, valid, columns, None, "", {})
+        return Layout(train, valid, columns, found, "", {})
     base = found.mapping if found and found.form == chosen else guess_mapping(chosen, columns)
     merged = {**base, **{k: v for k, v in (mapping or {}).items() if v}}
     known = {role.name for role in FORMS[chosen].roles}
@@ -106,7 +107,7 @@ def check_serves(how: Layout, kind: RowKind) -> None:
     if not how.form:
         others = "; ".join(words for other, words in KIND_WORDS.items() if other != kind)
         raise DataError(
-            f"The columns {_listed(how.columns)} do not say what they are.",
+            how.detection.why if how.detection else f"The columns {listed(how.columns)} do not say what they are.",
             hint=f"This training takes {KIND_WORDS[kind]}. Others take: {others}. Say what the rows are, and then which column "
             "is which.",
         )
@@ -122,7 +123,7 @@ def check_serves(how: Layout, kind: RowKind) -> None:
         )
 
 
-def _listed(columns: list[str], most: int = 12) -> str:
+def listed(columns: list[str], most: int = 12) -> str:
     more = len(columns) - most
     return ", ".join(columns[:most]) + (f" and {more} more" if more > 0 else "")
 
