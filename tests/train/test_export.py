@@ -53,8 +53,8 @@ CASES: dict[str, dict[str, Any]] = {
     "kto": {"trainer": "kto", "batch_size": 4},
     "kto, accumulated, lora": {"trainer": "kto", "batch_size": 2, "gradient_accumulation": 3, "peft": True},
 }
-# Nine rows to train on and three held out (of rated answers eight and four, for four answer each prompt), two at a time: no pass,
-# no accumulated step and no measurement comes out even.
+# Nine rows to train on and three held out, two at a time: no pass, no accumulated step and no measurement comes out even. Of
+# rated answers four are held out, for four answer each prompt.
 SHORT = {
     "epochs": 2,
     "batch_size": 2,
