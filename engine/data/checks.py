@@ -12,6 +12,8 @@ from engine.spec import RowKind
 
 # A longer row is likely a whole book in one cell; about 25,000 tokens.
 _LONG = 100_000
+# Why no row is left although none has a problem: only rated answers are left out on purpose.
+NONE_LIKED = "Every answer has a thumbs down, and here only the liked ones are learned."
 
 
 class Checks:

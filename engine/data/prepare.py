@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from engine.data.checks import Checks, asked_key, key_of
+from engine.data.checks import NONE_LIKED, Checks, asked_key, key_of
 from engine.data.convert import derivation
 from engine.data.records import Problem
 from engine.data.source import Member
@@ -150,7 +150,7 @@ def _usable(
 
 def _refuse_empty(how: Layout, usable: int, problems: list[Problem]) -> None:
     if usable == 0:
-        first = problems[0].message if problems else "The file has no rows."
+        first = problems[0].message if problems else NONE_LIKED
         raise DataError(f"No row of {how.files[0].name} can be used. The first problem: {first}", hint="Check the columns.")
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from engine.data import Problem, rows
+from engine.data.checks import NONE_LIKED
 from engine.errors import DataError, StudioError
 from engine.models import resolve
 from engine.params import LLMTrainingParams
@@ -80,7 +81,7 @@ def preview(params: LLMTrainingParams, limit: int, tokenizers: dict[str, Any]) -
     finally:
         tokenizer.chat_template = own
     if not seen:
-        raise DataError("No row of this file can be used.", hint=f"The first of them: {problem}")
+        raise DataError("No row of this file can be used.", hint=f"The first of them: {problem}" if problem else NONE_LIKED)
     return {"examples": examples, "note": note, "learns": spec.learns, **_lengths(seen, params.max_length)}
 
 

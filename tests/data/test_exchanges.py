@@ -143,6 +143,12 @@ def test_a_thumb_for_no_answer_is_refused(turns: Any, tmp_path: Path) -> None:
     assert isinstance(problem, Problem)
 
 
+def test_nothing_is_learned_where_nothing_was_liked(tmp_path: Path) -> None:
+    path = _file(tmp_path, *[{"messages": [USER, ANSWER], "label": False}] * 3)
+    with pytest.raises(DataError, match="Every answer has a thumbs down"):
+        engine.data.prepare(path, "chat", tmp_path / "out")
+
+
 def test_a_verdict_that_is_no_thumb_beside_a_conversation_is_told(tmp_path: Path) -> None:
     looked = engine.data.inspect(_file(tmp_path, {"messages": [USER, ANSWER], "label": "harbours"}))
     assert looked.kind == "chat" and "The column label is not used: it holds 'harbours'" in looked.why

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 from engine.chat_templates import CHATML, PLAIN
 from engine.errors import DataError
 from engine.models import resolve
+from engine.registry import parse
+from engine.worker.inspect import preview
 from engine.worker.models import load_tokenizer
 from engine.worker.templates import choose_template
 from engine.worker.tokens import IGNORED, Tokens, chat_tokens, pair_tokens, prompt_text
@@ -87,3 +90,15 @@ def test_a_models_own_template_that_leaves_calls_out_is_found(tokenizer: Any) ->
     tokenizer.chat_template = REFUSES_CALLS.sub("", CHATML).replace("{{- (message['content'] or '')", shown)
     made = chat_tokens({"messages": TALK}, tokenizer)
     assert learned(made, tokenizer) == "fog<|im_end|>Yes, very.<|im_end|>"
+
+
+def test_what_is_told_of_rows_whose_calls_no_template_shows(tiny_model: Path, tmp_path: Path) -> None:
+    """By the row's number where rows are looked at before a training; and of answers of which none was liked, that."""
+    params = {"trainer": "sft", "model": str(tiny_model), "data_path": str(tmp_path / "rows.jsonl"), "chat_template": "chatml"}
+    rows = [{"messages": [ASKED, ANSWER]}, {"messages": TALK}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    fine, refused = preview(parse(params), 5, {})["examples"]
+    assert not fine["problem"] and refused["row"] == 2 and "no place for the call of a tool" in refused["problem"]
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": [ASKED, ANSWER], "label": False}))
+    with pytest.raises(DataError, match="Every answer has a thumbs down"):
+        preview(parse(params), 5, {})
