@@ -106,8 +106,10 @@ def check_serves(how: Layout, kind: RowKind) -> None:
     """Raise a DataError when rows of this form cannot be turned into `kind`, or a role has no column."""
     if not how.form:
         others = "; ".join(words for other, words in KIND_WORDS.items() if other != kind)
+        if how.detection:
+            raise DataError(how.detection.why, hint=f"This training takes {KIND_WORDS[kind]}. Others take: {others}.")
         raise DataError(
-            how.detection.why if how.detection else f"The columns {listed(how.columns)} do not say what they are.",
+            f"The columns {listed(how.columns)} do not say what they are.",
             hint=f"This training takes {KIND_WORDS[kind]}. Others take: {others}. Say what the rows are, and then which column "
             "is which.",
         )

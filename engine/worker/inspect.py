@@ -81,7 +81,9 @@ def preview(params: LLMTrainingParams, limit: int, tokenizers: dict[str, Any]) -
     finally:
         tokenizer.chat_template = own
     if not seen:
-        raise DataError("No row of this file can be used.", hint=f"The first of them: {problem}" if problem else NONE_LIKED)
+        if not problem:
+            raise DataError("No row of this file can be used.", hint=NONE_LIKED)
+        raise DataError("No row of this file can be used.", hint=f"The first of them: {problem}")
     return {"examples": examples, "note": note, "learns": spec.learns, **_lengths(seen, params.max_length)}
 
 
