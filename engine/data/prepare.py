@@ -168,6 +168,13 @@ def _looked_at(file: Path, kind: RowKind, seed: int) -> _Dealt:
             made.places.append(_place(key_of(row, kind), seed))
             made.asked.append(_place(_place(asked_key(row, kind), seed), seed + 1))
             made.sorts.append(kind == "feedback" and bool(row["label"]))
+    first, several = dict[int, int](), set[int]()
+    for asked, place in zip(made.asked, made.places, strict=True):
+        if first.setdefault(asked, place) != place:
+            several.add(asked)
+    for row, place in enumerate(made.places):  # where nobody else answers the prompt, the whole row says its side
+        if made.asked[row] not in several:
+            made.asked[row] = _place(place, seed + 1)
     return made
 
 
