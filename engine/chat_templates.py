@@ -1,11 +1,15 @@
-"""Our own chat templates, for models that have none. Both mark the assistant's tokens, end of turn included."""
+"""Our own chat templates, for models that have none. Both mark the assistant's tokens, end of turn included.
+
+Neither has a place for calls of tools, and both refuse them: leaving one out would teach an empty answer.
+"""
 
 from __future__ import annotations
 
+_NO_CALLS = "{%- if message['tool_calls'] -%}{{- raise_exception('it has no place for the call of a tool') -}}{%- endif -%}"
+
 # ChatML: <|im_start|>role\ncontent<|im_end|>\n for every turn (the format that many open models were trained on).
 CHATML = (
-    "{%- for message in messages -%}"
-    "{{- '<|im_start|>' + message['role'] + '\\n' -}}"
+    "{%- for message in messages -%}" + _NO_CALLS + "{{- '<|im_start|>' + message['role'] + '\\n' -}}"
     "{%- if message['role'] == 'assistant' -%}"
     "{%- generation -%}{{- (message['content'] or '') + '<|im_end|>' -}}{%- endgeneration -%}"
     "{%- else -%}{{- (message['content'] or '') + '<|im_end|>' -}}{%- endif -%}"
@@ -19,8 +23,7 @@ BEGIN = "{{- bos_token -}}"
 
 # Plain lines for base models that never saw a chat token; the model's own end-of-text token ends an answer.
 PLAIN = (
-    "{%- for message in messages -%}"
-    "{%- if message['role'] == 'assistant' -%}"
+    "{%- for message in messages -%}" + _NO_CALLS + "{%- if message['role'] == 'assistant' -%}"
     "{{- 'Assistant:' -}}"
     "{%- generation -%}{{- ' ' + (message['content'] or '') + eos_token -}}{%- endgeneration -%}"
     "{%- else -%}{{- message['role'] | capitalize + ': ' + (message['content'] or '') -}}{%- endif -%}"

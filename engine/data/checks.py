@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import Any
 
+from engine.data.weights import greeting
 from engine.errors import DataError
 from engine.spec import RowKind
 
@@ -19,7 +20,7 @@ class Checks:
     def __init__(self, kind: RowKind) -> None:
         self.kind: RowKind = kind
         self.seen: set[int] = set()
-        self.rows = self.duplicates = self.long = self.chosen = self.rejected = self.liked = 0
+        self.rows = self.duplicates = self.long = self.chosen = self.rejected = self.liked = self.greeted = 0
 
     def see(self, row: dict[str, Any]) -> bool:
         """Note one row; False when the very same row came before."""
@@ -32,6 +33,7 @@ class Checks:
         self.long += sum(sizes.values()) > _LONG
         self.chosen += sizes.get("chosen", 0)
         self.rejected += sizes.get("rejected", 0)
+        self.greeted += _is_greeted(row)
         self.liked += self.kind == "feedback" and bool(row["label"])
         return fresh
 
@@ -56,12 +58,22 @@ class Checks:
                 )
         if self.liked_share in (0.0, 1.0):
             made.append(f"Every answer has a thumbs {'up' if self.liked else 'down'}: to tell good from bad takes both.")
+        if self.greeted:
+            made.append(
+                f"{self.greeted} of {self.rows} conversations begin with a greeting of the assistant. It is read and not "
+                "learned, and left out where the model's chat template refuses it."
+            )
         if self.long:
             made.append(f"{self.long} rows have more than {_LONG:,} characters; most of such a row is cut away.")
         if 0 < self.rows < 20:
             few = "One row is" if self.rows == 1 else f"{self.rows} rows are"
             made.append(f"{few} very few: good for a try, too few to learn more than that.")
         return made
+
+
+def _is_greeted(row: dict[str, Any]) -> bool:
+    asked = row.get("prompt", row.get("messages"))
+    return isinstance(asked, list) and bool(greeting(asked))
 
 
 def one_sided(liked: bool) -> DataError:
@@ -84,8 +96,24 @@ def key_of(row: dict[str, Any], kind: RowKind) -> int:
     """A 64-bit key of what is learned from a row; equal rows have equal keys. Of a row of prompts that is the prompt: a number
     or an answer that is carried along makes it no other question.
     """
-    learned = row["prompt"] if kind == "prompts" else row
-    text = json.dumps(learned, sort_keys=True, ensure_ascii=False, default=str)
+    return _hashed(row["prompt"] if kind == "prompts" else row)
+
+
+def asked_key(row: dict[str, Any], kind: RowKind) -> int:
+    """A 64-bit key of what is asked in a row: rows that answer the same prompt have equal keys. A text is asked nothing, and
+    has the key of its own.
+    """
+    asked = row.get("prompt")
+    if asked is None and isinstance(talk := row.get("messages"), list):
+        last = max((place for place, turn in enumerate(talk) if turn.get("role") == "user"), default=-1)
+        asked = talk[: last + 1]
+    if isinstance(asked, list) and len(asked) == 1 and asked[0].keys() == {"role", "content"} and asked[0]["role"] == "user":
+        asked = asked[0]["content"]  # the same question as one that stands alone
+    return _hashed(asked) if asked else key_of(row, kind)
+
+
+def _hashed(value: Any) -> int:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "big")
 
 

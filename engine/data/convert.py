@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
-from engine.data.forms import FORMS, truth_of
+from engine.data.cells import Cells, Mapping, Row, as_turns, require_answer, with_system, without
+from engine.data.forms import FORMS
+from engine.data.preferences import preference
 from engine.data.records import Refused
-from engine.data.turns import Turn, text, tools, transcript, turns
-from engine.data.weights import weighed
+from engine.data.turns import Turn, tools, transcript
+from engine.data.verdicts import truth_of
+from engine.data.weights import says, weighed
 from engine.spec import RowKind
-
-# The training's numbers (fp32) hold no more.
-_LARGEST = 3e38
-
-Row = dict[str, Any]
-Mapping = dict[str, str]
 
 
 def convert(values: dict[str, Any], form: str, mapping: Mapping, kind: RowKind) -> Row | None:
@@ -26,11 +22,12 @@ def convert(values: dict[str, Any], form: str, mapping: Mapping, kind: RowKind) 
         Refused: the row cannot be used, and why.
     """
     natural = FORMS[form].kinds[0]
-    row = _READERS[form](_Cells(values, mapping))
+    row = _READERS[form](Cells(values, mapping))
     if "messages" in row:
         row = weighed(row, kind)
     made = row if natural == kind else _DERIVED[natural, kind](row)
     if kind == "chat" and made is not None:
+        made = weighed(made, kind) if "messages" in made else made
         _require_answer(made)
     if kind == "prompts" and made is not None:  # reward functions may want the other columns, such as the right answers
         used = asking(mapping)
@@ -39,7 +36,7 @@ def convert(values: dict[str, Any], form: str, mapping: Mapping, kind: RowKind) 
 
 
 # Roles that make up a prompt; a column in any other role is only carried along.
-_ASKING = ("prompt", "instruction", "input", "messages", "text", "system", "tools")
+_ASKING = ("prompt", "instruction", "input", "context", "messages", "text", "system", "tools")
 
 
 def asking(mapping: Mapping) -> set[str]:
@@ -52,49 +49,29 @@ def derivation(form: str, kind: RowKind) -> str:
     return _NOTES.get((FORMS[form].kinds[0], kind), "")
 
 
-class _Cells:
-    """One record seen through the mapping of roles to columns."""
-
-    def __init__(self, values: dict[str, Any], mapping: Mapping) -> None:
-        self._values, self._mapping = values, mapping
-
-    def raw(self, role: str) -> Any:
-        return self._values.get(self._mapping[role]) if role in self._mapping else None
-
-    def column(self, role: str) -> str:
-        return self._mapping.get(role, role)
-
-    def text(self, role: str) -> str:
-        return text(self.raw(role), self.column(role))
-
-    def needed(self, role: str) -> str:
-        found = self.text(role)
-        if not found.strip():
-            raise Refused("empty " + role, f"{self.column(role)} is empty.", self.column(role))
-        return found
-
-
-def _text(cells: _Cells) -> Row:
+def _text(cells: Cells) -> Row:
     return {"text": cells.needed("text")}
 
 
-def _messages(cells: _Cells) -> Row:
-    found = turns(cells.raw("messages"), cells.column("messages"), weights=True)
-    row = _conversation(_with_system(found, cells))
+def _messages(cells: Cells) -> Row:
+    row = _conversation(with_system(cells.talk(weights=True), cells))
+    return {**row, **_offered(cells)}
+
+
+def _offered(cells: Cells) -> Row:
     given = cells.raw("messages")
-    if offered := tools(cells.raw("tools") or (given.get("tools") if isinstance(given, dict) else None)):
-        row["tools"] = offered
-    return row
+    offered = tools(cells.raw("tools") or (given.get("tools") if isinstance(given, dict) else None))
+    return {"tools": offered} if offered else {}
 
 
-def _transcript(cells: _Cells) -> Row:
+def _transcript(cells: Cells) -> Row:
     found = transcript(cells.needed("text"))
     if not found:
         raise Refused("no conversation", "No lines begin with Human: and Assistant:, or with Q: and A:.", cells.column("text"))
-    return _conversation(_with_system(found, cells))
+    return _conversation(with_system(found, cells))
 
 
-def _alpaca(cells: _Cells) -> Row:
+def _alpaca(cells: Cells) -> Row:
     instruction, given = cells.text("instruction").strip(), cells.text("input").strip()
     prompt = "\n\n".join(part for part in (instruction, given) if part)
     if not prompt:
@@ -102,126 +79,52 @@ def _alpaca(cells: _Cells) -> Row:
     return _pair(prompt, cells.needed("output"), cells)
 
 
-def _qa(cells: _Cells) -> Row:
-    return _pair(cells.needed("prompt"), cells.needed("completion"), cells)
+def _qa(cells: Cells) -> Row:
+    return _exchange(cells)
 
 
-def _prompts(cells: _Cells) -> Row:
-    given = cells.raw("prompt")
-    return {"prompt": turns(given, cells.column("prompt")) if isinstance(given, list) else cells.needed("prompt")}
+def _exchange(cells: Cells) -> Row:
+    """A question and an answer, each as text or as turns."""
+    prompt, completion, context = cells.said("prompt"), cells.said("completion"), cells.text("context").strip()
+    if isinstance(prompt, str) and isinstance(completion, str):
+        return _pair(f"{prompt.strip()}\n\n{context}" if context else prompt, completion, cells)
+    asked = as_turns(prompt, "user")
+    learned = without(asked, as_turns(completion, "assistant"))
+    require_answer(learned, "completion", cells.column("completion"))
+    if context:
+        last = max((place for place, turn in enumerate(asked) if turn["role"] == "user"), default=len(asked) - 1)
+        asked[last] = {**asked[last], "content": f"{asked[last]['content'].strip()}\n\n{context}"}
+    return {"prompt": with_system(asked, cells), "completion": learned}
 
 
-def _feedback(cells: _Cells) -> Row:
+def _prompts(cells: Cells) -> Row:
+    return {"prompt": cells.said("prompt")}
+
+
+def _feedback(cells: Cells) -> Row:
+    label = _verdict(cells)
+    return {**_exchange(cells), "label": label}
+
+
+def _rated(cells: Cells) -> Row:
+    """The last answer of the conversation is what was liked or not; what comes before it is its prompt."""
+    label, found = _verdict(cells), with_system(cells.talk(), cells)
+    last = max((place for place, turn in enumerate(found) if turn["role"] == "assistant"), default=len(found))
+    if not any(turn["role"] == "user" for turn in found[:last]):
+        raise Refused("no question", "The conversation has no question before its last answer.", cells.column("messages"))
+    require_answer(found[last : last + 1], "messages", cells.column("messages"))
+    return {"prompt": found[:last], "completion": found[last : last + 1], "label": label, **_offered(cells)}
+
+
+def _verdict(cells: Cells) -> bool:
     label, column = truth_of(cells.raw("label")), cells.column("label")
     if label is None:
         held = str(cells.raw("label"))[:40]
         raise Refused("no label", f"{column} says neither good nor bad (yes or no, 1 or 0), but {held!r}.", column)
-    said = {role: cells.raw(role) for role in ("prompt", "completion")}
-    if not any(isinstance(value, (list, dict)) for value in said.values()):
-        return {**_pair(cells.needed("prompt"), cells.needed("completion"), cells), "label": label}
-    prompt, completion = (
-        turns(value, cells.column(role)) if isinstance(value, (list, dict)) else _as_turns(cells.needed(role), speaker)
-        for (role, value), speaker in zip(said.items(), ("user", "assistant"), strict=True)
-    )
-    if not completion or completion[0]["role"] != "assistant" or not any(turn["content"].strip() for turn in completion):
-        raise Refused("empty completion", f"{cells.column('completion')} holds no answer of the assistant.", "completion")
-    if not prompt:
-        raise Refused("empty prompt", f"{cells.column('prompt')} holds no turn.", "prompt")
-    return {"prompt": _with_system(prompt, cells), "completion": completion, "label": label}
+    return label
 
 
-def _preference(cells: _Cells) -> Row:
-    chosen, rejected = _side(cells, "chosen"), _side(cells, "rejected")
-    prompt = _given_prompt(cells)
-    if isinstance(chosen, str) and isinstance(rejected, str) and isinstance(prompt, str):
-        row = _plain_preference(prompt, chosen, rejected)
-        if system := cells.text("system").strip():
-            row = {k: [{"role": r, "content": v}] for (k, v), r in zip(row.items(), _PREFERENCE_ROLES, strict=True)}
-            row["prompt"].insert(0, {"role": "system", "content": system})
-    else:
-        row = _turned_preference(_as_turns(prompt, "user"), _as_turns(chosen, "assistant"), _as_turns(rejected, "assistant"))
-        row["prompt"] = _with_system(row["prompt"], cells)
-    if row["chosen"] == row["rejected"]:
-        raise Refused("same answers", "The better and the worse answer are the same, which teaches nothing.", "chosen")
-    if (margin := cells.text("margin").strip()) != "":
-        return {**row, "margin": _number(margin, cells.column("margin"))}
-    return row
-
-
-def _number(cell: str, column: str) -> float:
-    try:
-        found = float(cell)
-    except ValueError:
-        found = math.nan
-    if not abs(found) < _LARGEST:  # nor is "nan" one
-        raise Refused("no number", f"{column} holds {cell[:40]!r}, which is no number to reckon with.", column)
-    return found
-
-
-_PREFERENCE_ROLES = ("user", "assistant", "assistant")
-
-
-def _side(cells: _Cells, role: str) -> str | list[Turn]:
-    """One answer: text, or turns for anything that comes as turns or as a transcript."""
-    value = cells.raw(role)
-    if isinstance(value, (list, dict)):
-        return turns(value, cells.column(role))
-    found = cells.needed(role)
-    if found.lstrip().startswith(("[{", '{"role', '{"from')):
-        try:
-            return turns(found, cells.column(role))
-        except Refused:
-            return found
-    return transcript(found) if "\n\nAssistant:" in found and "Human:" in found else found
-
-
-def _given_prompt(cells: _Cells) -> str | list[Turn]:
-    value = cells.raw("prompt")
-    if isinstance(value, dict) and "messages" in value:
-        return turns(value["messages"], cells.column("prompt"))
-    if isinstance(value, (list, dict)) and value:
-        return turns(value, cells.column("prompt"))
-    return cells.text("prompt")
-
-
-def _plain_preference(prompt: str, chosen: str, rejected: str) -> Row:
-    if prompt.strip() and chosen.startswith(prompt) and rejected.startswith(prompt):
-        chosen, rejected = chosen[len(prompt) :].lstrip(), rejected[len(prompt) :].lstrip()
-    if not prompt.strip():
-        raise Refused("empty prompt", "There is no prompt, and the answers share no beginning that could be one.", "prompt")
-    return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
-
-
-def _turned_preference(prompt: list[Turn], chosen: list[Turn], rejected: list[Turn]) -> Row:
-    """Whole dialogues are cut where they part; a prompt that is repeated at their beginning is taken off."""
-    chosen, rejected = _without(prompt, chosen), _without(prompt, rejected)
-    shared = 0
-    while shared < min(len(chosen), len(rejected)) and chosen[shared] == rejected[shared]:
-        shared += 1
-    shared = min(shared, len(chosen) - 1, len(rejected) - 1) if chosen != rejected else len(chosen) - 1
-    before = chosen[:shared]
-    prompt = prompt + before
-    chosen, rejected = chosen[shared:], rejected[shared:]
-    if not prompt:
-        raise Refused("empty prompt", "There is no prompt, and the two dialogues share no beginning.", "prompt")
-    for name, side in (("chosen", chosen), ("rejected", rejected)):
-        if not side or side[0]["role"] != "assistant" or not any(turn["content"].strip() for turn in side):
-            raise Refused("empty " + name, f"{name} holds no answer of the assistant.", name)
-    return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
-
-
-def _without(prompt: list[Turn], side: list[Turn]) -> list[Turn]:
-    """The side without the prompt at its beginning, if it is repeated there."""
-    return side[len(prompt) :] if prompt and side[: len(prompt)] == prompt else side
-
-
-def _as_turns(value: str | list[Turn], role: str) -> list[Turn]:
-    if isinstance(value, list):
-        return value
-    return [{"role": role, "content": value}] if value.strip() else []
-
-
-def _pair(prompt: str, completion: str, cells: _Cells) -> Row:
+def _pair(prompt: str, completion: str, cells: Cells) -> Row:
     system = cells.text("system").strip()
     if not system:
         return {"prompt": prompt, "completion": completion}
@@ -229,31 +132,28 @@ def _pair(prompt: str, completion: str, cells: _Cells) -> Row:
     return {"messages": [*asked, {"role": "assistant", "content": completion}]}
 
 
-def _with_system(found: list[Turn], cells: _Cells) -> list[Turn]:
-    system = cells.text("system").strip()
-    if system and not (found and found[0]["role"] == "system"):
-        return [{"role": "system", "content": system}, *found]
-    return found
-
-
 def _conversation(found: list[Turn]) -> Row:
     if not found:
         raise Refused("empty conversation", "The conversation has no turns.", "messages")
-    if found[0]["role"] == "assistant":
-        raise Refused("no question", "The conversation begins with the assistant's answer.", "messages")
+    if found[0]["role"] == "assistant" and all(turn["role"] != "user" for turn in found):
+        raise Refused("no question", "The conversation has an answer of the assistant, but no question.", "messages")
     return {"messages": found}
 
 
 def _require_answer(row: Row) -> None:
     found = row.get("messages") or row["completion"]
     said = [t for t in found if t["role"] == "assistant"] if isinstance(found, list) else []
-    if isinstance(found, list) and not any(turn["content"].strip() or turn.get("tool_calls") for turn in said):
+    if isinstance(found, list) and not any(map(says, said)):
         raise Refused("no answer", "The conversation has no answer of the assistant.", "messages")
 
 
 def _chat_to_text(row: Row) -> Row:
+    if isinstance(row.get("prompt"), list):
+        row = weighed({"messages": [*row["prompt"], *row["completion"]]}, "text")
     if "messages" not in row:
         return {"text": f"{row['prompt']}\n{row['completion']}"}
+    if any(turn.get("tool_calls") for turn in row["messages"]):
+        raise Refused("tool call", "The assistant calls a tool in it, and plain text has no place for that.", "messages")
     return {"text": "\n".join(f"{turn['role'].capitalize()}: {turn['content']}" for turn in row["messages"])}
 
 
@@ -276,11 +176,12 @@ def _preference_to_chat(row: Row) -> Row:
 
 def _feedback_to_chat(row: Row) -> Row | None:
     if isinstance(row.get("prompt"), list):
-        return {"messages": [*row["prompt"], *row["completion"]]} if row["label"] else None
+        rest = {k: v for k, v in row.items() if k not in ("prompt", "completion", "label")}
+        return {"messages": [*row["prompt"], *row["completion"]], **rest} if row["label"] else None
     return {k: v for k, v in row.items() if k != "label"} if row["label"] else None
 
 
-_READERS: dict[str, Callable[[_Cells], Row]] = {
+_READERS: dict[str, Callable[[Cells], Row]] = {
     "text": _text,
     "messages": _messages,
     "transcript": _transcript,
@@ -288,7 +189,8 @@ _READERS: dict[str, Callable[[_Cells], Row]] = {
     "qa": _qa,
     "prompts": _prompts,
     "feedback": _feedback,
-    "preference": _preference,
+    "rated": _rated,
+    "preference": preference,
 }
 _DERIVED: dict[tuple[RowKind, RowKind], Callable[[Row], Row | None]] = {
     ("chat", "text"): _chat_to_text,

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import TextIO
 
-from engine.data.forms import QUESTION_WORDS
 from engine.data.json_files import bounded_lines
 from engine.data.records import Problem, Record
 from engine.data.source import Member, text_of
+from engine.data.talks import QUESTION_WORDS
 from engine.data.turns import begins_a_talk, transcript
 
 # Paragraphs of a plain text are joined into documents of about this many characters, and one that is longer ends there.

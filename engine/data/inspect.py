@@ -11,8 +11,9 @@ from typing import Any
 from engine.data.checks import Checks
 from engine.data.convert import asking, derivation
 from engine.data.count import Look, count, looked
+from engine.data.detect import unused
 from engine.data.forms import FORMS, Role
-from engine.data.records import Problem
+from engine.data.records import Problem, Record
 from engine.data.stream import (
     MOST_KEPT,
     Layout,
@@ -23,6 +24,7 @@ from engine.data.stream import (
     format_name,
     lacking,
     layout,
+    listed,
 )
 from engine.spec import RowKind
 
@@ -98,6 +100,7 @@ def inspect(
         DataError: it is no data set, or cannot serve `kind`.
     """
     how = layout(path, form, mapping)
+    first = beginning(how.files)
     kinds = list(FORMS[how.form].kinds) if how.form else []
     kind = kind or (kinds[0] if kinds and not lacking(how) else None)
     checks = Checks(kind or "text")
@@ -125,19 +128,19 @@ def inspect(
         rows, exact = count(how.files, look)
     else:
         look, rows, exact = looked(how.files, check_rows)
-    raw, columns = _raw(how, limit, look.seen)  # after the look, which meets columns that the first rows lack
-    first = how.files[0]
+    raw, columns = _raw(how, first, limit, look.seen)  # after the look, which meets columns that the first rows lack
+    file = how.files[0]
     return Inspection(
         name=Path(path).name,
-        file_format=format_name(first) + (f", {len(how.files)} files" if len(how.files) > 1 else ""),
-        encoding=first.encoding,
+        file_format=format_name(file) + (f", {len(how.files)} files" if len(how.files) > 1 else ""),
+        encoding=file.encoding,
         size_bytes=sum(file.size or 0 for file in how.files),
         rows=rows,
         rows_exact=exact,
         columns=columns,
         form=how.form,
         form_label=FORMS[how.form].label if how.form else "rows of an unknown kind",
-        why=_why(how),
+        why=_why(how, kind, [record.values for record in first]),
         mapping=how.mapping,
         roles=list(FORMS[how.form].roles) if how.form else [],
         kinds=kinds,
@@ -155,11 +158,12 @@ def inspect(
     )
 
 
-def _why(how: Layout) -> str:
+def _why(how: Layout, kind: RowKind | None, rows: list[dict[str, Any]]) -> str:
     if missing := lacking(how):
         return f"No column is chosen for: {', '.join(missing)}."
     if how.detection and how.detection.mapping == {k: v for k, v in how.mapping.items() if v not in how.late.found}:
-        return how.detection.why + how.late.why()
+        left = unused(rows, how.detection) if kind != "prompts" else []
+        return how.detection.why + how.late.why() + (f" Not used: {listed(left)}." if left else "")
     if how.form and how.mapping:
         labels = {role.name: role.label for role in FORMS[how.form].roles}
         read = ", ".join(f"{column} as “{labels[role]}”" for role, column in how.mapping.items())
@@ -167,9 +171,8 @@ def _why(how: Layout) -> str:
     return "No column has a name that says what it is; choose what each one holds."
 
 
-def _raw(how: Layout, limit: int, seen: int) -> tuple[list[tuple[int, dict[str, Any]]], list[Column]]:
+def _raw(how: Layout, records: list[Record], limit: int, seen: int) -> tuple[list[tuple[int, dict[str, Any]]], list[Column]]:
     """The first rows as they stand in the file, with long cells cut for showing, and what each column holds."""
-    records = beginning(how.files)
     shown = [(r.number, {k: _short(v) for k, v in r.values.items()}) for r in records[:limit]]
     columns = []
     for name in dict.fromkeys([*how.columns, *how.late.found]):

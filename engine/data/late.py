@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from engine.data.forms import FORMS, guess_mapping
+from engine.data.detect import guess_mapping
+from engine.data.forms import FORMS
 
 # A source whose rows have more names than this names things and no columns.
 _MOST = 10_000

@@ -1,6 +1,7 @@
 """Writes the rows a run trains on: train.jsonl and valid.jsonl, streamed, split the same way every time.
 
-A row's side follows from its content and the seed, so copies of a row never lie on both sides.
+A row's side follows from what is asked in it and the seed, so neither copies of a row nor answers to the same prompt lie on
+both sides.
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from engine.data.checks import Checks, key_of, none_liked
+from engine.data.checks import Checks, asked_key, key_of, none_liked
 from engine.data.convert import derivation
 from engine.data.records import Problem, Remarks
 from engine.data.source import Member
@@ -27,6 +29,21 @@ _FEW = 20
 _HELD_OUT = 0.1
 _HELD_OUT_MOST = 500
 _SHOWN = 200
+_TOO_FEW_PROMPTS = "No rows are held out: they answer too few different prompts, and rows of one prompt stay on one side."
+# Rows that answer one prompt stay together: so many times the share of held-out rows may be held out for that, at most.
+_OVER = 3
+# Rows of two sorts are counted in one number, which costs less memory than two: the disliked ones in its lower half.
+_LIKED = 1 << 32
+
+
+@dataclass(frozen=True)
+class _Dealt:
+    """For every row the place of its content, the place of what is asked in it, and its sort: liked or not, for answers with a
+    thumb."""
+
+    places: array[int]
+    asked: array[int]
+    sorts: bytearray
 
 
 @dataclass(frozen=True)
@@ -84,17 +101,18 @@ def prepare(
     _refuse_empty(how, checks.rows, problems)
     if counts and not drop_bad_rows:
         refuse_bad(sum(counts.values()), problems)
-    keys, sorts = _looked_at(everything, kind, seed)
-    kept = None
-    if max_samples and max_samples < len(keys):  # places of rows and not keys, which copies share
-        kept = set(heapq.nsmallest(max_samples, range(len(keys)), key=keys.__getitem__))
+    dealt = _looked_at(everything, kind, seed)
+    kept, total = None, len(dealt.places)
+    if max_samples and max_samples < total:  # numbers of rows and not places, which copies share
+        kept = set(heapq.nsmallest(max_samples, range(total), key=dealt.places.__getitem__))
     aside, told = _own_valid(how, valid_path, form, mapping), len(problems)
     own = None if aside is None else converted(aside.files, aside, kind)
-    rows = min(len(keys), max_samples or len(keys))
+    rows = min(total, max_samples or total)
     share = 0.0 if own is not None else held_out_fraction(rows) if valid_fraction is None else valid_fraction
-    train, valid = _split(everything, out_dir, keys, sorts, kept, round(rows * share), seed)
+    train, valid = _split(everything, out_dir, dealt, kept, round(rows * share))
     everything.unlink()
-    warnings = [*how.notes, *how.remarks.sentences(), derivation(how.form, kind), *checks.warnings()]
+    few = _TOO_FEW_PROMPTS if own is None and round(rows * share) and not valid else ""
+    warnings = [*how.notes, few, *how.remarks.sentences(), derivation(how.form, kind), *checks.warnings()]
     if aside is not None and own is not None:
         valid, leaked = _write_own(own, out_dir, kind, own_counts, problems)
         warnings += [f"Held-out rows: {said}" for said in aside.remarks.sentences()]
@@ -149,61 +167,78 @@ def refuse_bad(dropped: int, problems: list[Problem]) -> None:
     raise DataError(f"{what} problems. {named}", hint="Mend them, or leave rows with problems out.")
 
 
-def _looked_at(file: Path, kind: RowKind, seed: int) -> tuple[list[int], list[bool]]:
-    """For every row its key and its sort; only answers with a thumb are of two sorts."""
-    keys, sorts = list[int](), list[bool]()
+def _looked_at(file: Path, kind: RowKind, seed: int) -> _Dealt:
+    made = _Dealt(array("Q"), array("Q"), bytearray())
     with file.open(encoding="utf-8") as lines:
         for row in map(json.loads, lines):
-            keys.append(_place(key_of(row, kind), seed))
-            sorts.append(kind == "feedback" and bool(row["label"]))
-    return keys, sorts
+            made.places.append(_place(key_of(row, kind), seed))
+            made.asked.append(_place(_place(asked_key(row, kind), seed), seed + 1))
+            made.sorts.append(kind == "feedback" and bool(row["label"]))
+    first, several = dict[int, int](), set[int]()
+    for asked, place in zip(made.asked, made.places, strict=True):
+        if first.setdefault(asked, place) != place:
+            several.add(asked)
+    for row, place in enumerate(made.places):  # where nobody else answers the prompt, the whole row says its side
+        if made.asked[row] not in several:
+            made.asked[row] = _place(place, seed + 1)
+    return made
 
 
-def _split(
-    everything: Path, out_dir: Path, keys: list[int], sorts: list[bool], kept: set[int] | None, valid: int, seed: int
-) -> tuple[int, int]:
+def _split(everything: Path, out_dir: Path, dealt: _Dealt, kept: set[int] | None, valid: int) -> tuple[int, int]:
     """Deal the rows out, in their order in the file; returns how many went to each side."""
-    places: dict[bool, list[int]] = {False: [], True: []}
-    for row, (key, sort) in enumerate(zip(keys, sorts, strict=True)):
+    groups = Counter[int]()  # what is asked -> how many of its rows are of either sort
+    for row, (asked, sort) in enumerate(zip(dealt.asked, dealt.sorts, strict=True)):
         if kept is None or row in kept:
-            places[sort].append(_place(key, seed + 1))
-    counted = {sort: len(some) for sort, some in places.items() if some}
-    held = {place for sort, count in _shares(counted, valid).items() for place in _held_out(places[sort], count)}
+            groups[asked] += _LIKED if sort else 1
+    held = _held_out(groups, valid)
     counts = [0, 0]
     with (
         everything.open(encoding="utf-8") as lines,
         (out_dir / "train.jsonl").open("w", encoding="utf-8") as train,
         (out_dir / "valid.jsonl").open("w", encoding="utf-8") as aside,
     ):
-        for row, (line, key) in enumerate(zip(lines, keys, strict=True)):
+        for row, (line, asked) in enumerate(zip(lines, dealt.asked, strict=True)):
             if kept is not None and row not in kept:
                 continue
-            is_held = _place(key, seed + 1) in held
+            is_held = asked in held
             (aside if is_held else train).write(line)
             counts[is_held] += 1
     return counts[0], counts[1]
 
 
-def _shares(counted: dict[bool, int], valid: int) -> dict[bool, int]:
+def _held_out(groups: Counter[int], valid: int) -> set[int]:
+    """The groups to hold out, about `valid` rows: those first in place for which there is room; of few and large groups the
+    smallest one, if that is not far more. A group is never parted.
+    """
+    totals = divmod(sum(groups.values()), _LIKED)[::-1]
+    shares = _shares({sort: total for sort, total in enumerate(totals) if total}, valid)
+    room, held = [shares.get(0, 0), shares.get(1, 0)], set[int]()
+    for place in sorted(groups):
+        group = divmod(groups[place], _LIKED)[::-1]
+        if not any(room):
+            break
+        if all(count <= left for count, left in zip(group, room, strict=True)):
+            held.add(place)
+            room = [left - count for count, left in zip(group, room, strict=True)]
+    if held or not valid or len(groups) < 2:
+        return held
+    size, place = min((sum(divmod(group, _LIKED)), place) for place, group in groups.items())
+    whole = zip(divmod(groups[place], _LIKED)[::-1], totals, strict=True)
+    return (
+        {place}
+        if all(count < total for count, total in whole if total) and size <= min(_OVER * valid, sum(totals) // 3)
+        else held
+    )
+
+
+def _shares(counted: dict[int, int], valid: int) -> dict[int, int]:
     """How many rows of each sort are held out: its share, at least one where there is room, and never all of them."""
-    left, shares, total = valid, dict[bool, int](), sum(counted.values())
+    left, shares, total = valid, dict[int, int](), sum(counted.values())
     for sort, size in sorted(counted.items(), key=lambda pair: pair[1]):
         wished = max(round(valid * size / total), int(valid >= len(counted)))
         shares[sort] = min(left if len(shares) == len(counted) - 1 else wished, size - 1)
         left -= shares[sort]
     return shares
-
-
-def _held_out(places: list[int], count: int) -> set[int]:
-    """Places of at most `count` rows to hold out; a row that has more copies than there is room for is trained on."""
-    chosen = heapq.nsmallest(count, set(places))
-    among = set(chosen)
-    copies, held = Counter(place for place in places if place in among), set[int]()
-    for place in chosen:
-        if copies[place] <= count:
-            held.add(place)
-            count -= copies[place]
-    return held
 
 
 def _place(key: int, seed: int) -> int:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.convert import convert
-from engine.data.forms import FORMS, Detection, detect, detect_mapped, guess_mapping
+from engine.data.detect import Detection, detect, detect_mapped, guess_mapping
+from engine.data.forms import FORMS
 from engine.data.late import LateColumns
 from engine.data.readers import FORMAT_NAMES, read
 from engine.data.records import RAGGED, Problem, Record, Refused, Remarks
@@ -88,7 +89,7 @@ def _settled(
         raise DataError(f"There is no row format {form!r}.", hint=f"Choose one of: {', '.join(FORMS)}.")
     chosen = form or (found.form if found else "")
     if not chosen:
-        return None, "", {}
+        return found, "", {}
     base = found.mapping if found and found.form == chosen else guess_mapping(chosen, columns)
     merged = {**base, **{k: v for k, v in mapping.items() if v}}
     known = {role.name for role in FORMS[chosen].roles}
@@ -173,8 +174,10 @@ def check_serves(how: Layout, kind: RowKind) -> None:
     """Raise a DataError when rows of this form cannot be turned into `kind`, or a role has no column."""
     if not how.form:
         others = "; ".join(words for other, words in KIND_WORDS.items() if other != kind)
+        if how.detection:
+            raise DataError(how.detection.why, hint=f"This training takes {KIND_WORDS[kind]}. Others take: {others}.")
         raise DataError(
-            f"The columns {_listed(how.columns)} do not say what they are.",
+            f"The columns {listed(how.columns)} do not say what they are.",
             hint=f"This training takes {KIND_WORDS[kind]}. Others take: {others}. Say what the rows are, and then which column "
             "is which.",
         )
@@ -190,7 +193,7 @@ def check_serves(how: Layout, kind: RowKind) -> None:
         )
 
 
-def _listed(columns: list[str], most: int = 12) -> str:
+def listed(columns: list[str], most: int = 12) -> str:
     more = len(columns) - most
     return ", ".join(columns[:most]) + (f" and {more} more" if more > 0 else "")
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from engine.data.forms import QUESTION_WORDS, turns_of
 from engine.data.json_stream import parse
 from engine.data.records import Refused
+from engine.data.talks import QUESTION_WORDS, turns_of
 from engine.data.weights import is_unlearned
 
 Turn = dict[str, Any]
 
 _ROLES = {
     "system": "system sys developer",
-    "user": "user human usr prompter person customer client question instruction",
-    "assistant": "assistant gpt ai bot model agent chatbot chatgpt assistant_response answer bing claude",
+    "user": "user human usr prompter person customer client question instruction visitor guest caller end_user patient",
+    "assistant": "assistant gpt ai bot model agent chatbot chatgpt assistant_response answer bing claude operator support "
+    "support_agent representative helpdesk staff doctor",
     "tool": "tool observation function ipython tool_response function_response",
     "call": "function_call tool_call",
 }
+# A name for either side: who answers, where all others ask.
+_UNCLEAR = ("admin", "administrator", "employee", "moderator", "team")
 ROLE_OF = {name: role for role, names in _ROLES.items() for name in names.split()}
 _MARK = re.compile(r"(?:^|\n)[ \t]*(Human|User|Assistant|AI|System|H|A|Q)[ \t]*:[ \t]*", re.IGNORECASE)
 _MARKS = {"human": "user", "user": "user", "h": "user", "q": "user", "assistant": "assistant", "ai": "assistant"}
@@ -32,7 +35,7 @@ _WRITTEN_OUT = [
     for ask, answer in QUESTION_WORDS
 ]
 # What a turn has besides its speaker and words; with anything else it may be a row of its own.
-_WORDS = ("content", "value", "text", "message")
+_WORDS = ("content", "value", "text", "message", "parts")
 _SPEAKERS = ("role", "from", "sender", "speaker")
 _BESIDE = (
     "name tool_calls tool_call_id function_call weight timestamp time date created_at id type model refusal reasoning_content"
@@ -70,7 +73,9 @@ def turns(value: Any, column: str, *, weights: bool = False) -> list[Turn]:
         found = [value]
     if found is None:
         raise Refused("no conversation", f"{column} holds no list of turns.", column)
-    made = [_turn(turn, column) for turn in found]
+    named = {_named(turn) for turn in found}
+    answers = [name for name in _UNCLEAR if {ROLE_OF.get(other) for other in named - {name}} in ({"user"}, {"user", "system"})]
+    made = [_turn({**turn, "role": "assistant"} if _named(turn) in answers else turn, column) for turn in found]
     for turn, given in zip(made, found if weights else [], strict=False):
         if turn["role"] == "assistant" and is_unlearned(given):
             turn["weight"] = 0
@@ -129,12 +134,16 @@ def tools(value: Any) -> list[Any]:
 def _turn(turn: dict[str, Any], column: str) -> Turn:
     role = _role(turn)
     if role is None:
-        raise Refused("unknown role", f"A turn in {column} has the role {_named(turn)[:30]!r}.", column)
+        known = "system, user, assistant and tool, and common words for them such as customer, human, agent and bot"
+        raise Refused("unknown role", f"A turn in {column} has the role {_named(turn)[:30]!r}. Known are {known}.", column)
     content = text(next((turn[k] for k in _WORDS if k in turn), None), column)
     if role == "call":
         return _call(content)
     made: Turn = {"role": role, "content": content}
-    if calls := turn.get("tool_calls"):
+    calls = turn.get("tool_calls")
+    if not calls and isinstance(legacy := turn.get("function_call"), dict):  # as OpenAI called it before
+        calls = [{"function": legacy}]
+    if calls:
         made["tool_calls"] = [_arguments(call) for call in calls]
     for key in ("name", "tool_call_id"):
         if isinstance(turn.get(key), str):
@@ -143,11 +152,13 @@ def _turn(turn: dict[str, Any], column: str) -> Turn:
 
 
 def _named(turn: dict[str, Any]) -> str:
-    return str(next((turn[k] for k in _SPEAKERS if turn.get(k) is not None), ""))
+    """The name of who speaks, as roles are compared."""
+    named = next((turn[k] for k in _SPEAKERS if turn.get(k) is not None), "")
+    return re.sub(r"[\s-]+", "_", str(named).strip().lower())
 
 
 def _role(turn: dict[str, Any]) -> str | None:
-    return ROLE_OF.get(_named(turn).strip().lower())
+    return ROLE_OF.get(_named(turn))
 
 
 def _call(content: str) -> Turn:
@@ -176,7 +187,10 @@ def _part(part: Any, column: str) -> str:
     if isinstance(part, str):
         return part
     if isinstance(part, dict):
-        kind = part.get("type", "text")
+        if isinstance(part.get("parts"), list):  # a text as Gemini writes it
+            return text(part["parts"], column)
+        unknown = next(iter(part), "text")
+        kind = part.get("type") or ("text" if {"text", "value", "content"} & part.keys() else unknown)
         if kind in ("text", "input_text", "output_text"):
             return str(part.get("text", part.get("value", part.get("content", ""))) or "")
         raise Refused("not text", f"{column} holds {kind}, and only text can be trained.", column)

@@ -42,7 +42,28 @@ def tokens(row):
         talk, given = [], len(row["prompt"]) if isinstance(row["prompt"], list) else 0
         for role, part in (("user", row["prompt"]), ("assistant", row["completion"])):
             talk += part if isinstance(part, list) else [{"role": role, "content": part}]
-    return answers(talk, row.get("tools") or None, given)
+    tools = row.get("tools") or None
+    talk, left_out = shown(talk, tools, given)
+    return answers(talk, tools, given - left_out)
+
+
+def shown(talk, tools, given):
+    """The talk as the template can show it, without a greeting that it refuses, and how many turns are left out."""
+
+    def text(turns):
+        return tokenizer.apply_chat_template(turns, tools=tools, tokenize=False)
+
+    silent = [{name: value for name, value in turn.items() if name != "tool_calls"} for turn in talk]
+    if silent != talk and text(silent) == text(talk):  # an empty answer would be learned
+        raise ValueError("the chat template has no place for the call of a tool")
+    asked = next((place for place, turn in enumerate(talk[:given]) if turn["role"] == "user"), 0)
+    begun = [turn for turn in talk[:asked] if turn["role"] != "assistant"]
+    if len(begun) < asked:
+        try:
+            text(talk)
+        except Exception:  # many templates want the user to begin
+            return begun + talk[asked:], asked - len(begun)
+    return talk, 0
 '''
 
 MARKED = '''

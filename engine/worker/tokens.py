@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from engine.data.weights import greeting
 from engine.errors import DataError
 
 IGNORED = -100
@@ -68,7 +69,9 @@ def chat_tokens(row: dict[str, Any], tokenizer: Any, *, train_on_prompt: bool = 
         if tokenizer.chat_template is None:
             return _joined(row["prompt"], row["completion"], tokenizer, train_on_prompt)
         row = {**row, "messages": _exchange(row["prompt"], row["completion"])}
-    messages, tools = row["messages"], row.get("tools") or None
+    tools = row.get("tools") or None
+    messages = _shown(row["messages"], tools, tokenizer, first)
+    first -= min(first, len(row["messages"]) - len(messages))
     if train_on_prompt:  # where the answers are does not matter, and need not be told
         whole = _rendered(messages, tools, tokenizer, tokenize=False)
         spans = [(0, len(whole))]
@@ -106,13 +109,15 @@ def prompt_text(row: dict[str, Any], tokenizer: Any) -> str:
     if "prompt" not in row and "text" in row:  # beside a prompt it is a column of the data like any other
         return "".join(tokenizer.convert_ids_to_tokens(opening(tokenizer))) + row["text"]
     if "prompt" not in row and "messages" in row:
-        messages = list(row["messages"])
+        messages, tools = list(row["messages"]), row.get("tools") or None
         while messages and messages[-1]["role"] == "assistant":
             messages.pop()
-        return _rendered(messages, row.get("tools") or None, tokenizer, tokenize=False, add_generation_prompt=True)
+        messages = _shown(messages, tools, tokenizer)
+        return _rendered(messages, tools, tokenizer, tokenize=False, add_generation_prompt=True)
     if isinstance(row["prompt"], str) and tokenizer.chat_template is None:
         return prompt_text({"text": row["prompt"]}, tokenizer)
     messages = row["prompt"] if isinstance(row["prompt"], list) else [{"role": "user", "content": row["prompt"]}]
+    messages = _shown(messages, None, tokenizer)
     return _rendered(messages, None, tokenizer, tokenize=False, add_generation_prompt=True)
 
 
@@ -159,6 +164,39 @@ def _refusals_told() -> Iterator[None]:
             f"The model's chat template refuses this conversation: {error}.",
             hint="Some templates want user and assistant to take turns, or know no system or tool turns.",
         ) from error
+
+
+def _shown(messages: list[dict[str, Any]], tools: Any, tokenizer: Any, first: int | None = None) -> list[dict[str, Any]]:
+    """The conversation as the template can show it: many refuse a greeting of the assistant (in the first `first` messages)
+    before anybody has asked, which then is left out.
+
+    Raises:
+        DataError: the template leaves out the call of a tool, so that an empty answer would be learned in its place.
+    """
+    if any(message.get("tool_calls") for message in messages):
+        _require_calls(messages, tools, tokenizer)
+    places = greeting(messages[: first or None])
+    if not places:
+        return messages
+    try:
+        _rendered(messages, tools, tokenizer, tokenize=False)
+    except DataError:
+        return [message for place, message in enumerate(messages) if place not in places]
+    return messages
+
+
+def _require_calls(messages: list[dict[str, Any]], tools: Any, tokenizer: Any) -> None:
+    silent = [{name: value for name, value in message.items() if name != "tool_calls"} for message in messages]
+    whole = _rendered(messages, tools, tokenizer, tokenize=False)
+    try:
+        same = whole == _rendered(silent, tools, tokenizer, tokenize=False)
+    except DataError:  # the template minds that they are missing
+        same = False
+    if same:
+        raise DataError(
+            "The model's chat template has no place for the call of a tool, and an empty answer would be learned instead.",
+            hint="Choose a model whose template shows calls of tools.",
+        )
 
 
 def _exchange(prompt: Any, completion: Any) -> list[dict[str, Any]]:

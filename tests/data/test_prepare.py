@@ -276,3 +276,57 @@ def test_preparing_twice_leaves_only_the_last(tmp_path: Path) -> None:
     made = engine.data.prepare(_file(tmp_path, "b.jsonl", _pairs(5, "Other")), "chat", tmp_path / "out")
     assert (made.train_rows, made.valid_rows) == (5, 0)
     assert len(_written(tmp_path / "out", "train")) == 5 and _written(tmp_path / "out", "valid") == []
+
+
+def _prompts_of(rows: list[Any]) -> set[str]:
+    return {json.dumps(row.get("prompt") or row["messages"][:-1]) for row in rows}
+
+
+_SAME_PROMPT: dict[str, tuple[str, Any]] = {
+    "pairs": ("preference", lambda p, n: {"prompt": p, "chosen": f"Good {n}.", "rejected": f"Bad {n}."}),
+    "dialogues": (
+        "preference",
+        lambda p, n: {
+            side: [{"role": "user", "content": p}, {"role": "assistant", "content": f"{side} {n}."}]
+            for side in ("chosen", "rejected")
+        },
+    ),
+    "thumbs": ("feedback", lambda p, n: {"prompt": p, "completion": f"Answer {n}.", "label": n % 2 == 0}),
+    "questions": ("chat", lambda p, n: {"question": p, "answer": f"Answer {n}."}),
+    "conversations": (
+        "chat",
+        lambda p, n: {"messages": [{"role": "user", "content": p}, {"role": "assistant", "content": f"Answer {n}."}]},
+    ),
+    "prompts": ("prompts", lambda p, n: {"prompt": p, "answer": str(n)}),
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("each", [2, 5, 10])
+@pytest.mark.parametrize("name", _SAME_PROMPT)
+def test_rows_of_one_prompt_lie_on_one_side(name: str, each: int, seed: int, tmp_path: Path) -> None:
+    """What is held out measures nothing where the same question was trained on."""
+    kind, make = _SAME_PROMPT[name]
+    path = _file(tmp_path, "a.jsonl", [make(f"Question {n // each}?", n) for n in range(200)])
+    made = engine.data.prepare(path, kind, tmp_path / "out", seed=seed)  # type: ignore[arg-type]
+    train, held = _written(tmp_path / "out", "train"), _written(tmp_path / "out", "valid")
+    assert len(train) + len(held) == 200 and 15 <= made.valid_rows <= 20
+    assert not _prompts_of(train) & _prompts_of(held)
+    engine.data.prepare(path, kind, tmp_path / "again", seed=seed)  # type: ignore[arg-type]
+    assert _written(tmp_path / "again", "valid") == held
+
+
+def test_few_prompts_of_many_rows_part_by_a_whole_prompt_or_not_at_all(tmp_path: Path) -> None:
+    pairs = [{"prompt": f"Question {n % 5}?", "chosen": f"Good {n}.", "rejected": f"Bad {n}."} for n in range(50)]
+    made = engine.data.prepare(_file(tmp_path, "a.jsonl", pairs), "preference", tmp_path / "out")
+    assert made.valid_rows == 10 and len(_prompts_of(_written(tmp_path / "out", "valid"))) == 1
+    two = [{**pair, "prompt": f"Question {n % 2}?"} for n, pair in enumerate(pairs)]
+    made = engine.data.prepare(_file(tmp_path, "b.jsonl", two), "preference", tmp_path / "two")
+    assert made.valid_rows == 0 and any(warning.startswith("No rows are held out") for warning in made.warnings)
+
+
+def test_greetings_of_the_assistant_are_told(tmp_path: Path) -> None:
+    turns = [("assistant", "Welcome!"), ("user", "When?"), ("assistant", "At six.")]
+    rows = [{"messages": [{"role": role, "content": f"{text} {n}"} for role, text in turns]} for n in range(3)]
+    made = engine.data.prepare(_file(tmp_path, "a.jsonl", rows), "chat", tmp_path / "out")
+    assert made.dropped == 0 and any("3 of 3 conversations begin with a greeting" in warning for warning in made.warnings)

@@ -24,6 +24,7 @@ from engine.worker.templates import choose_template
 from engine.worker.tokens import chat_tokens
 from tests.contract.conftest import numbered
 from tests.train.test_labels import THINKS
+from tests.train.test_unlearned import ANSWER, ASKED, CALLS, HELLO, REFUSES_CALLS, REFUSES_GREETINGS
 from tests.train.toys import jsonl, series
 
 pytestmark = pytest.mark.slow
@@ -52,7 +53,8 @@ CASES: dict[str, dict[str, Any]] = {
     "kto": {"trainer": "kto", "batch_size": 4},
     "kto, accumulated, lora": {"trainer": "kto", "batch_size": 2, "gradient_accumulation": 3, "peft": True},
 }
-# Nine rows to train on and three held out, two at a time: no pass, no accumulated step and no measurement comes out even.
+# Nine rows to train on and three held out, two at a time: no pass, no accumulated step and no measurement comes out even. Of
+# rated answers four are held out, for four answer each prompt.
 SHORT = {
     "epochs": 2,
     "batch_size": 2,
@@ -243,3 +245,21 @@ def test_the_program_learns_every_token_where_answers_cannot_be_told(
     run = new_run("rows.jsonl", model=str(tmp_path / "model"), train_on_prompt=True, max_length=200)
     program = export(run).script.split("\n\n\nset_seed(")[0]
     learns_the_same(program, tmp_path, TALKS, tokenizer, train_on_prompt=True)
+
+
+@pytest.mark.parametrize("template", [CHATML, UNMARKED], ids=["marked", "unmarked"])
+@pytest.mark.parametrize("refuses", ["", REFUSES_GREETINGS], ids=["shows", "refuses"])
+def test_the_program_reads_greetings_and_refuses_calls_as_the_run_does(
+    new_run: Callable[..., RunDirectory], tiny_model: Path, tmp_path: Path, refuses: str, template: str
+) -> None:
+    shutil.copytree(tiny_model, tmp_path / "model")
+    (tmp_path / "model" / "chat_template.jinja").write_text(refuses + REFUSES_CALLS.sub("", template))
+    tokenizer = load_tokenizer(resolve(str(tmp_path / "model")))
+    run = new_run("rows.jsonl", model=str(tmp_path / "model"), max_length=200)
+    program = export(run).script.split("\n\n\nset_seed(")[0]
+    rows: list[dict[str, Any]] = [{"prompt": [HELLO, ASKED], "completion": [ANSWER, ASKED, ANSWER]}]
+    learns_the_same(program, tmp_path, rows, tokenizer)
+    room: dict[str, Any] = {"__file__": str(tmp_path / "train.py")}
+    exec(compile(program, "train.py", "exec"), room)
+    with pytest.raises(ValueError, match="no place for the call of a tool"):
+        room["tokens"]({"messages": [ASKED, CALLS, ASKED, ANSWER]})

@@ -96,4 +96,5 @@ def test_a_reward_model_tells_good_cheer(new_run: Run, work: Work, peft: bool) -
     assert after >= 0.9
     shown = all_events(run, "sample")
     last = [float(event["answer"].split()[-1]) for event in shown if event["step"] == run.status().step]
-    assert all(better > worse for better, worse in zip(last[0::2], last[1::2], strict=True))
+    right = [better > worse for better, worse in zip(last[0::2], last[1::2], strict=True)]
+    assert sum(right) * 2 > len(right), "most of three: questions that it was never trained on, not even with another answer"

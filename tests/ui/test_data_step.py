@@ -50,6 +50,27 @@ def test_thumbs_are_sent_to_the_training_that_learns_from_both_kinds(
         assert "Use KTO" in told["note"] and "SFT can be chosen too" in told["note"]
 
 
+USER, BAD = {"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Who knows."}
+
+
+@pytest.mark.parametrize(
+    ("row", "trainer", "shown"),
+    [
+        ({"messages": [USER, BAD]}, "kto", "conversations with a thumbs up or down"),
+        ({"prompt": [USER], "completion": [BAD]}, "sft", "questions and answers"),
+        ({"title": "When it opens", "lines": [{"body": "At six."}]}, "", "The column lines holds nested data"),
+    ],
+)
+def test_what_is_recommended_for_conversations(
+    step: DataStep, tmp_path: Path, row: dict[str, Any], trainer: str, shown: str
+) -> None:
+    """Bad answers are not taught as good ones, answers are not thrown away, and titles are no text to learn."""
+    rows = [{**row, "label": n % 2 == 0} if trainer == "kto" else row for n in range(40)]
+    told = look(step, {"auto": True}, trainer="default", data_path=written(tmp_path, *rows))
+    assert shown in told["view"]
+    assert told["trainer"] == (trainer or gr.skip())
+
+
 def test_rows_are_not_left_out_unasked_when_their_columns_had_to_be_chosen(step: DataStep, tmp_path: Path) -> None:
     rows = [{"Kunde": f"No. {n}", "Betreff": f"About gate {n}", "Loesweg": f"Open it {n} times."} for n in range(30)]
     path = written(tmp_path, *rows, {"Kunde": "No. 31", "Betreff": "About nothing", "Loesweg": ""})
