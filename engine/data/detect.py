@@ -18,6 +18,8 @@ _WRITTEN_OUT = [
     (re.compile(rf"\s*{ask}[ \t]*:", re.IGNORECASE), re.compile(rf"\n[ \t\r]*{answer}[ \t]*:", re.IGNORECASE))
     for ask, answer in QUESTION_WORDS
 ]
+# A column of such answers is none to learn.
+_BAD = frozenset(["wrong", "incorrect", "bad", "worse", "worst", "poor", "rejected", "false", "falsche", "no", "id", "type"])
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,33 @@ def detect(rows: list[dict[str, Any]]) -> Detection | None:
     for form in FORMS.values():
         mapping = _guessed(form.name, columns, rows)
         if all(role.name in mapping for role in form.roles if role.required) and _fits(form.name, mapping, rows):
+            if form.name in ("prompts", "text") and (answered := _answered(mapping, columns, rows)):
+                return answered
             named = list(dict.fromkeys(mapping.values()))
             hold = f"column {named[0]} holds" if len(named) == 1 else f"columns {', '.join(named)} hold"
             more = _no_thumbs(form.name, columns, rows) + _not_as_it_looks(form.name, mapping, columns, rows)
             return Detection(form.name, mapping, f"The {hold} {form.label}.{more}")
     return _by_content(columns, rows)
+
+
+def _answered(mapping: dict[str, str], columns: list[str], rows: list[dict[str, Any]]) -> Detection | None:
+    """A prompt or a text beside a column whose name speaks of an answer (`Model answer`, `Expected output`) is a question with
+    its answer."""
+    (asked,) = mapping.values()
+    for name in columns:
+        found = _filled(name, rows)
+        if name != asked and _speaks_of_answer(name) and 2 * len(found) >= len(rows) and all(map(_is_said, found)):
+            why = f"{name} was taken as the answer to {asked}, by its name. Change it if that is wrong."
+            return Detection("qa", {"prompt": asked, "completion": name}, why)
+    return None
+
+
+def _speaks_of_answer(name: str) -> bool:
+    """Whether a word of a column's name, or its end, is one for an answer, and none says that it is a bad one."""
+    words = [word for word in re.split(r"[\W_]+", name.strip().lower()) if word]
+    answer = next(role for role in FORMS["qa"].roles if role.name == "completion")
+    ends = tuple(word for word in (*answer.columns, "lösung", "loesung") if len(word) > 4)
+    return not _BAD & {*words} and any(word in answer.columns or word.endswith(ends) for word in words)
 
 
 def _no_thumbs(form: str, columns: list[str], rows: list[dict[str, Any]]) -> str:
@@ -69,7 +93,10 @@ def _not_as_it_looks(form: str, mapping: dict[str, str], columns: list[str], row
     if form == "messages" and any(lines_of(value) for value in _filled(mapping["messages"], rows)):
         return " Its texts are taken in turn: the first is the user's, the next the assistant's, and so on."
     unread = [name for name in columns if _is_called_answer(name) and name not in mapping.values() and _filled(name, rows)]
-    if form != "prompts" or not unread:
+    if form == "prompts" and not unread:
+        others = [name for name in columns if name not in mapping.values() and is_text(name, rows)]
+        return f" If {' or '.join(others[:6])} holds the answers, choose it as the answer." if others else ""
+    if form != "prompts":
         return ""
     return (
         f" What {_listed(unread)} cannot be read as one answer to each: an answer is text or turns, in a column that is "

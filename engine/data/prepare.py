@@ -135,7 +135,7 @@ def prepare(
         problem_counts=dict(counts + own_counts),
         problems=problems,
         warnings=[w for w in warnings if w],
-        liked=checks.liked_share,
+        liked=checks.liked_share if kept is None or kind != "feedback" else _liked(dealt, kept),
     )
 
 
@@ -158,6 +158,11 @@ def _refuse_empty(how: Layout, usable: int, problems: list[Problem]) -> None:
             raise none_liked()
         named = f"No row of {how.files[0].name} can be used. The first problem: {problems[0].message}"
         raise DataError(named, hint="Check the columns.")
+
+
+def _liked(dealt: _Dealt, kept: set[int]) -> float:
+    """Share of the answers with a thumbs up among the rows that are taken: their weights follow from it."""
+    return sum(dealt.sorts[row] for row in kept) / len(kept)
 
 
 def refuse_bad(dropped: int, problems: list[Problem]) -> None:

@@ -341,3 +341,31 @@ def test_no_text_is_guessed_beside_what_lies_deeper(record: dict[str, Any], tmp_
 def test_labels_beside_two_columns_of_text_do_not_matter(tmp_path: Path) -> None:
     record = {"anfrage": "When does it open?", "loesung": "At six.", "tags": ["gate", "times"]}
     assert engine.data.inspect(_file(tmp_path, record)).form == "qa"
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "beside"),
+    [
+        ("Prompt", "Ideal response", "Points"),
+        ("Question", "Model answer", "Points"),
+        ("Question", "Correct answer", "Wrong answer"),
+        ("Input", "Expected output", "Topic"),
+        ("Frage", "Musterlösung", "Punkte"),
+        ("Body", "Reply", "Subject"),
+        ("Text", "Agent response", "Ticket"),
+    ],
+)
+def test_an_answer_whose_column_has_a_longer_name_is_one(tmp_path: Path, question: str, answer: str, beside: str) -> None:
+    rows = [
+        {beside: f"It is {n}, no?", question: f"When does boat {n} go?", answer: f"At {n} in the morning."} for n in range(9)
+    ]
+    looked = engine.data.inspect(_file(tmp_path, *rows))
+    assert (looked.form, looked.kind) == ("qa", "chat")
+    assert looked.mapping == {"prompt": question, "completion": answer}
+    assert f"{answer} was taken as the answer to {question}" in looked.why and f"Not used: {beside}" in looked.why
+
+
+def test_a_prompt_beside_another_text_may_have_its_answers_there(tmp_path: Path) -> None:
+    rows = [{"prompt": f"When does boat {n} go?", "notes": "The harbour is quiet."} for n in range(9)]
+    looked = engine.data.inspect(_file(tmp_path, *rows))
+    assert looked.kind == "prompts" and "If notes holds the answers, choose it as the answer." in looked.why

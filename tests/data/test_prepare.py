@@ -330,3 +330,12 @@ def test_greetings_of_the_assistant_are_told(tmp_path: Path) -> None:
     rows = [{"messages": [{"role": role, "content": f"{text} {n}"} for role, text in turns]} for n in range(3)]
     made = engine.data.prepare(_file(tmp_path, "a.jsonl", rows), "chat", tmp_path / "out")
     assert made.dropped == 0 and any("3 of 3 conversations begin with a greeting" in warning for warning in made.warnings)
+
+
+def test_the_share_of_thumbs_is_that_of_the_rows_that_are_taken(tmp_path: Path) -> None:
+    thumbs = [{"prompt": f"Gate {n}?", "completion": f"At {n}.", "label": n % 4 == 0} for n in range(80)]
+    made = engine.data.prepare(
+        _file(tmp_path, "a.jsonl", thumbs), "feedback", tmp_path / "out", max_samples=10, valid_fraction=0.0
+    )
+    taken = [json.loads(line)["label"] for line in (tmp_path / "out" / "train.jsonl").read_text().splitlines()]
+    assert len(taken) == 10 and made.liked == sum(taken) / 10
