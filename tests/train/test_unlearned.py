@@ -100,5 +100,5 @@ def test_what_is_told_of_rows_whose_calls_no_template_shows(tiny_model: Path, tm
     fine, refused = preview(parse(params), 5, {})["examples"]
     assert not fine["problem"] and refused["row"] == 2 and "no place for the call of a tool" in refused["problem"]
     (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": [ASKED, ANSWER], "label": False}))
-    with pytest.raises(DataError, match="Every answer has a thumbs down"):
+    with pytest.raises(DataError, match="Not one answer has a thumbs up"):
         preview(parse(params), 5, {})
