@@ -67,22 +67,19 @@ def so_anyway(why: str, *values: Any, otherwise: str = "") -> Meaning:
 
 def missing(instead: str) -> Meaning:
     """There is none here, and `instead` says what to do; a value that asks for nothing is let pass."""
-
-    def mean(value: Any, has: Collection[str]) -> Settings | str:
-        if is_off(value):
-            return "off, as here"
-        raise NoCounterpart(instead)
-
-    return mean
+    return _off_or(NoCounterpart, instead)
 
 
 def elsewhere(where: str) -> Meaning:
     """There is such a thing here, and it is no setting of a run: `where` says how it is asked for."""
+    return _off_or(NotASetting, where)
 
+
+def _off_or(refusal: type[Exception], why: str) -> Meaning:
     def mean(value: Any, has: Collection[str]) -> Settings | str:
         if is_off(value):
             return "off, as here"
-        raise NotASetting(where)
+        raise refusal(why)
 
     return mean
 

@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from engine.data.json_stream import LARGEST_VALUE
-from engine.data.parquet import light
+from engine.data.parquet import one_by_one
 from engine.data.records import Problem, Record
 from engine.data.source import Member
 from engine.errors import DataError
@@ -31,16 +30,8 @@ def arrow(member: Member) -> Iterator[Record | Problem]:
     Raises:
         DataError: it is damaged, or its rows are no rows of text.
     """
-    number = 0
     with _told(member), _mapped(member) as file:
-        for rows in light(_batches(file, member.name)):
-            if rows is None:
-                number += 1
-                yield Problem(number, "", "too large", f"Row {number} holds more than {LARGEST_VALUE >> 20} MB.")
-                continue
-            for values in rows.to_pylist():
-                number += 1
-                yield Record(number, values)
+        yield from one_by_one(_batches(file, member.name))
 
 
 def arrow_rows(member: Member) -> int:

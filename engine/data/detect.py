@@ -19,7 +19,7 @@ _WRITTEN_OUT = [
     for ask, answer in QUESTION_WORDS
 ]
 # A column of such answers is none to learn.
-_BAD = frozenset(["wrong", "incorrect", "bad", "worse", "worst", "poor", "rejected", "false", "falsche", "no", "id", "type"])
+_BAD = frozenset(["wrong", "incorrect", "bad", "worse", "worst", "poor", "rejected", "false", "falsche", "student", "pupil"])
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,12 @@ def _answered(mapping: dict[str, str], columns: list[str], rows: list[dict[str, 
 
 
 def _speaks_of_answer(name: str) -> bool:
-    """Whether a word of a column's name, or its end, is one for an answer, and none says that it is a bad one."""
+    """Whether the last word of a column's name, or that word's end, is one for an answer, and none says that it is another's or
+    a bad one: `Response time` is no answer."""
     words = [word for word in re.split(r"[\W_]+", name.strip().lower()) if word]
     answer = next(role for role in FORMS["qa"].roles if role.name == "completion")
     ends = tuple(word for word in (*answer.columns, "lösung", "loesung") if len(word) > 4)
-    return not _BAD & {*words} and any(word in answer.columns or word.endswith(ends) for word in words)
+    return bool(words) and not _BAD & {*words} and (words[-1] in answer.columns or words[-1].endswith(ends))
 
 
 def _no_thumbs(form: str, columns: list[str], rows: list[dict[str, Any]]) -> str:

@@ -105,7 +105,6 @@ def _page(start: bytes) -> str:
     from charset_normalizer import from_bytes
 
     telling = _telling(start)
-    telling = _telling(start)
     found = from_bytes(telling, steps=8, chunk_size=1024, cp_isolation=list(_PAGES), preemptive_behaviour=False)
     western = "latin-1" if _NOT_1252 & set(start) else "cp1252"
     likely = [match for match in found if _fits(telling, match.encoding)]

@@ -36,17 +36,9 @@ def parquet(member: Member) -> Iterator[Record | Problem]:
     """
     import pyarrow
 
-    number = 0
     try:
         with _seekable(member) as file:
-            for rows in light(_batches(file, member.name)):
-                if rows is None:
-                    number += 1
-                    yield Problem(number, "", "too large", f"Row {number} holds more than {LARGEST_VALUE >> 20} MB.")
-                    continue
-                for values in rows.to_pylist():
-                    number += 1
-                    yield Record(number, values)
+            yield from one_by_one(_batches(file, member.name))
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{member.name} is a damaged Parquet file: {error}.", hint="Make it again.") from None
 
@@ -113,7 +105,20 @@ def _longest(listed: Any, group: int, path: str) -> int:
     return 0 if array is None else max((size for size in _lengths(array.dictionary).to_pylist() if size), default=0)
 
 
-def light(batches: Iterable[Any]) -> Iterator[Any]:
+def one_by_one(batches: Iterable[Any]) -> Iterator[Record | Problem]:
+    """The rows of Arrow's batches, numbered from one."""
+    number = 0
+    for rows in _light(batches):
+        if rows is None:
+            number += 1
+            yield Problem(number, "", "too large", f"Row {number} holds more than {LARGEST_VALUE >> 20} MB.")
+            continue
+        for values in rows.to_pylist():
+            number += 1
+            yield Record(number, values)
+
+
+def _light(batches: Iterable[Any]) -> Iterator[Any]:
     """The same rows in groups that are light enough to be written out; None in the place of a row that is too large."""
     for batch in batches:
         left = [batch]

@@ -24,7 +24,7 @@ from engine.errors import DataError
 from engine.paths import expanded
 from engine.people import may_read
 
-__all__ = ["EXPECTED", "Member", "Source", "members", "source_of", "text_of"]
+__all__ = ["EXPECTED", "Member", "Source", "source_of", "text_of"]
 
 _SUFFIXES = {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".txt", ".md", ".text", ".gz", ".zip"}
 _ABOUT = {"readme", "license", "licence", "changelog", "notice", "contributing"}
@@ -66,15 +66,6 @@ class Source:
 
 # Opens the zip file at a path.
 Archives = Callable[[Path], zipfile.ZipFile]
-
-
-def members(path: str | Path) -> list[Member]:
-    """The data files at a path, as `source_of` finds them.
-
-    Raises:
-        DataError: there is nothing, or nothing that holds rows.
-    """
-    return source_of(path).files
 
 
 def source_of(path: str | Path) -> Source:

@@ -12,21 +12,12 @@ import pytest
 import engine.data
 from engine.data import Problem
 from engine.errors import DataError
+from tests.data.jsonl_rows import jsonl_file, rows_of
 from ui.data_view import file_html
 
 USER = {"role": "user", "content": "When does the harbour open?"}
 ANSWER = {"role": "assistant", "content": "At six."}
 WORSE = {"role": "assistant", "content": "Who knows."}
-
-
-def _file(folder: Path, *records: Any) -> Path:
-    path = folder / "data.jsonl"
-    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
-    return path
-
-
-def _rows(path: Path, kind: Any, **how: Any) -> list[Any]:
-    return [row for _, row in engine.data.rows(path, kind, **how)]
 
 
 @pytest.mark.parametrize("key", ["text", "value"])
@@ -35,12 +26,12 @@ def test_content_as_a_list_of_parts(key: str, tmp_path: Path) -> None:
     parts = [{"type": "text", key: "When does "}, {"type": "text", key: "the harbour open?"}]
     answer = [{"type": "text", key: "At six."}]
     turns = [{"role": "user", "content": parts}, {"role": "assistant", "content": answer}]
-    assert _rows(_file(tmp_path, {"messages": turns}), "chat") == [{"messages": [USER, ANSWER]}]
+    assert rows_of(jsonl_file(tmp_path, {"messages": turns}), "chat") == [{"messages": [USER, ANSWER]}]
 
 
 def test_what_is_not_mapped_yet_can_still_be_looked_at(tmp_path: Path) -> None:
     """Headings that say nothing: the person names the form first, and must then be offered the columns."""
-    path = _file(tmp_path, *(dict.fromkeys(["Kunde", "Betreff", "Loesweg"], f"Words about gate {n}.") for n in range(5)))
+    path = jsonl_file(tmp_path, *(dict.fromkeys(["Kunde", "Betreff", "Loesweg"], f"Words about gate {n}.") for n in range(5)))
     looked = engine.data.inspect(path, form="qa")
     assert looked.kind is None and {role.name for role in looked.roles} >= {"prompt", "completion"}
     assert "No column is chosen for" in looked.why and [column.name for column in looked.columns] == [
@@ -61,9 +52,9 @@ def test_what_is_not_mapped_yet_can_still_be_looked_at(tmp_path: Path) -> None:
 def test_thumbs_in_other_languages_and_thumbs_that_are_none(tmp_path: Path) -> None:
     mapping = {"prompt": "Frage", "completion": "Antwort", "label": "Urteil"}
     rows = [{"Frage": f"Tor {n}?", "Antwort": f"Um {n}.", "Urteil": ("ja", "nein")[n % 2]} for n in range(4)]
-    read = _rows(_file(tmp_path, *rows), "feedback", mapping=mapping)
+    read = rows_of(jsonl_file(tmp_path, *rows), "feedback", mapping=mapping)
     assert [row["label"] for row in read] == [True, False, True, False]
-    path = _file(tmp_path, *({**row, "Urteil": "vielleicht"} for row in rows))
+    path = jsonl_file(tmp_path, *({**row, "Urteil": "vielleicht"} for row in rows))
     looked = engine.data.inspect(path, "feedback", mapping=mapping)
     assert (looked.form, looked.usable) == ("feedback", 0)
     assert "vielleicht" in looked.problems[0].message
@@ -72,8 +63,8 @@ def test_thumbs_in_other_languages_and_thumbs_that_are_none(tmp_path: Path) -> N
 def test_a_picture_in_the_content_is_refused(tmp_path: Path) -> None:
     """A conversation about a picture makes no sense without it, so the row is told and not mended."""
     picture = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
-    path = _file(tmp_path, {"messages": [USER, ANSWER]}, {"messages": [picture, ANSWER]})
-    good, bad = _rows(path, "chat")
+    path = jsonl_file(tmp_path, {"messages": [USER, ANSWER]}, {"messages": [picture, ANSWER]})
+    good, bad = rows_of(path, "chat")
     assert good == {"messages": [USER, ANSWER]}
     assert isinstance(bad, Problem) and (bad.row, bad.rule) == (2, "not text") and "image_url" in bad.message
 
@@ -81,9 +72,9 @@ def test_a_picture_in_the_content_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_a_text_column_with_json_in_a_string(wrapped: bool, tmp_path: Path) -> None:
     turns: Any = {"messages": [USER, ANSWER]} if wrapped else [USER, ANSWER]
-    path = _file(tmp_path, {"text": json.dumps(turns)})
+    path = jsonl_file(tmp_path, {"text": json.dumps(turns)})
     assert engine.data.inspect(path).form == "messages"
-    assert _rows(path, "chat") == [{"messages": [USER, ANSWER]}]
+    assert rows_of(path, "chat") == [{"messages": [USER, ANSWER]}]
 
 
 def test_preference_as_from_value_objects(tmp_path: Path) -> None:
@@ -92,10 +83,10 @@ def test_preference_as_from_value_objects(tmp_path: Path) -> None:
         "chosen": {"from": "gpt", "value": "At six."},
         "rejected": {"from": "gpt", "value": "Who knows."},
     }
-    path = _file(tmp_path, record)
+    path = jsonl_file(tmp_path, record)
     how = {"form": "preference", "mapping": {"prompt": "conversations"}}
-    assert _rows(path, "preference", **how) == [{"prompt": [USER], "chosen": [ANSWER], "rejected": [WORSE]}]
-    assert _rows(path, "chat", **how) == [{"messages": [USER, ANSWER]}]
+    assert rows_of(path, "preference", **how) == [{"prompt": [USER], "chosen": [ANSWER], "rejected": [WORSE]}]
+    assert rows_of(path, "chat", **how) == [{"messages": [USER, ANSWER]}]
 
 
 def test_preference_as_from_value_objects_needs_no_mapping(tmp_path: Path) -> None:
@@ -105,7 +96,7 @@ def test_preference_as_from_value_objects_needs_no_mapping(tmp_path: Path) -> No
         "chosen": {"from": "gpt", "value": "At six."},
         "rejected": {"from": "gpt", "value": "Who knows."},
     }
-    assert _rows(_file(tmp_path, record), "preference") == [{"prompt": [USER], "chosen": [ANSWER], "rejected": [WORSE]}]
+    assert rows_of(jsonl_file(tmp_path, record), "preference") == [{"prompt": [USER], "chosen": [ANSWER], "rejected": [WORSE]}]
 
 
 @pytest.mark.parametrize("given", [None, "text", "turns", "system"])
@@ -116,7 +107,7 @@ def test_whole_dialogues_do_not_double_the_prompt(given: str | None, tmp_path: P
         record["prompt"] = {"text": USER["content"], "turns": [USER], "system": [USER]}[given]
     if given == "system":
         record["system"] = "Be brief."
-    (row,) = _rows(_file(tmp_path, record), "preference")
+    (row,) = rows_of(jsonl_file(tmp_path, record), "preference")
     assert row["chosen"] == [ANSWER] and row["rejected"] == [WORSE]
     assert [turn for turn in row["prompt"] if turn["role"] != "system"] == [USER]
     assert (row["prompt"][0]["role"] == "system") == (given == "system")
@@ -126,19 +117,21 @@ def test_whole_dialogues_of_several_turns(tmp_path: Path) -> None:
     """Everything before the place where the two part is the prompt."""
     before = [{"role": "system", "content": "Be brief."}, USER, ANSWER, {"role": "user", "content": "And closes?"}]
     record = {"chosen": [*before, {"role": "assistant", "content": "At ten."}], "rejected": [*before, WORSE]}
-    (row,) = _rows(_file(tmp_path, record), "preference")
+    (row,) = rows_of(jsonl_file(tmp_path, record), "preference")
     assert row == {"prompt": before, "chosen": [{"role": "assistant", "content": "At ten."}], "rejected": [WORSE]}
 
 
 def test_text_answers_that_begin_with_the_prompt(tmp_path: Path) -> None:
     question = "When does the harbour open?"
     record = {"prompt": question, "chosen": question + " At six.", "rejected": question + " Who knows."}
-    assert _rows(_file(tmp_path, record), "preference") == [{"prompt": question, "chosen": "At six.", "rejected": "Who knows."}]
+    assert rows_of(jsonl_file(tmp_path, record), "preference") == [
+        {"prompt": question, "chosen": "At six.", "rejected": "Who knows."}
+    ]
 
 
 def test_equal_answers_are_refused(tmp_path: Path) -> None:
-    path = _file(tmp_path, {"prompt": "Why?", "chosen": "So.", "rejected": "So."})
-    (problem,) = _rows(path, "preference")
+    path = jsonl_file(tmp_path, {"prompt": "Why?", "chosen": "So.", "rejected": "So."})
+    (problem,) = rows_of(path, "preference")
     assert isinstance(problem, Problem) and problem.rule == "same answers"
 
 
@@ -148,10 +141,10 @@ def test_openai_preference(tmp_path: Path) -> None:
         "preferred_output": [ANSWER],
         "non_preferred_output": [WORSE],
     }
-    path = _file(tmp_path, record)
+    path = jsonl_file(tmp_path, record)
     assert engine.data.inspect(path).kind == "preference"
-    assert _rows(path, "preference") == [{"prompt": [USER], "chosen": [ANSWER], "rejected": [WORSE]}]
-    assert _rows(path, "prompts")[0]["prompt"] == [USER]
+    assert rows_of(path, "preference") == [{"prompt": [USER], "chosen": [ANSWER], "rejected": [WORSE]}]
+    assert rows_of(path, "prompts")[0]["prompt"] == [USER]
 
 
 def test_tools_as_a_json_string(tmp_path: Path) -> None:
@@ -159,10 +152,10 @@ def test_tools_as_a_json_string(tmp_path: Path) -> None:
     tools = [{"type": "function", "function": {"name": "opening", "parameters": {"type": "object"}}}]
     call = {"id": "1", "type": "function", "function": {"name": "opening", "arguments": '{"place": "harbour"}'}}
     asks = {"role": "assistant", "content": None, "tool_calls": [call]}
-    (row,) = _rows(_file(tmp_path, {"messages": [USER, asks], "tools": json.dumps(tools)}), "chat")
+    (row,) = rows_of(jsonl_file(tmp_path, {"messages": [USER, asks], "tools": json.dumps(tools)}), "chat")
     assert row["tools"] == tools
     assert row["messages"][1]["tool_calls"][0]["function"] == {"name": "opening", "arguments": {"place": "harbour"}}
-    bad = _rows(_file(tmp_path, {"messages": [USER, ANSWER], "tools": "[{broken"}), "chat")
+    bad = rows_of(jsonl_file(tmp_path, {"messages": [USER, ANSWER], "tools": "[{broken"}), "chat")
     assert isinstance(bad[0], Problem) and bad[0].rule == "bad tools"
 
 
@@ -179,33 +172,33 @@ def test_every_known_role(tmp_path: Path) -> None:
             {"from": "assistant", "value": "Yes."},
         ]
     }
-    (row,) = _rows(_file(tmp_path, record), "chat")
+    (row,) = rows_of(jsonl_file(tmp_path, record), "chat")
     roles = [turn["role"] for turn in row["messages"]]
     assert roles == ["system", "user", "assistant", "tool", "assistant", "user", "tool", "assistant"]
     assert row["messages"][2]["tool_calls"][0]["function"] == {"name": "opening", "arguments": {"place": "harbour"}}
 
 
 def test_an_unknown_role_is_told(tmp_path: Path) -> None:
-    path = _file(tmp_path, {"messages": [USER, {"role": "narrator", "content": "He spoke."}]})
-    (problem,) = _rows(path, "chat")
+    path = jsonl_file(tmp_path, {"messages": [USER, {"role": "narrator", "content": "He spoke."}]})
+    (problem,) = rows_of(path, "chat")
     assert isinstance(problem, Problem) and problem.rule == "unknown role" and "narrator" in problem.message
 
 
 def test_the_words_that_people_have_for_pairs_and_thumbs(tmp_path: Path) -> None:
     pair = {"Nr": 1, "Prompt": "Why?", "Good answer": "So.", "Bad answer": "Who knows."}
-    assert _rows(_file(tmp_path, pair), "preference") == [{"prompt": "Why?", "chosen": "So.", "rejected": "Who knows."}]
+    assert rows_of(jsonl_file(tmp_path, pair), "preference") == [{"prompt": "Why?", "chosen": "So.", "rejected": "Who knows."}]
     rated = {"question": "Why?", "answer": "So.", "rating": "good"}
-    assert _rows(_file(tmp_path, rated), "feedback") == [{"prompt": "Why?", "completion": "So.", "label": True}]
-    stars = engine.data.inspect(_file(tmp_path, {**rated, "rating": 4}))
+    assert rows_of(jsonl_file(tmp_path, rated), "feedback") == [{"prompt": "Why?", "completion": "So.", "label": True}]
+    stars = engine.data.inspect(jsonl_file(tmp_path, {**rated, "rating": 4}))
     assert stars.form == "qa", "stars are no thumbs"
     assert "The column rating is not used: it holds '4'" in stars.why
     asked = {"question": "Why?", "answer": "So.", "Helpful?": "no"}
-    assert _rows(_file(tmp_path, asked), "feedback") == [{"prompt": "Why?", "completion": "So.", "label": False}]
+    assert rows_of(jsonl_file(tmp_path, asked), "feedback") == [{"prompt": "Why?", "completion": "So.", "label": False}]
 
 
 def test_rows_that_are_left_out_on_purpose_are_still_the_files_rows(tmp_path: Path) -> None:
     rows = [{"question": f"Why {n}?", "answer": f"So {n}.", "rating": ("up", "down")[n % 2]} for n in range(80)]
-    path = _file(tmp_path, *rows)
+    path = jsonl_file(tmp_path, *rows)
     both, liked = engine.data.inspect(path, "feedback"), engine.data.inspect(path, "chat")
     assert (both.rows, both.looked_at, both.usable) == (80, 80, 80)
     assert (liked.rows, liked.rows_exact, liked.looked_at, liked.usable, liked.problems) == (80, True, 80, 40, [])
@@ -213,14 +206,14 @@ def test_rows_that_are_left_out_on_purpose_are_still_the_files_rows(tmp_path: Pa
 
 
 def test_capitals_in_column_names(tmp_path: Path) -> None:
-    path = _file(tmp_path, {"Question": "Why?", "Answer": "So."})
-    assert _rows(path, "chat") == [{"prompt": "Why?", "completion": "So."}]
+    path = jsonl_file(tmp_path, {"Question": "Why?", "Answer": "So."})
+    assert rows_of(path, "chat") == [{"prompt": "Why?", "completion": "So."}]
     assert engine.data.inspect(path).mapping == {"prompt": "Question", "completion": "Answer"}
 
 
 def test_alpaca(tmp_path: Path) -> None:
     """The input follows the instruction; an instruction that is empty leaves the input as the question."""
-    path = _file(
+    path = jsonl_file(
         tmp_path,
         {"instruction": "Translate.", "input": "Brot", "output": "Bread"},
         {"instruction": "Say hello.", "input": "", "output": "Hello"},
@@ -228,7 +221,7 @@ def test_alpaca(tmp_path: Path) -> None:
         {"instruction": "", "input": "", "output": "Nothing."},
     )
     assert engine.data.inspect(path).form == "alpaca"
-    *good, bad = _rows(path, "chat")
+    *good, bad = rows_of(path, "chat")
     assert good == [
         {"prompt": "Translate.\n\nBrot", "completion": "Bread"},
         {"prompt": "Say hello.", "completion": "Hello"},
@@ -242,7 +235,7 @@ def test_gzipped_transcripts_as_preference(tmp_path: Path) -> None:
     before = "\n\nHuman: Hello\n\nAssistant: Hi, how can I help?\n\nHuman: When does the harbour open?\n\nAssistant:"
     path = tmp_path / "train.jsonl.gz"
     path.write_bytes(gzip.compress(json.dumps({"chosen": before + " At six.", "rejected": before + " Who knows."}).encode()))
-    (row,) = _rows(path, "preference")
+    (row,) = rows_of(path, "preference")
     assert [turn["role"] for turn in row["prompt"]] == ["user", "assistant", "user"] and row["prompt"][-1] == USER
     assert (row["chosen"], row["rejected"]) == ([ANSWER], [WORSE])
 
@@ -252,7 +245,7 @@ def test_gzipped_transcripts_as_chat(tmp_path: Path) -> None:
     text = "\n\nHuman: When does the harbour open?\n\nAssistant: At six."
     path.write_bytes(gzip.compress(json.dumps({"text": text}).encode()))
     assert engine.data.inspect(path).form == "transcript"
-    assert _rows(path, "chat") == [{"messages": [USER, ANSWER]}]
+    assert rows_of(path, "chat") == [{"messages": [USER, ANSWER]}]
 
 
 TEXTS = [
@@ -267,9 +260,9 @@ TEXTS = [
 @pytest.mark.parametrize("text", TEXTS)
 def test_text_is_never_changed(text: str, tmp_path: Path) -> None:
     """No template is filled in, nothing is normalised, nothing is taken for markup, on the way into the file too."""
-    assert _rows(_file(tmp_path, {"text": text}), "text") == [{"text": text}]
-    path = _file(tmp_path, {"question": text, "answer": text + "!"})
-    assert _rows(path, "chat") == [{"prompt": text, "completion": text + "!"}]
+    assert rows_of(jsonl_file(tmp_path, {"text": text}), "text") == [{"text": text}]
+    path = jsonl_file(tmp_path, {"question": text, "answer": text + "!"})
+    assert rows_of(path, "chat") == [{"prompt": text, "completion": text + "!"}]
     engine.data.prepare(path, "chat", tmp_path / "out")
     written = (tmp_path / "out" / "train.jsonl").read_text(encoding="utf-8")
     assert json.loads(written) == {"prompt": text, "completion": text + "!"}
@@ -277,52 +270,52 @@ def test_text_is_never_changed(text: str, tmp_path: Path) -> None:
 
 def test_sharegpt(tmp_path: Path) -> None:
     turns = [{"from": "human", "value": USER["content"]}, {"from": "gpt", "value": "At six."}]
-    path = _file(tmp_path, {"id": "x_0", "system": "Be brief.", "conversations": turns})
+    path = jsonl_file(tmp_path, {"id": "x_0", "system": "Be brief.", "conversations": turns})
     system = {"role": "system", "content": "Be brief."}
-    assert _rows(path, "chat") == [{"messages": [system, USER, ANSWER]}]
+    assert rows_of(path, "chat") == [{"messages": [system, USER, ANSWER]}]
 
 
 def test_a_mapping_of_columns(tmp_path: Path) -> None:
     """What the person says wins over what the names say."""
-    path = _file(tmp_path, {"question": "wrong", "q_text": "Why not?", "a_text": "Because it is so.", "n": 4})
-    made = _rows(path, "chat", form="qa", mapping={"prompt": "q_text", "completion": "a_text"})
+    path = jsonl_file(tmp_path, {"question": "wrong", "q_text": "Why not?", "a_text": "Because it is so.", "n": 4})
+    made = rows_of(path, "chat", form="qa", mapping={"prompt": "q_text", "completion": "a_text"})
     assert made == [{"prompt": "Why not?", "completion": "Because it is so."}]
 
 
 @pytest.mark.parametrize("mapping", [{"prompt": "nowhere"}, {"colour": "question"}, {"completion": ""}])
 def test_a_mapping_that_cannot_be(mapping: dict[str, str], tmp_path: Path) -> None:
     """A column or a role that does not exist, or a needed role that is left out: the hint names what there is."""
-    path = _file(tmp_path, {"question": "Why?", "answer": "So."})
+    path = jsonl_file(tmp_path, {"question": "Why?", "answer": "So."})
     with pytest.raises(DataError) as caught:
-        _rows(path, "chat", form="qa", mapping=mapping)
+        rows_of(path, "chat", form="qa", mapping=mapping)
     assert caught.value.hint
 
 
 def test_conversations_without_an_answer_serve_prompts(tmp_path: Path) -> None:
-    path = _file(tmp_path, {"messages": [USER]}, {"messages": [USER, ANSWER]})
-    assert [row["prompt"] for row in _rows(path, "prompts")] == [[USER], [USER]]
-    bad, good = _rows(path, "chat")
+    path = jsonl_file(tmp_path, {"messages": [USER]}, {"messages": [USER, ANSWER]})
+    assert [row["prompt"] for row in rows_of(path, "prompts")] == [[USER], [USER]]
+    bad, good = rows_of(path, "chat")
     assert isinstance(bad, Problem) and bad.rule == "no answer" and good == {"messages": [USER, ANSWER]}
 
 
 @pytest.mark.parametrize("label", [True, 1, "good", "👍", "Yes"])
 def test_feedback(label: Any, tmp_path: Path) -> None:
-    path = _file(tmp_path, {"prompt": "Why?", "completion": "So.", "label": label})
-    assert _rows(path, "feedback") == [{"prompt": "Why?", "completion": "So.", "label": True}]
-    bad = _file(tmp_path, {"prompt": "Why?", "completion": "So.", "label": False})
-    assert _rows(bad, "chat") == []  # a thumbs down is nothing to learn from
+    path = jsonl_file(tmp_path, {"prompt": "Why?", "completion": "So.", "label": label})
+    assert rows_of(path, "feedback") == [{"prompt": "Why?", "completion": "So.", "label": True}]
+    bad = jsonl_file(tmp_path, {"prompt": "Why?", "completion": "So.", "label": False})
+    assert rows_of(bad, "chat") == []  # a thumbs down is nothing to learn from
 
 
 def test_a_form_that_cannot_serve_the_kind(tmp_path: Path) -> None:
-    path = _file(tmp_path, {"text": "Only text is here."})
+    path = jsonl_file(tmp_path, {"text": "Only text is here."})
     with pytest.raises(DataError, match="plain text") as caught:
-        _rows(path, "preference")
+        rows_of(path, "preference")
     assert caught.value.hint
 
 
 def test_columns_that_say_nothing(tmp_path: Path) -> None:
     """Nobody can tell what three columns of text mean: the page asks, and shows the rows that there are."""
-    path = _file(
+    path = jsonl_file(
         tmp_path, *[{"alpha": f"some words {i}", "beta": "more words here", "gamma": "and more words"} for i in range(7)]
     )
     looked = engine.data.inspect(path)
@@ -331,8 +324,8 @@ def test_columns_that_say_nothing(tmp_path: Path) -> None:
 
 
 def test_prompts_carry_the_other_columns_answers_too(tmp_path: Path) -> None:
-    path = _file(tmp_path, {"question": "Why?", "answer": "So.", "level": 3, "text": "aside"})
-    assert _rows(path, "prompts") == [{"prompt": "Why?", "answer": "So.", "level": 3, "text": "aside"}]
+    path = jsonl_file(tmp_path, {"question": "Why?", "answer": "So.", "level": 3, "text": "aside"})
+    assert rows_of(path, "prompts") == [{"prompt": "Why?", "answer": "So.", "level": 3, "text": "aside"}]
 
 
 @pytest.mark.parametrize(
@@ -346,7 +339,7 @@ def test_prompts_carry_the_other_columns_answers_too(tmp_path: Path) -> None:
     ],
 )
 def test_headings_in_other_languages(asked: str, answered: str, tmp_path: Path) -> None:
-    path = _file(tmp_path, {asked: "Why?", answered: "So."})
+    path = jsonl_file(tmp_path, {asked: "Why?", answered: "So."})
     assert engine.data.inspect(path).mapping == {"prompt": asked, "completion": answered}
 
 
@@ -368,7 +361,7 @@ TALKS_WITH_WEIGHTS: dict[str, tuple[list[Any], Any]] = {
 def test_an_answer_of_weight_0_is_not_learned(name: str, tmp_path: Path) -> None:
     """As OpenAI's files say it. What cannot be done is told, and not learned in silence."""
     given, wanted = TALKS_WITH_WEIGHTS[name]
-    [made] = _rows(_file(tmp_path, {"messages": given}), "chat")
+    [made] = rows_of(jsonl_file(tmp_path, {"messages": given}), "chat")
     if isinstance(wanted, str):
         assert isinstance(made, Problem) and wanted in made.message
     else:
@@ -377,10 +370,10 @@ def test_an_answer_of_weight_0_is_not_learned(name: str, tmp_path: Path) -> None
 
 def test_weights_where_answers_are_not_what_is_learned(tmp_path: Path) -> None:
     """A prompt needs no answer; of a text everything is learned, so one with an answer that should not be is refused."""
-    path = _file(tmp_path, {"messages": [USER, SILENT]})
-    assert _rows(path, "prompts") == [{"prompt": [USER]}]
-    path = _file(tmp_path, {"messages": [USER, SILENT, USER, ANSWER]}, {"messages": [USER, ANSWER, USER, SILENT]})
-    refused, made = _rows(path, "text")
+    path = jsonl_file(tmp_path, {"messages": [USER, SILENT]})
+    assert rows_of(path, "prompts") == [{"prompt": [USER]}]
+    path = jsonl_file(tmp_path, {"messages": [USER, SILENT, USER, ANSWER]}, {"messages": [USER, ANSWER, USER, SILENT]})
+    refused, made = rows_of(path, "text")
     assert refused.rule == "weight 0"
     assert made == {"text": "User: When does the harbour open?\nAssistant: At six."}
 
@@ -389,6 +382,6 @@ def test_weights_where_answers_are_not_what_is_learned(tmp_path: Path) -> None:
 def test_a_margin_that_is_no_number_is_refused(margin: str, tmp_path: Path) -> None:
     """The loss would be no number either."""
     pair = {"prompt": "Why?", "chosen": "So.", "rejected": "No."}
-    good, bad = _rows(_file(tmp_path, {**pair, "margin": "1.5"}, {**pair, "margin": margin}), "preference")
+    good, bad = rows_of(jsonl_file(tmp_path, {**pair, "margin": "1.5"}, {**pair, "margin": margin}), "preference")
     assert good["margin"] == 1.5
     assert bad.rule == "no number" and margin in bad.message and bad.column == "margin"

@@ -74,8 +74,8 @@ def test_a_text_that_stands_in_many_rows_of_a_parquet_file_is_not_there_many_tim
     rows = 512
     texts = pyarrow.DictionaryArray.from_arrays([0] * rows, ["x" * (4 << 20)])
     pyarrow.parquet.write_table(pyarrow.table({"text": texts}), path, compression="zstd", store_schema=False)
-    look = _LOOK.replace("took =", "count = sum(1 for file in members(sys.argv[1]) for _ in read(file))\ntook =")
-    look = "from engine.data.readers import read\nfrom engine.data.source import members\n" + look
+    look = _LOOK.replace("took =", "count = sum(1 for file in source_of(sys.argv[1]).files for _ in read(file))\ntook =")
+    look = "from engine.data.readers import read\nfrom engine.data.source import source_of\n" + look
     look = look.replace('"exact"', '"looked": seen.looked_at, "count": count, "exact"')
     done = subprocess.run([sys.executable, "-c", look, str(path)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -439,18 +439,25 @@ def test_ctrl_c_in_a_dry_run_is_one_line_of_us_and_of_the_process_that_reads(run
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("trainer", "flags", "told"),
     [
-        (["--lora-r", "64"], "lora_r does nothing here: it counts only while peft is yes. Set that as well (--peft)."),
-        (["--lora-r", "64", "--peft"], ""),
-        (["--lora-r", "16"], ""),  # what it would be anyway
-        (["--hub-model-id", "me/mine"], "hub_model_id does nothing here"),
+        ("sft", ["--lora-r", "64"], "lora_r does nothing here: it counts only while peft is yes. Set that as well (--peft)."),
+        ("sft", ["--lora-r", "64", "--peft"], ""),
+        ("sft", ["--lora-r", "16"], ""),  # what it would be anyway
+        ("sft", ["--hub-model-id", "me/mine"], "hub_model_id does nothing here"),
+        ("grpo", ["--rl-clip-range", "0.5"], "counts only while rl_rounds is more than 1. Set that as well (--rl-rounds)."),
+        ("grpo", ["--rl-clip-range", "0.5", "--rl-rounds", "2"], ""),
+        ("ppo", ["--rl-kl-target", "3", "--rl-kl-coef", "0"], "counts only while rl_kl_coef is more than 0."),
+        ("ppo", ["--rl-kl-target", "3"], ""),
+        ("ppo", ["--rl-clip-range", "0.5"], ""),
     ],
 )
 def test_a_setting_that_does_nothing_beside_the_others_is_told(
-    capsys: pytest.CaptureFixture[str], runs_root: Path, flags: list[str], told: str
+    capsys: pytest.CaptureFixture[str], runs_root: Path, trainer: str, flags: list[str], told: str
 ) -> None:
-    assert main(["llm", "--trainer", "sft", "--data-path", "sample:neighbours", "--dry-run", *flags]) == 0
+    talks = ["--data-path", "sample:neighbours"]
+    scored = ["--data-path", "sample:contest", "--rl-rewards", "no-repeat"]
+    assert main(["llm", "--trainer", trainer, *(talks if trainer == "sft" else scored), "--dry-run", *flags]) == 0
     said = capsys.readouterr().err
     assert (told in said) if told else "does nothing" not in said
 
@@ -468,25 +475,6 @@ def test_a_dry_run_says_which_files_are_held_out_and_which_are_not_used(
     assert "30 rows to train on, 6 held out" in said
     assert "Held out to measure with, and not trained on: faq-val.jsonl." in said
     assert "faq-test.jsonl is not used: by its name it is for a test after training." in said
-
-
-@pytest.mark.parametrize(
-    ("trainer", "flags", "told"),
-    [
-        ("grpo", ["--rl-clip-range", "0.5"], "counts only while rl_rounds is more than 1. Set that as well (--rl-rounds)."),
-        ("grpo", ["--rl-clip-range", "0.5", "--rl-rounds", "2"], ""),
-        ("ppo", ["--rl-kl-target", "3", "--rl-kl-coef", "0"], "counts only while rl_kl_coef is more than 0."),
-        ("ppo", ["--rl-kl-target", "3"], ""),
-        ("ppo", ["--rl-clip-range", "0.5"], ""),
-    ],
-)
-def test_a_number_that_makes_another_do_nothing_is_told(
-    capsys: pytest.CaptureFixture[str], runs_root: Path, trainer: str, flags: list[str], told: str
-) -> None:
-    asked = ["llm", "--trainer", trainer, "--data-path", "sample:contest", "--rl-rewards", "no-repeat", "--dry-run"]
-    assert main([*asked, *flags]) == 0
-    said = capsys.readouterr().err
-    assert (told in said) if told else "does nothing" not in said
 
 
 def test_a_dry_run_says_how_the_rows_are_read_and_which_cannot_be(
