@@ -236,7 +236,7 @@ def test_the_files_of_a_finished_model_can_be_downloaded(page: Page, server: Ser
 def test_the_light_switch_is_not_there_before_it_is_heard(page: Page, server: Server) -> None:
     waiting: list[Route] = []
     page.route("**/shell.js*", lambda route: waiting.append(route))  # a slow line: it stays away until we let it through
-    page.goto(f"{server.url}/runs?__theme=dark")
+    page.goto(f"{server.url}/runs?__theme=dark", wait_until="commit")  # it may be loaded only once the script is
     expect(page.locator(".st-header")).to_be_visible()
     expect(page.locator("[data-theme-toggle]")).to_be_hidden()
     waiting[0].continue_()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from engine import api, people
-from engine.data.source import members
+from engine.data.source import source_of
 from engine.errors import DataError, ModelError, RunError, RunNotFound
 from engine.lifetime import close_app, open_app
 from engine.models import resolve
@@ -116,13 +116,13 @@ def test_what_may_be_read_is_ones_own_and_what_comes_with_the_studio(
     (tmp_path / "secret.jsonl").write_text('{"text": "x"}\n')
     with acting(person):
         for fine in (own / "run/data/rows.jsonl", own / ".uploads/aa/rows.jsonl", api.samples()[0].path):
-            assert members(fine)
+            assert source_of(fine).files
         for file in (
             own / ".uploads/.incoming/rows.jsonl", own / ".requests/x", own / ".login/key", own / ".uploads/link.jsonl",
             shared / ".people/ben/rows.jsonl", tmp_path / "secret.jsonl", Path("/etc/passwd"), own, tmp_path,
         ):  # fmt: skip
             with pytest.raises(DataError, match="There is no file"):
-                members(file)
+                source_of(file)
 
 
 def test_one_queue_serves_all_in_their_order(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
